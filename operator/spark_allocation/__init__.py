@@ -1,0 +1,1 @@
+"""Spark dynamic allocation, outside the driver."""

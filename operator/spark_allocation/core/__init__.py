@@ -1,0 +1,1 @@
+"""The pure core: Spark's allocation decisions as functions of what was seen and the time."""
