@@ -1,0 +1,28 @@
+"""Names that our kinds, labels and annotations share."""
+
+GROUP = "sparkallocation.dev"
+VERSION = "v1alpha1"
+API_VERSION = f"{GROUP}/{VERSION}"
+KIND = "SparkAllocation"
+PLURAL = "sparkallocations"
+SHORT_NAME = "salloc"
+
+FINALIZER = f"{GROUP}/executors"
+
+ALLOCATION_UID_LABEL = f"{GROUP}/allocation-uid"
+"""On each executor pod: the uid of the SparkAllocation that made it. With the owner it says the pod is ours."""
+
+INCARNATION_ANNOTATION = f"{GROUP}/incarnation"
+"""On each executor pod: which life of which driver container the pod belongs to."""
+
+NEXT_EXECUTOR_ID_ANNOTATION = f"{GROUP}/next-executor-id"
+"""On each executor pod: the end of the id block it was taken from; a second witness beside the status."""
+
+MANAGED_LABEL = f"{GROUP}/managed"
+"""On a driver pod, with the value "true": the operator makes the SparkAllocation itself."""
+
+MADE_BY_LABEL = f"{GROUP}/made-by"
+"""On a SparkAllocation that the operator made for a labelled driver pod."""
+
+FIELD_ANNOTATION_PREFIX = f"spec.{GROUP}/"
+"""On a labelled driver pod: ``spec.sparkallocation.dev/dynamicAllocation.maxExecutors: "20"`` sets that field."""

@@ -1,0 +1,297 @@
+"""SparkAllocation, v1alpha1: what a user writes and what the operator answers.
+
+Every field carries the description that ``kubectl explain`` prints. A field left out has no default here: defaults
+that may change with a version of the operator live in `spark_allocation.controller.settings`, so that an upgrade
+never rewrites what is stored.
+"""
+
+from enum import StrEnum
+from typing import Annotated, Any
+
+from pydantic import AliasGenerator, BaseModel, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+
+from spark_allocation.api.field_types import (
+    ExecutorCount,
+    KubernetesName,
+    PositiveCount,
+    SparkDuration,
+)
+
+
+class ApiModel(BaseModel):
+    """camelCase outside, snake_case inside; unknown fields are errors that name themselves."""
+
+    model_config = ConfigDict(
+        alias_generator=AliasGenerator(alias=to_camel),
+        populate_by_name=True,
+        extra="forbid",
+        frozen=True,
+        use_attribute_docstrings=True,
+    )
+
+
+class Mode(StrEnum):
+    """What the operator may do."""
+
+    ALLOCATE = "Allocate"
+    RECOMMEND = "Recommend"
+    PAUSED = "Paused"
+
+
+class DeletionPolicy(StrEnum):
+    """What becomes of executors when their SparkAllocation is deleted while the driver lives."""
+
+    ORPHAN = "Orphan"
+    DRAIN = "Drain"
+
+
+class LabelSelector(ApiModel):
+    """Labels that a pod must carry."""
+
+    match_labels: Annotated[dict[str, str], Field(min_length=1, max_length=32)]
+    """Every one of these labels must be on the pod with this value."""
+
+
+class Driver(ApiModel):
+    """Which driver pod is served. Exactly one of podName and selector."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "x-kubernetes-validations": [
+                {
+                    "rule": "has(self.podName) != has(self.selector)",
+                    "message": "name the driver by exactly one of podName and selector",
+                }
+            ]
+        }
+    )
+
+    pod_name: KubernetesName | None = None
+    """Name of the driver pod, in this namespace."""
+    selector: LabelSelector | None = None
+    """Labels of the driver pod, in this namespace. Of several live pods the newest is served."""
+    ui_port: Annotated[int, Field(ge=1, le=65535)] | None = None
+    """Port of the driver's UI (spark.ui.port). Left out: the pod's port named spark-ui, else 4040 and the three after."""
+
+
+class ShuffleTracking(ApiModel):
+    """How long executors that hold shuffle data are kept."""
+
+    enabled: bool | None = None
+    """Keep executors that wrote shuffle data while a job runs (true if left out)."""
+    timeout: SparkDuration | None = None
+    """How long an idle executor with shuffle data of finished jobs is kept. Left out: for ever, as Spark does."""
+
+
+class DynamicAllocation(ApiModel):
+    """Bounds and timeouts, with Spark's names and meanings. Bounds hold for each resource profile."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "x-kubernetes-validations": [
+                {
+                    "rule": "!has(self.minExecutors) || !has(self.maxExecutors) || self.minExecutors <= self.maxExecutors",
+                    "message": "minExecutors must not be above maxExecutors",
+                },
+                {
+                    "rule": "!has(self.initialExecutors) || !has(self.maxExecutors) || self.initialExecutors <= self.maxExecutors",
+                    "message": "initialExecutors must not be above maxExecutors",
+                },
+            ]
+        }
+    )
+
+    min_executors: ExecutorCount | None = None
+    """Fewest executors of each profile (0 if left out)."""
+    initial_executors: ExecutorCount | None = None
+    """Executors to start with (minExecutors if left out)."""
+    max_executors: PositiveCount | None = None
+    """Most executors of each profile (no limit if left out)."""
+    executor_allocation_ratio: Annotated[float, Field(gt=0, le=1)] | None = None
+    """Share of full parallelism to ask for, above 0 and at most 1 (1 if left out)."""
+    scheduler_backlog_timeout: SparkDuration | None = None
+    """How long tasks must wait before executors are asked for (1s if left out)."""
+    sustained_scheduler_backlog_timeout: SparkDuration | None = None
+    """Pause between later rounds (as schedulerBacklogTimeout if left out)."""
+    executor_idle_timeout: SparkDuration | None = None
+    """How long an executor without tasks is kept (60s if left out)."""
+    cached_executor_idle_timeout: SparkDuration | None = None
+    """How long an executor without tasks but with cached blocks is kept (for ever if left out)."""
+    shuffle_tracking: ShuffleTracking | None = None
+    """Executors with shuffle data."""
+
+
+class Allocation(ApiModel):
+    """How pods are asked for."""
+
+    batch_size: PositiveCount | None = None
+    """Pods of one profile to create in one round (spark.kubernetes.allocation.batch.size of the driver's Spark)."""
+    pod_allocation_delay: SparkDuration | None = None
+    """Pause between rounds (1s if left out, spark.kubernetes.allocation.batch.delay)."""
+    executor_creation_timeout: SparkDuration | None = None
+    """A created pod that is not seen for this long is asked for again (600s if left out)."""
+    max_pending_pods: PositiveCount | None = None
+    """Most pods of the application that may be pending at once (no limit if left out)."""
+    max_pending_pods_per_profile: PositiveCount | None = None
+    """The same for each resource profile; at most maxPendingPods."""
+
+
+class Decommission(ApiModel):
+    """How executors leave."""
+
+    grace_period: SparkDuration | None = None
+    """How long a draining executor may finish its tasks (10min if left out)."""
+    max_concurrent: PositiveCount | None = None
+    """Most executors of the application that drain at once (no limit if left out)."""
+
+
+PodTemplate = Annotated[
+    dict[str, Any],
+    Field(json_schema_extra={"type": "object", "x-kubernetes-preserve-unknown-fields": True}),
+]
+
+
+class Executor(ApiModel):
+    """What executor pods look like beyond what the driver's configuration says."""
+
+    pod_template: PodTemplate | None = None
+    """A pod (metadata and spec) that executors start from, as spark.kubernetes.executor.podTemplateFile would give."""
+
+
+class SparkAllocationSpec(ApiModel):
+    """The wish: which driver, within which bounds."""
+
+    driver: Driver
+    """The driver pod whose executors are allocated."""
+    mode: Mode | None = None
+    """Allocate (if left out); Recommend computes and reports but touches no pod; Paused freezes everything as it is."""
+    dynamic_allocation: DynamicAllocation | None = None
+    """Bounds and timeouts."""
+    allocation: Allocation | None = None
+    """How pods are asked for."""
+    decommission: Decommission | None = None
+    """How executors leave."""
+    executor: Executor | None = None
+    """What executor pods look like."""
+    spark_conf: (
+        Annotated[dict[str, Annotated[str, Field(max_length=4096)]], Field(max_length=256)] | None
+    ) = None
+    """Values for configuration keys that the driver's REST API masks, such as spark.kubernetes.executor.secrets.*."""
+    deletion_policy: DeletionPolicy | None = None
+    """When this object is deleted while the driver lives: Orphan (if left out) leaves the executors to the driver; Drain lets them finish their tasks and go."""
+    ttl_seconds_after_finished: Annotated[int, Field(ge=0, le=31_536_000)] | None = None
+    """Delete this object so many seconds after the application has ended. Left out: it stays."""
+
+
+class Condition(ApiModel):
+    """One statement about the allocation, as in the Kubernetes API conventions."""
+
+    type: Annotated[str, Field(max_length=64)]
+    status: Annotated[str, Field(pattern="^(True|False|Unknown)$")]
+    reason: Annotated[str, Field(max_length=64)]
+    message: Annotated[str, Field(max_length=1024)] = ""
+    last_transition_time: Annotated[str, Field(json_schema_extra={"format": "date-time"})]
+    observed_generation: int = 0
+
+
+class ProfileStatus(ApiModel):
+    """Executors of one resource profile."""
+
+    id: int
+    """The id that the driver gave the profile; 0 is the default profile."""
+    desired: int = 0
+    """Executors that the tasks need."""
+    target: int = 0
+    """Executors wanted now: the need within the bounds, as far as the ramp has come."""
+    running: int = 0
+    """Pods that run."""
+    registered: int = 0
+    """Executors that the driver counts as its own."""
+    pending: int = 0
+    """Pods that exist and do not run yet."""
+    unacknowledged: int = 0
+    """Pods that were created and not seen yet."""
+    idle: int = 0
+    """Registered executors without a task."""
+    held_by_shuffle: int = 0
+    """Idle executors that are kept for their shuffle data."""
+    held_by_cache: int = 0
+    """Idle executors that are kept for their cached blocks."""
+    decommissioning: int = 0
+    """Executors that drain."""
+    reason: str = ""
+    """Why the target is what it is."""
+
+
+class DecisionStatus(ApiModel):
+    """One change of mind."""
+
+    time: Annotated[str, Field(json_schema_extra={"format": "date-time"})]
+    profile: int
+    target: int
+    reason: str
+    message: Annotated[str, Field(max_length=512)] = ""
+
+
+class SparkAllocationStatus(ApiModel):
+    """What the operator sees and does."""
+
+    observed_generation: int | None = None
+    """The generation of the spec that this status speaks of."""
+    state: Annotated[str, Field(max_length=64)] | None = None
+    """One word: where the allocation stands."""
+    message: Annotated[str, Field(max_length=1024)] | None = None
+    """The sentence that belongs to the state."""
+    driver_pod: str | None = None
+    """The driver pod that is served."""
+    driver_pod_uid: str | None = None
+    """Its uid."""
+    application_id: str | None = None
+    """Spark's id of the application."""
+    incarnation: str | None = None
+    """This life of the driver: changes when the driver restarts."""
+    spark_version: str | None = None
+    """The driver's Spark version."""
+    next_executor_id: int | None = None
+    """Executor ids below this one may have been used; written before the first of them is."""
+    executors: int | None = None
+    """Running executors of all profiles."""
+    target: int | None = None
+    """Wanted executors of all profiles."""
+    pending: int | None = None
+    """Pods of all profiles that do not run yet."""
+    failed: int | None = None
+    """Executors that failed in this life of the driver."""
+    finished_at: Annotated[str, Field(json_schema_extra={"format": "date-time"})] | None = None
+    """When the application was seen to have ended."""
+    profiles: (
+        Annotated[
+            list[ProfileStatus],
+            Field(
+                max_length=64,
+                json_schema_extra={
+                    "x-kubernetes-list-type": "map",
+                    "x-kubernetes-list-map-keys": ["id"],
+                },
+            ),
+        ]
+        | None
+    ) = None
+    """One entry for each resource profile."""
+    conditions: (
+        Annotated[
+            list[Condition],
+            Field(
+                max_length=32,
+                json_schema_extra={
+                    "x-kubernetes-list-type": "map",
+                    "x-kubernetes-list-map-keys": ["type"],
+                },
+            ),
+        ]
+        | None
+    ) = None
+    """Statements about the allocation."""
+    decisions: Annotated[list[DecisionStatus], Field(max_length=10)] | None = None
+    """The latest decisions, newest first."""

@@ -1,0 +1,1 @@
+"""Wiring: kopf, one runner per SparkAllocation, the life of the process."""

@@ -1,0 +1,1 @@
+"""Side outputs: status, Events, metrics, log lines. Nothing reads them back."""

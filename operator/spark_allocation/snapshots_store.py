@@ -1,0 +1,159 @@
+"""The current picture of executor pods, by driver: the one mutable thing between the pods watch and the core.
+
+The key is the namespace and the uid of the driver pod that owns the executors. Application ids and labels are written
+by tenants and are not unique; a pod whose labels lie can therefore only ever appear under its own owner.
+
+Spark: ``ExecutorPodsSnapshotsStoreImpl``. The two verbs are the same, `update` and `replace_all`; a subscriber is
+woken and takes a `PodsView` when it is ready, instead of being handed every intermediate snapshot. So that nothing is
+lost between two takes, a view also carries the pods that went away since the last one.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from spark_allocation.core.executor_pods import ExecutorPod
+
+DEPARTED_KEPT = 10_000
+"""Departed pods kept for a subscriber that does not take; beyond that the oldest are forgotten."""
+
+
+@dataclass(frozen=True, slots=True)
+class DriverKey:
+    """Whose executors: namespace and uid of the driver pod."""
+
+    namespace: str
+    driver_uid: str
+
+
+@dataclass(frozen=True, slots=True)
+class SeenPod:
+    """An executor pod and what its metadata claims.
+
+    Attributes:
+        allocation_uid: the value of our label, empty on pods that are not ours.
+        incarnation: the value of our annotation.
+        application_id: Spark's app selector label.
+    """
+
+    key: DriverKey
+    pod: ExecutorPod
+    allocation_uid: str = ""
+    incarnation: str = ""
+    application_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PodsView:
+    """What a subscriber takes: the pods now, those that went away since it last took, and the last full list."""
+
+    pods: tuple[SeenPod, ...]
+    departed: tuple[SeenPod, ...]
+    full_sync_at: float
+
+
+@dataclass(slots=True)
+class _Driver:
+    pods: dict[str, SeenPod] = field(default_factory=dict)
+    departed: list[SeenPod] = field(default_factory=list)
+    wakes: list[Callable[[], None]] = field(default_factory=list)
+
+
+class ExecutorPodsSnapshotsStore:
+    """All executor pods that the watches report. Used from one event loop."""
+
+    def __init__(self, *, scopes: int = 1) -> None:
+        """
+        Args:
+            scopes: how many watches feed the store; it is synced once each of them has listed.
+        """
+        self._drivers: dict[DriverKey, _Driver] = {}
+        self._scopes: dict[str, dict[str, DriverKey]] = {}
+        self._expected_scopes = scopes
+        self._full_sync_at: dict[str, float] = {}
+        self.synced = asyncio.Event()
+
+    def __len__(self) -> int:
+        return sum(len(uids) for uids in self._scopes.values())
+
+    def update(self, scope: str, pod: SeenPod) -> None:
+        """A pod was added or changed."""
+        self._put(scope, pod)
+        self._wake(pod.key)
+
+    def remove(self, scope: str, pod: SeenPod) -> None:
+        """A pod is gone; its last state is kept for the subscriber."""
+        self._scopes.setdefault(scope, {}).pop(pod.pod.uid, None)
+        driver = self._drivers.get(pod.key)
+        if driver is not None:
+            driver.pods.pop(pod.pod.uid, None)
+            self._depart(driver, pod)
+            self._forget_if_unused(pod.key)
+        self._wake(pod.key)
+
+    def replace_all(self, scope: str, pods: Iterable[SeenPod], at: float) -> None:
+        """The full list of one watch: what is missing from it is gone, whatever was not said."""
+        before = self._scopes.get(scope, {})
+        self._scopes[scope] = {}
+        changed: set[DriverKey] = set()
+        for pod in pods:
+            self._put(scope, pod)
+            changed.add(pod.key)
+        after = self._scopes[scope]
+        for uid, key in before.items():
+            if uid not in after:
+                driver = self._drivers.get(key)
+                gone = driver.pods.pop(uid, None) if driver is not None else None
+                if driver is not None and gone is not None:
+                    self._depart(driver, gone)
+                    self._forget_if_unused(key)
+                changed.add(key)
+        self._full_sync_at[scope] = at
+        if len(self._full_sync_at) >= self._expected_scopes:
+            self.synced.set()
+        for key, driver in list(self._drivers.items()):
+            # a full list is news to every subscriber: it may end the wait for a pod that never appeared
+            if driver.wakes or key in changed:
+                self._wake(key)
+
+    def take(self, key: DriverKey) -> PodsView:
+        """The pods of one driver now; the departed ones are handed out once."""
+        driver = self._drivers.get(key)
+        full_sync_at = min(self._full_sync_at.values(), default=0.0)
+        if driver is None:
+            return PodsView((), (), full_sync_at)
+        departed, driver.departed = tuple(driver.departed), []
+        return PodsView(tuple(driver.pods.values()), departed, full_sync_at)
+
+    @contextmanager
+    def subscription(self, key: DriverKey, wake: Callable[[], None]) -> Iterator[None]:
+        """While inside, ``wake`` is called after each change to this driver's pods."""
+        driver = self._drivers.setdefault(key, _Driver())
+        driver.wakes.append(wake)
+        try:
+            yield
+        finally:
+            driver.wakes.remove(wake)
+            if not driver.wakes:
+                driver.departed.clear()
+            self._forget_if_unused(key)
+
+    def _put(self, scope: str, pod: SeenPod) -> None:
+        self._scopes.setdefault(scope, {})[pod.pod.uid] = pod.key
+        self._drivers.setdefault(pod.key, _Driver()).pods[pod.pod.uid] = pod
+
+    def _depart(self, driver: _Driver, pod: SeenPod) -> None:
+        if driver.wakes:
+            driver.departed.append(pod)
+            del driver.departed[:-DEPARTED_KEPT]
+
+    def _wake(self, key: DriverKey) -> None:
+        driver = self._drivers.get(key)
+        for wake in driver.wakes if driver is not None else ():
+            wake()
+
+    def _forget_if_unused(self, key: DriverKey) -> None:
+        driver = self._drivers.get(key)
+        if driver is not None and not driver.pods and not driver.wakes:
+            del self._drivers[key]

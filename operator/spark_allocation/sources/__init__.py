@@ -1,0 +1,1 @@
+"""Inputs: pods, drivers and their answers, turned into core values."""

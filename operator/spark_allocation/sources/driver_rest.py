@@ -1,0 +1,373 @@
+"""One driver's REST API and gauges, read into core values.
+
+The driver is an unmodified Spark: ``/api/v1`` and ``/metrics/json/`` on its UI port. What it answers is a tenant's
+input: sizes are bounded, redirects are not followed, and an answer that is not what Spark would say becomes an
+`Unreachable` with a reason and a remedy instead of an exception.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from http import HTTPStatus
+from typing import Any, TypeVar
+
+import aiohttp
+import msgspec
+
+from spark_allocation.api.conditions import Reason
+from spark_allocation.core.driver_report import (
+    Application,
+    DriverReport,
+    Environment,
+    ExecutorReport,
+    StageReport,
+)
+from spark_allocation.core.executor_pods import ExecutorId
+from spark_allocation.core.resource_profiles import (
+    ExecutorResourceRequest,
+    ProfileId,
+    ResourceProfile,
+    TaskResourceRequest,
+)
+
+REQUEST_TIMEOUT_SECONDS = 4.0
+CONNECT_TIMEOUT_SECONDS = 2.0
+LARGEST_ANSWER_BYTES = 64 * 1024 * 1024
+DEFAULT_UI_PORT = 4040
+UI_PORT_RETRIES = 3
+MAX_NEEDED_GAUGE = ".driver.ExecutorAllocationManager.executors.numberMaxNeededExecutors"
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Unreachable:
+    """The driver gave no usable answer: why, and what to do about it."""
+
+    reason: Reason
+    message: str
+
+
+class _NoAnswer(Exception):  # noqa: N818
+    def __init__(self, reason: Reason, message: str) -> None:
+        super().__init__(message)
+        self.unreachable = Unreachable(reason, message)
+
+
+class _Attempt(msgspec.Struct, rename="camel", gc=False):
+    start_time_epoch: int = 0
+    completed: bool = False
+    spark_user: str = ""
+    app_spark_version: str = ""
+
+
+class _Application(msgspec.Struct, gc=False):
+    id: str
+    name: str = ""
+    attempts: list[_Attempt] = msgspec.field(default_factory=list)
+
+
+class _Stage(msgspec.Struct, rename="camel", gc=False):
+    stage_id: int
+    attempt_id: int
+    num_tasks: int = 0
+    num_completed_indices: int = 0
+    num_active_tasks: int = 0
+    resource_profile_id: int = 0
+    submission_time: str | None = None
+
+
+class _Executor(msgspec.Struct, rename="camel", gc=False):
+    id: str
+    is_active: bool = True
+    active_tasks: int = 0
+    max_tasks: int = 0
+    total_tasks: int = 0
+    failed_tasks: int = 0
+    rdd_blocks: int = 0
+    memory_used: int = 0
+    disk_used: int = 0
+    total_shuffle_write: int = 0
+    resource_profile_id: int = 0
+    add_time: str | None = None
+    remove_reason: str | None = None
+
+
+class _Job(msgspec.Struct, rename="camel", gc=False):
+    job_id: int
+
+
+class _ResourceAmount(msgspec.Struct, rename="camel", gc=False):
+    resource_name: str
+    amount: float = 0
+    discovery_script: str | None = None
+    vendor: str | None = None
+
+
+class _Profile(msgspec.Struct, rename="camel", gc=False):
+    id: int
+    executor_resources: dict[str, _ResourceAmount] = msgspec.field(default_factory=dict)
+    task_resources: dict[str, _ResourceAmount] = msgspec.field(default_factory=dict)
+
+
+class _Environment(msgspec.Struct, rename="camel", gc=False):
+    spark_properties: list[tuple[str, str]] = msgspec.field(default_factory=list)
+    resource_profiles: list[_Profile] = msgspec.field(default_factory=list)
+
+
+class _Gauge(msgspec.Struct, gc=False):
+    value: Any = None
+
+
+class _Metrics(msgspec.Struct, gc=False):
+    gauges: dict[str, _Gauge] = msgspec.field(default_factory=dict)
+
+
+class DriverRest:
+    """The REST API of one driver. Make one with `find_driver`."""
+
+    def __init__(
+        self, session: aiohttp.ClientSession, host: str, port: int, application_id: str
+    ) -> None:
+        self._session = session
+        self._base = f"http://{_bracketed(host)}:{port}"
+        self._application = f"/api/v1/applications/{application_id}"
+        self.port = port
+
+    async def application(self) -> Application | Unreachable:
+        """The application again, to see whether it has completed or restarted."""
+        found = await _applications(self._session, self._base)
+        return found if isinstance(found, Unreachable) else found[0]
+
+    async def environment(self) -> Environment | Unreachable:
+        """Configuration and resource profiles; fetched once and when an unknown profile shows up."""
+        try:
+            answer = await self._get(f"{self._application}/environment", _Environment)
+        except _NoAnswer as error:
+            return error.unreachable
+        return Environment(
+            spark_properties=dict(answer.spark_properties),
+            resource_profiles={
+                ProfileId(profile.id): _resource_profile(profile)
+                for profile in answer.resource_profiles
+            },
+        )
+
+    async def poll(self, *, with_dead_executors: bool) -> DriverReport | Unreachable:
+        """Stages, executors, jobs and gauges, read at once."""
+        executors_path = "allexecutors" if with_dead_executors else "executors"
+        try:
+            stages, executors, jobs, metrics = await asyncio.gather(
+                self._get(f"{self._application}/stages?status=active", list[_Stage]),
+                self._get(f"{self._application}/{executors_path}", list[_Executor]),
+                self._get(f"{self._application}/jobs?status=running", list[_Job]),
+                self._get("/metrics/json/", _Metrics),
+            )
+        except _NoAnswer as error:
+            return error.unreachable
+        reports = [_executor_report(executor) for executor in executors if executor.id.isdecimal()]
+        return DriverReport(
+            stages=tuple(_stage_report(stage) for stage in stages),
+            executors=tuple(report for report in reports if report.active),
+            running_jobs=tuple(job.job_id for job in jobs),
+            max_needed_executors=_max_needed(metrics),
+            dead_executors=tuple(report for report in reports if not report.active)
+            if with_dead_executors
+            else None,
+        )
+
+    async def _get(self, path: str, kind: type[T]) -> T:
+        return await _get(self._session, self._base + path, kind)
+
+
+async def find_driver(
+    session: aiohttp.ClientSession, host: str, ports: Sequence[int], application_id: str
+) -> tuple[DriverRest, Application] | Unreachable:
+    """The driver's REST API on the first of these ports that serves the application.
+
+    Args:
+        application_id: the id that the driver pod's label promises, or "" when it has none: then any.
+    """
+    first: Unreachable | None = None
+    for port in ports:
+        found = await _applications(session, f"http://{_bracketed(host)}:{port}")
+        if isinstance(found, Unreachable):
+            first = first or found
+            continue
+        for application in found:
+            if application_id in ("", application.id):
+                return DriverRest(session, host, port, application.id), application
+        first = Unreachable(
+            Reason.NOT_A_SPARK_UI,
+            f"port {port} of {host} serves application {found[0].id}, not {application_id}; "
+            "set spec.driver.uiPort to the port of this driver's UI",
+        )
+    assert first is not None, "at least one port is tried"
+    return first
+
+
+def ui_ports(declared: int | None, wanted: int | None) -> tuple[int, ...]:
+    """The ports to try: the one that the user names, the one that the pod declares, or Spark's 4040 and its retries."""
+    start = wanted or declared or DEFAULT_UI_PORT
+    return (start,) if wanted else tuple(range(start, start + UI_PORT_RETRIES + 1))
+
+
+async def _applications(
+    session: aiohttp.ClientSession, base: str
+) -> list[Application] | Unreachable:
+    try:
+        answer = await _get(session, f"{base}/api/v1/applications", list[_Application])
+    except _NoAnswer as error:
+        return error.unreachable
+    if not answer or not answer[0].attempts:
+        return Unreachable(Reason.BAD_ANSWER, f"{base} lists no application")
+    return [
+        Application(
+            id=item.id,
+            name=item.name,
+            started_at_ms=item.attempts[0].start_time_epoch,
+            completed=item.attempts[0].completed,
+            spark_version=item.attempts[0].app_spark_version,
+            spark_user=item.attempts[0].spark_user,
+        )
+        for item in answer
+        if item.attempts
+    ]
+
+
+async def _get(session: aiohttp.ClientSession, url: str, kind: type[T]) -> T:
+    timeout = aiohttp.ClientTimeout(
+        total=REQUEST_TIMEOUT_SECONDS, sock_connect=CONNECT_TIMEOUT_SECONDS
+    )
+    try:
+        async with session.get(url, timeout=timeout, allow_redirects=False) as response:
+            _check_status(url, response)
+            body = await response.content.read(LARGEST_ANSWER_BYTES + 1)
+            while len(body) <= LARGEST_ANSWER_BYTES:
+                more = await response.content.read(LARGEST_ANSWER_BYTES + 1 - len(body))
+                if not more:
+                    break
+                body += more
+    except TimeoutError as error:
+        raise _NoAnswer(
+            Reason.CONNECTION_TIMED_OUT,
+            f"{url} did not answer within {REQUEST_TIMEOUT_SECONDS:.0f} s: the driver is busy (a long garbage "
+            "collection), or a NetworkPolicy keeps the operator from its UI port",
+        ) from error
+    except aiohttp.ClientConnectorError as error:
+        raise _NoAnswer(
+            Reason.CONNECTION_REFUSED,
+            f"{url} refused the connection: the driver is still starting, spark.ui.enabled is false, or its UI is on "
+            "another port (set spec.driver.uiPort)",
+        ) from error
+    except (aiohttp.ClientError, OSError) as error:
+        raise _NoAnswer(
+            Reason.CONNECTION_RESET,
+            f"{url} broke off ({type(error).__name__}): if a service mesh demands mutual TLS, exclude the driver's UI "
+            "port from it",
+        ) from error
+    if len(body) > LARGEST_ANSWER_BYTES:
+        raise _NoAnswer(
+            Reason.BAD_ANSWER, f"{url} answered more than {LARGEST_ANSWER_BYTES >> 20} MiB"
+        )
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except msgspec.DecodeError as error:
+        raise _NoAnswer(
+            Reason.BAD_ANSWER, f"{url} answered something that is not Spark's JSON: {error}"
+        ) from error
+
+
+def _check_status(url: str, response: aiohttp.ClientResponse) -> None:
+    status = response.status
+    if status == HTTPStatus.OK:
+        return
+    if HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST:
+        raise _NoAnswer(
+            Reason.REDIRECTED,
+            f"{url} redirects to {response.headers.get('Location', 'elsewhere')}: the UI is behind TLS "
+            "(spark.ssl.ui.enabled) or a login; serve it in plain HTTP inside the cluster",
+        )
+    if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+        raise _NoAnswer(
+            Reason.UNAUTHORIZED,
+            f"{url} answers {status}: spark.ui.filters or spark.acls.enable keep the operator out; let its requests "
+            "through, or add spark.ui.view.acls for it",
+        )
+    if status == HTTPStatus.NOT_FOUND:
+        raise _NoAnswer(
+            Reason.NOT_A_SPARK_UI,
+            f"{url} answers 404: no Spark UI on this port, or a proxy in between; set spec.driver.uiPort",
+        )
+    raise _NoAnswer(Reason.BAD_ANSWER, f"{url} answers {status} {response.reason or ''}".rstrip())
+
+
+def _stage_report(stage: _Stage) -> StageReport:
+    return StageReport(
+        stage_id=stage.stage_id,
+        attempt_id=stage.attempt_id,
+        profile_id=ProfileId(stage.resource_profile_id),
+        num_tasks=stage.num_tasks,
+        completed_indices=stage.num_completed_indices,
+        active_tasks=stage.num_active_tasks,
+        submitted_at_ms=_epoch_ms(stage.submission_time),
+    )
+
+
+def _executor_report(executor: _Executor) -> ExecutorReport:
+    return ExecutorReport(
+        id=ExecutorId(int(executor.id)),
+        profile_id=ProfileId(executor.resource_profile_id),
+        active=executor.is_active,
+        active_tasks=executor.active_tasks,
+        max_tasks=executor.max_tasks,
+        total_tasks=executor.total_tasks,
+        failed_tasks=executor.failed_tasks,
+        rdd_blocks=executor.rdd_blocks,
+        cached_bytes=executor.memory_used + executor.disk_used,
+        shuffle_write_bytes=executor.total_shuffle_write,
+        added_at_ms=_epoch_ms(executor.add_time),
+        remove_reason=executor.remove_reason or "",
+    )
+
+
+def _resource_profile(profile: _Profile) -> ResourceProfile:
+    return ResourceProfile(
+        id=ProfileId(profile.id),
+        executor_resources={
+            name: ExecutorResourceRequest(
+                resource_name=amount.resource_name,
+                amount=int(amount.amount),
+                discovery_script=amount.discovery_script or "",
+                vendor=amount.vendor or "",
+            )
+            for name, amount in profile.executor_resources.items()
+        },
+        task_resources={
+            name: TaskResourceRequest(resource_name=amount.resource_name, amount=amount.amount)
+            for name, amount in profile.task_resources.items()
+        },
+    )
+
+
+def _max_needed(metrics: _Metrics) -> int | None:
+    for name, gauge in metrics.gauges.items():
+        if name.endswith(MAX_NEEDED_GAUGE) and isinstance(gauge.value, int):
+            return max(0, gauge.value)
+    return None
+
+
+def _epoch_ms(text: str | None) -> int | None:
+    """Spark writes 2026-01-31T12:00:00.000GMT."""
+    if not text:
+        return None
+    try:
+        moment = datetime.strptime(text, "%Y-%m-%dT%H:%M:%S.%fGMT").replace(tzinfo=UTC)
+    except ValueError:
+        return None
+    return int(moment.timestamp() * 1000)
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host

@@ -1,0 +1,148 @@
+"""From a pod on the wire to what the store keeps of it."""
+
+import sys
+
+from spark_allocation.api.group import ALLOCATION_UID_LABEL, INCARNATION_ANNOTATION
+from spark_allocation.core.driver_report import DriverPod
+from spark_allocation.core.executor_pods import ContainerEnd, ExecutorId, ExecutorPod, PodState
+from spark_allocation.core.resource_profiles import DEFAULT_PROFILE_ID, ProfileId
+from spark_allocation.snapshots_store import DriverKey, SeenPod
+from spark_allocation.sources import wire
+
+EXECUTOR_SELECTOR = "spark-role=executor"
+SPARK_CONTAINER = "spark-kubernetes-executor"
+
+
+def seen_pod(pod: wire.Pod) -> SeenPod | None:
+    """An executor pod for the store, or None when it is owned by no pod or its id is no number."""
+    metadata = pod.metadata
+    labels = metadata.labels or {}
+    driver_uid = next(
+        (
+            owner.uid
+            for owner in metadata.owner_references
+            if owner.kind == "Pod" and owner.controller
+        ),
+        "",
+    )
+    executor_id = labels.get("spark-exec-id", "")
+    profile_id = labels.get("spark-exec-resourceprofile-id", "0")
+    if not driver_uid or not executor_id.isdecimal() or not profile_id.isdecimal():
+        return None
+    intern = sys.intern
+    return SeenPod(
+        key=DriverKey(intern(metadata.namespace), intern(driver_uid)),
+        pod=ExecutorPod(
+            uid=metadata.uid,
+            name=metadata.name,
+            namespace=intern(metadata.namespace),
+            executor_id=ExecutorId(int(executor_id)),
+            profile_id=ProfileId(int(profile_id)) if int(profile_id) else DEFAULT_PROFILE_ID,
+            state=_state(pod),
+            created_at=metadata.creation_timestamp.timestamp()
+            if metadata.creation_timestamp
+            else 0.0,
+            resource_version=metadata.resource_version,
+            deleting=metadata.deletion_timestamp is not None,
+            node=intern(pod.spec.node_name),
+            claims=tuple(
+                volume.persistent_volume_claim.claim_name
+                for volume in pod.spec.volumes
+                if volume.persistent_volume_claim is not None
+            ),
+            ends=_ends(pod),
+            reason=_reason(pod)[0],
+            message=_reason(pod)[1],
+        ),
+        allocation_uid=intern(labels.get(ALLOCATION_UID_LABEL, "")),
+        incarnation=intern((metadata.annotations or {}).get(INCARNATION_ANNOTATION, "")),
+        application_id=intern(labels.get("spark-app-selector", "")),
+    )
+
+
+def driver_pod(pod: wire.Pod) -> DriverPod:
+    """A driver pod."""
+    metadata = pod.metadata
+    ports = {
+        port.name: port.container_port
+        for container in pod.spec.containers
+        for port in container.ports
+    }
+    statuses = pod.status.container_statuses
+    return DriverPod(
+        namespace=metadata.namespace,
+        name=metadata.name,
+        uid=metadata.uid,
+        phase=pod.status.phase,
+        deleting=metadata.deletion_timestamp is not None,
+        ip=pod.status.pod_ip or "",
+        restart_count=max((status.restart_count for status in statuses), default=0),
+        created_at=metadata.creation_timestamp.timestamp() if metadata.creation_timestamp else 0.0,
+        ui_port=ports.get("spark-ui"),
+        container_running=any(status.state and status.state.running for status in statuses),
+        labels=metadata.labels or {},
+        annotations=metadata.annotations or {},
+    )
+
+
+def _state(pod: wire.Pod) -> PodState:
+    phase = pod.status.phase.lower()
+    if pod.metadata.deletion_timestamp is not None and phase not in ("running", "terminating"):
+        return PodState.DELETED
+    match phase:
+        case "pending":
+            return PodState.PENDING
+        case "running":
+            return _running_state(pod)
+        case "failed":
+            return PodState.FAILED
+        case "succeeded":
+            return PodState.SUCCEEDED
+        case "terminating":
+            return PodState.TERMINATING
+        case _:
+            return PodState.UNKNOWN
+
+
+def _running_state(pod: wire.Pod) -> PodState:
+    ends = _ends(pod)
+    if pod.spec.restart_policy == "Never" and any(end.exit_code != 0 for end in ends):
+        return PodState.FAILED
+    for end in ends:
+        if end.name == SPARK_CONTAINER:
+            return PodState.SUCCEEDED if end.exit_code == 0 else PodState.FAILED
+    return PodState.RUNNING
+
+
+def _ends(pod: wire.Pod) -> tuple[ContainerEnd, ...]:
+    return tuple(
+        ContainerEnd(
+            name=status.name,
+            exit_code=status.state.terminated.exit_code,
+            reason=status.state.terminated.reason or "",
+            message=(status.state.terminated.message or "")[:512],
+        )
+        for status in pod.status.container_statuses
+        if status.state is not None and status.state.terminated is not None
+    )
+
+
+def _reason(pod: wire.Pod) -> tuple[str, str]:
+    """The most telling word about a pod that does not run: why it failed, waits, or is not scheduled."""
+    status = pod.status
+    if status.reason:
+        return sys.intern(status.reason), (status.message or "")[:512]
+    for container in status.container_statuses:
+        waiting = container.state.waiting if container.state is not None else None
+        if waiting is not None and waiting.reason not in (
+            None,
+            "ContainerCreating",
+            "PodInitializing",
+        ):
+            return sys.intern(waiting.reason or ""), (waiting.message or "")[:512]
+    for condition in status.conditions:
+        if condition.type == "PodScheduled" and condition.status == "False":
+            return sys.intern(condition.reason or ""), (condition.message or "")[:512]
+        if condition.type == "DisruptionTarget" and condition.status == "True":
+            return sys.intern(condition.reason or ""), (condition.message or "")[:512]
+    return "", ""

@@ -1,0 +1,153 @@
+"""LIST in pages, then WATCH: one current picture of the pods behind a label selector.
+
+Why not kopf's watching: it cannot notice a pod that was deleted while a watch was broken, and it costs about seventy
+times the CPU a pod (docs/designs/0001-own-pods-watch.md). The contract here:
+
+- A full list replaces the picture: what is missing from it is gone, whatever a broken watch failed to say.
+- A watch resumes at the last resource version it has seen, bookmarks included.
+- An ERROR event, an undecodable line or an expired list page means: list again.
+- The picture is listed anew every ten minutes or so even when nothing looks wrong.
+- A lost API server is asked again after a pause that doubles from half a second to thirty seconds, with jitter, so
+  that a thousand watchers do not return in the same moment.
+"""
+
+import asyncio
+import random
+import time
+from collections.abc import Callable, Iterable
+from http import HTTPStatus
+from typing import Generic, Protocol, TypeVar
+
+import msgspec
+import structlog
+
+from spark_allocation.kube.api_client import ApiUnavailable
+from spark_allocation.kube.pods_api import PodsApi
+from spark_allocation.sources import wire
+
+RELIST_SECONDS = 600.0
+FIRST_PAUSE_SECONDS = 0.5
+LONGEST_PAUSE_SECONDS = 30.0
+
+T = TypeVar("T")
+T_contra = TypeVar("T_contra", contravariant=True)
+log = structlog.get_logger("pods_watch")
+
+
+class PodsSink(Protocol[T_contra]):
+    """Where the picture goes. ``scope`` names the watch, so that several can feed one sink."""
+
+    def replace_all(self, scope: str, pods: Iterable[T_contra], at: float) -> None:
+        """The full picture of this scope, taken at epoch seconds ``at``."""
+
+    def update(self, scope: str, pod: T_contra) -> None:
+        """A pod was added or changed."""
+
+    def remove(self, scope: str, pod: T_contra) -> None:
+        """A pod is gone; this is its last state."""
+
+
+class _ListAgain(Exception):  # noqa: N818
+    """The watch cannot go on from where it stands."""
+
+
+class PodsWatch(Generic[T]):
+    """Keeps a sink equal to the pods behind a selector. Run it once; cancel it to stop."""
+
+    def __init__(
+        self,
+        pods: PodsApi,
+        *,
+        namespace: str | None,
+        selector: str,
+        project: Callable[[wire.Pod], T | None],
+        sink: PodsSink[T],
+    ) -> None:
+        """
+        Args:
+            namespace: None for all namespaces.
+            project: what is kept of a pod; None drops it.
+        """
+        self._pods = pods
+        self._namespace = namespace
+        self._selector = selector
+        self._project = project
+        self._sink = sink
+        self.scope = f"{namespace or '*'}/{selector}"
+        self.last_word_at = 0.0
+        """Monotonic seconds of the last list page, event or bookmark; for the staleness metric."""
+        self.lists = 0
+        self.events = 0
+
+    async def run(self) -> None:
+        """List and watch until cancelled."""
+        pause = FIRST_PAUSE_SECONDS
+        while True:
+            try:
+                version, listed_at = await self._list()
+                pause = FIRST_PAUSE_SECONDS
+                await self._watch_from(
+                    version, until=listed_at + RELIST_SECONDS * random.uniform(0.8, 1.2)
+                )
+            except _ListAgain as reason:
+                log.info("pods_relist", scope=self.scope, reason=str(reason))
+            except ApiUnavailable as error:
+                log.warning(
+                    "api_unavailable", scope=self.scope, error=str(error), retry_in_seconds=pause
+                )
+                await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311
+                pause = min(LONGEST_PAUSE_SECONDS, pause * 2)
+
+    async def _list(self) -> tuple[str, float]:
+        pods: list[T] = []
+        token = ""
+        while True:
+            answer = await self._pods.list_page(self._namespace, self._selector, token)
+            if answer.status == HTTPStatus.GONE:
+                # the snapshot that the pages belong to was compacted away: begin a new one
+                pods, token = [], ""
+                await asyncio.sleep(FIRST_PAUSE_SECONDS)
+                continue
+            if not answer.ok:
+                raise ApiUnavailable(f"list {self.scope}: {answer.status} {answer.message}")
+            try:
+                page = wire.decode_pod_list(answer.body)
+            except msgspec.DecodeError as error:
+                raise ApiUnavailable(f"list {self.scope}: not a pod list: {error}") from error
+            self._heard()
+            pods.extend(kept for pod in page.items if (kept := self._project(pod)) is not None)
+            token = page.metadata.continue_token
+            if not token:
+                break
+        self.lists += 1
+        self._sink.replace_all(self.scope, pods, time.time())
+        return page.metadata.resource_version, time.monotonic()
+
+    async def _watch_from(self, version: str, until: float) -> None:
+        while time.monotonic() < until:
+            async for line in self._pods.watch(self._namespace, self._selector, version):
+                version = self._take(line) or version
+
+    def _take(self, line: bytes) -> str:
+        """Pass one event on and return the resource version that it carries."""
+        try:
+            event = wire.decode_event(line)
+            if event.type == "ERROR":
+                raise _ListAgain(bytes(event.object)[:300].decode(errors="replace"))
+            pod = wire.decode_pod(event.object)
+        except msgspec.DecodeError as error:
+            raise _ListAgain(f"undecodable event: {error}") from error
+        self._heard()
+        if event.type == "BOOKMARK":
+            return pod.metadata.resource_version
+        kept = self._project(pod)
+        self.events += 1
+        if kept is not None:
+            if event.type == "DELETED":
+                self._sink.remove(self.scope, kept)
+            else:
+                self._sink.update(self.scope, kept)
+        return pod.metadata.resource_version
+
+    def _heard(self) -> None:
+        self.last_word_at = time.monotonic()

@@ -1,0 +1,159 @@
+"""The few fields of a pod that are read off the wire; everything else is skipped while decoding.
+
+Typed decoding of a pod costs some 13 µs and keeps a few hundred bytes, against 305 µs and 75 KiB for the client
+library's model: at fifty thousand pods that is the difference between a second and a minute.
+"""
+
+from datetime import datetime
+
+import msgspec
+
+
+class Owner(msgspec.Struct, rename="camel", gc=False):
+    """An owner reference."""
+
+    kind: str = ""
+    name: str = ""
+    uid: str = ""
+    controller: bool | None = None
+
+
+class Metadata(msgspec.Struct, rename="camel", gc=False):
+    """Object metadata."""
+
+    name: str = ""
+    namespace: str = ""
+    uid: str = ""
+    resource_version: str = ""
+    creation_timestamp: datetime | None = None
+    deletion_timestamp: datetime | None = None
+    labels: dict[str, str] | None = None
+    annotations: dict[str, str] | None = None
+    owner_references: list[Owner] = msgspec.field(default_factory=list)
+
+
+class Claim(msgspec.Struct, rename="camel", gc=False):
+    """A volume's claim."""
+
+    claim_name: str = ""
+
+
+class Volume(msgspec.Struct, rename="camel", gc=False):
+    """A volume, as far as claims go."""
+
+    persistent_volume_claim: Claim | None = None
+
+
+class Port(msgspec.Struct, rename="camel", gc=False):
+    """A container port."""
+
+    name: str = ""
+    container_port: int = 0
+
+
+class Container(msgspec.Struct, rename="camel", gc=False):
+    """A container's name and ports."""
+
+    name: str = ""
+    ports: list[Port] = msgspec.field(default_factory=list)
+
+
+class Spec(msgspec.Struct, rename="camel", gc=False):
+    """Pod spec."""
+
+    node_name: str = ""
+    restart_policy: str = ""
+    service_account_name: str = ""
+    volumes: list[Volume] = msgspec.field(default_factory=list)
+    containers: list[Container] = msgspec.field(default_factory=list)
+
+
+class Terminated(msgspec.Struct, rename="camel", gc=False):
+    """A container's end."""
+
+    exit_code: int = 0
+    reason: str | None = None
+    message: str | None = None
+
+
+class Waiting(msgspec.Struct, rename="camel", gc=False):
+    """Why a container does not run yet."""
+
+    reason: str | None = None
+    message: str | None = None
+
+
+class Running(msgspec.Struct, rename="camel", gc=False):
+    """A running container."""
+
+    started_at: datetime | None = None
+
+
+class ContainerState(msgspec.Struct, gc=False):
+    """A container's state."""
+
+    terminated: Terminated | None = None
+    waiting: Waiting | None = None
+    running: Running | None = None
+
+
+class ContainerStatus(msgspec.Struct, rename="camel", gc=False):
+    """A container's status."""
+
+    name: str = ""
+    restart_count: int = 0
+    state: ContainerState | None = None
+
+
+class PodCondition(msgspec.Struct, rename="camel", gc=False):
+    """A pod condition, such as PodScheduled."""
+
+    type: str = ""
+    status: str = ""
+    reason: str | None = None
+    message: str | None = None
+
+
+class PodStatus(msgspec.Struct, rename="camel", gc=False):
+    """Pod status."""
+
+    phase: str = ""
+    reason: str | None = None
+    message: str | None = None
+    pod_ip: str | None = msgspec.field(default=None, name="podIP")
+    container_statuses: list[ContainerStatus] = msgspec.field(default_factory=list)
+    conditions: list[PodCondition] = msgspec.field(default_factory=list)
+
+
+class Pod(msgspec.Struct, rename="camel", gc=False):
+    """A pod."""
+
+    metadata: Metadata
+    spec: Spec = msgspec.field(default_factory=Spec)
+    status: PodStatus = msgspec.field(default_factory=PodStatus)
+
+
+class ListMetadata(msgspec.Struct, rename="camel", gc=False):
+    """Where a list page stands."""
+
+    resource_version: str = ""
+    continue_token: str = msgspec.field(default="", name="continue")
+
+
+class PodList(msgspec.Struct, gc=False):
+    """A page of pods."""
+
+    metadata: ListMetadata
+    items: list[Pod] = msgspec.field(default_factory=list)
+
+
+class WatchEvent(msgspec.Struct, gc=False):
+    """One line of a watch; the object is decoded once its type is known."""
+
+    type: str
+    object: msgspec.Raw
+
+
+decode_pod_list = msgspec.json.Decoder(PodList).decode
+decode_pod = msgspec.json.Decoder(Pod).decode
+decode_event = msgspec.json.Decoder(WatchEvent).decode
