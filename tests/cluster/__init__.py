@@ -1,0 +1,25 @@
+"""A real Kubernetes for the tests and the demo: `connect()` to a cluster, then use it.
+
+    from tests import cluster
+
+    ours = cluster.connect()            # the running default cluster, or a ClusterError
+    ours = cluster.require()            # the same, brought up first if need be (needs root)
+    ours.kubectl("get", "pods")         # its output; raises ClusterError when kubectl fails
+    ours.kubeconfig, ours.context       # for a client library
+
+Nothing here reads ~/.kube/config or KUBECONFIG: a cluster is either one this package made, known
+by the uid of its kube-system namespace, or one that was named by its context.
+"""
+
+from tests.cluster.access import Cluster, connect, connect_existing, require
+from tests.cluster.errors import ClusterError
+from tests.cluster.layout import DEFAULT_NAME
+
+__all__ = [
+    "DEFAULT_NAME",
+    "Cluster",
+    "ClusterError",
+    "connect",
+    "connect_existing",
+    "require",
+]
