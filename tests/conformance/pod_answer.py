@@ -1,0 +1,206 @@
+"""Our answer to a scenario of kind ``pod``, and what makes two answers equal.
+
+``answer`` takes the same scenario that the real classes take (oracle/README.md) and builds the pod with this project's
+core, in the mode that adds nothing of its own. ``canonical`` brings an answer of either side into one form: lists whose
+order Spark takes from a hash map are sorted by name, and spellings that mean the same to the API server become one.
+"""
+
+import copy
+import getpass
+import os
+import re
+from typing import Any
+
+import yaml
+
+from spark_allocation.core.executor_pod_builder import build_executor_pod
+from spark_allocation.core.executor_pod_context import (
+    DriverPodFacts,
+    ExecutorConfigMap,
+    ExecutorPodContext,
+)
+from spark_allocation.core.executor_pods import ExecutorId
+from spark_allocation.core.pod_refusals import PodRefused
+from spark_allocation.core.resource_profiles import (
+    DEFAULT_PROFILE_ID,
+    ExecutorResourceRequest,
+    ProfileId,
+    ResourceProfile,
+)
+from spark_allocation.core.spark_conf import SparkConf
+from spark_allocation.core.spark_version import SparkVersion
+
+DEFAULT_SPARK_VERSION = os.environ.get("ORACLE_VERSION", "4.0.1")
+LOCAL_DIR = "/var/data/spark-UUID"
+CONFIG_MAP = "spark-exec-UNIQUE-conf-map"
+_TEMPLATE_FILE = "spark.kubernetes.executor.podTemplateFile"
+_ON_DEMAND_CLAIM = re.compile(r"-pvc-\d+")
+_STARTUP_OPTION = re.compile(r"-Dspark\.(auth|rpc|network|ssl|port\.|.*\.port=)")
+
+
+def answer(scenario: dict[str, Any], spark_version: str = DEFAULT_SPARK_VERSION) -> dict[str, Any]:
+    """Build the pod that the scenario asks for."""
+    conf = SparkConf(
+        {
+            "spark.master": "k8s://https://127.0.0.1:1",
+            "spark.app.name": "oracle",
+            "spark.driver.host": "driver.example",
+            **{key: str(value) for key, value in scenario["conf"].items()},
+        }
+    )
+    version = SparkVersion.parse(str(scenario.get("sparkVersion", spark_version)))
+    driver_pod = scenario.get("driverPod") or {"metadata": {}}
+    context = ExecutorPodContext(
+        application_id=scenario.get("appId", "spark-oracle"),
+        spark_version=version,
+        driver=DriverPodFacts(
+            name=driver_pod["metadata"].get("name", ""),
+            uid=driver_pod["metadata"].get("uid", ""),
+            namespace="default",
+            spark_user=getpass.getuser(),
+        ),
+        pod_name_prefix=conf.get("spark.kubernetes.executor.podNamePrefix", "oracle-random"),
+        config_map=ExecutorConfigMap(CONFIG_MAP),
+        pod_template=_template(scenario, conf),
+        default_local_dir=LOCAL_DIR,
+    )
+    executor_id = ExecutorId(int(scenario.get("execId", "1")))
+    built = build_executor_pod(conf, _profile(scenario), executor_id, context, as_spark=True)
+    head = {"id": scenario.get("id"), "kind": "pod"}
+    if isinstance(built, PodRefused):
+        error = {
+            "reason": built.reason.value,
+            "key": built.key,
+            "value": built.value,
+            "rule": built.rule,
+        }
+        return {**head, "error": error}
+    return {
+        **head,
+        "pod": built.pod,
+        "executorContainer": built.executor_container,
+        "resources": list(built.resources),
+    }
+
+
+def canonical(given: dict[str, Any]) -> dict[str, Any]:
+    """One form for answers that mean the same.
+
+    - a refusal is a refusal: Spark's sentences and the order in which it meets two faults are not compared;
+    - environment, volumes, mounts and pull secrets are sorted by name (stable, so that of two variables with one name
+      the order, which decides, stays);
+    - the ``-D`` options that Spark takes from a hash map are sorted;
+    - the number of an on-demand claim becomes the name of its volume;
+    - null, and empty lists and maps where the API server makes no difference, are left out.
+    """
+    if "error" in given or "fatal" in given:
+        return {"refused": True}
+    pod = copy.deepcopy(given["pod"])
+    claims = {
+        volume["persistentVolumeClaim"]["claimName"]: volume["name"]
+        for volume in pod["spec"].get("volumes") or []
+        if volume.get("persistentVolumeClaim")
+        and _ON_DEMAND_CLAIM.search(volume["persistentVolumeClaim"].get("claimName", ""))
+    }
+    resources = copy.deepcopy(given["resources"])
+    for resource in resources:
+        metadata = resource["metadata"]
+        metadata["name"] = _claim(metadata["name"], claims)
+    for volume in pod["spec"].get("volumes") or []:
+        if volume.get("persistentVolumeClaim"):
+            source = volume["persistentVolumeClaim"]
+            source["claimName"] = _claim(source.get("claimName"), claims)
+    spec = pod["spec"]
+    spec["volumes"] = _by_name(spec.get("volumes"))
+    for container in [*(spec.get("containers") or []), *(spec.get("initContainers") or [])]:
+        _canonical_container(container)
+    return {
+        "pod": _without_nothing(pod),
+        "executorContainer": given["executorContainer"],
+        "resources": sorted(
+            (_without_nothing(resource) for resource in resources),
+            key=lambda r: r["metadata"]["name"],
+        ),
+    }
+
+
+def _canonical_container(container: dict[str, Any]) -> None:
+    options = []
+    env = []
+    for variable in container.get("env") or []:
+        if re.fullmatch(r"SPARK_JAVA_OPT_\d+", variable["name"]) and "value" in variable:
+            options.append((int(variable["name"].rpartition("_")[2]), variable["value"]))
+        else:
+            env.append(variable)
+    ordered = [value for _, value in sorted(options)]
+    tail = len(ordered)
+    while tail and _STARTUP_OPTION.match(ordered[tail - 1]):
+        tail -= 1
+    ordered[tail:] = sorted(ordered[tail:])
+    env.extend({"name": f"SPARK_JAVA_OPT_{i}", "value": value} for i, value in enumerate(ordered))
+    container["env"] = _by_name(env)
+    container["volumeMounts"] = _by_name(container.get("volumeMounts"))
+    for amounts in (container.get("resources") or {}).values():
+        if isinstance(amounts, dict):
+            for name, amount in amounts.items():
+                amounts[name] = str(amount)
+
+
+def _claim(name: str | None, claims: dict[str, str]) -> str | None:
+    if name is None or name not in claims:
+        return name
+    return _ON_DEMAND_CLAIM.sub(f"-pvc-of-{claims[name]}", name)
+
+
+def _by_name(items: list[dict[str, Any]] | None) -> list[dict[str, Any]]:
+    return sorted(items or [], key=lambda item: str(item.get("name")))
+
+
+_MEANT_WHEN_EMPTY = frozenset(
+    {"emptyDir", "podSelector", "namespaceSelector", "labelSelector", "securityContext"}
+)
+
+
+def _without_nothing(value: Any) -> Any:
+    if isinstance(value, dict):
+        kept = {key: _without_nothing(item) for key, item in value.items() if item is not None}
+        return {
+            key: item
+            for key, item in kept.items()
+            if item not in ({}, []) or key in _MEANT_WHEN_EMPTY
+        }
+    if isinstance(value, list):
+        return [_without_nothing(item) for item in value]
+    return value
+
+
+def _template(scenario: dict[str, Any], conf: SparkConf) -> dict[str, Any] | None:
+    path = conf.get(_TEMPLATE_FILE)
+    if path is None:
+        return None
+    found = scenario.get("files", {}).get(path.removeprefix("${DIR}/"))
+    if isinstance(found, str):
+        found = yaml.safe_load(found)
+    return found if isinstance(found, dict) else {}
+
+
+def _profile(scenario: dict[str, Any]) -> ResourceProfile:
+    described = scenario.get("rp")
+    if not described or described["id"] == 0:
+        return ResourceProfile(id=DEFAULT_PROFILE_ID)
+    requests = {}
+    for name, request in described.get("executor", {}).items():
+        if isinstance(request, dict):
+            requests[name] = ExecutorResourceRequest(
+                resource_name=name,
+                amount=int(request.get("amount", 0)),
+                discovery_script=request.get("discoveryScript", ""),
+                vendor=request.get("vendor", ""),
+            )
+        else:
+            requests[name] = ExecutorResourceRequest(resource_name=name, amount=int(request))
+    return ResourceProfile(
+        id=ProfileId(described["id"]),
+        executor_resources={} if described.get("taskOnly") else requests,
+        task_only=bool(described.get("taskOnly")),
+    )
