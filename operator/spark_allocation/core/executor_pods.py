@@ -1,4 +1,21 @@
-"""Executor pods as allocation sees them: a dozen facts of each, never the whole API object."""
+"""Executor pods as allocation sees them: a dozen facts of each, never the whole API object.
+
+Theory of operation
+-------------------
+Spark looks at a pod and sees one of seven states. Three rules are easy to get wrong and decide whether tasks are
+charged for a loss:
+
+1. A pod with a deletionTimestamp is *deleted* unless it still says Running: graceful deletion of a running executor
+   leaves it RUNNING until the kubelet publishes its end, so a draining executor still counts for Spark.
+2. A Running pod whose Spark container has ended is FAILED or SUCCEEDED although sidecars keep the phase Running.
+3. With ``checkAllContainers`` (the default from 4.0) any container of a ``restartPolicy: Never`` pod that ended
+   with an error makes the pod FAILED, even while Spark itself runs.
+
+Whoever decodes pods fills `PodFacts` and stores the resulting `PodState` in `ExecutorPod`; nothing else of the
+API object is kept, because tens of thousands of them live in memory at once.
+
+Source: ``scheduler.cluster.k8s.ExecutorPodsSnapshot.toState``, ``ExecutorPodStates``.
+"""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -7,6 +24,9 @@ from typing import NewType
 from spark_allocation.core.resource_profiles import ProfileId
 
 ExecutorId = NewType("ExecutorId", int)
+
+SPARK_CONTAINER = "spark-kubernetes-executor"
+"""Name of the Spark container unless ``spark.kubernetes.executor.podTemplateContainerName`` says otherwise."""
 
 
 class PodState(StrEnum):
@@ -20,6 +40,16 @@ class PodState(StrEnum):
     DELETED = "deleted"
     UNKNOWN = "unknown"
 
+    @property
+    def is_final(self) -> bool:
+        """The executor will never run again (Spark's ``FinalPodState``)."""
+        return self in _FINAL_STATES
+
+
+_FINAL_STATES = frozenset(
+    {PodState.SUCCEEDED, PodState.FAILED, PodState.DELETED, PodState.TERMINATING}
+)
+
 
 @dataclass(frozen=True, slots=True)
 class ContainerEnd:
@@ -29,6 +59,23 @@ class ContainerEnd:
     exit_code: int
     reason: str = ""
     message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PodFacts:
+    """What of a pod decides its state.
+
+    Attributes:
+        phase: ``status.phase`` as written; empty when the pod has no status yet.
+        deleting: ``metadata.deletionTimestamp`` is set.
+        restart_policy: ``spec.restartPolicy`` as written.
+        ends: the ``state.terminated`` of each ended container, in the order of ``status.containerStatuses``.
+    """
+
+    phase: str
+    deleting: bool = False
+    restart_policy: str = "Never"
+    ends: tuple[ContainerEnd, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,3 +104,50 @@ class ExecutorPod:
     ends: tuple[ContainerEnd, ...] = ()
     reason: str = ""
     message: str = ""
+
+
+def pod_state(
+    facts: PodFacts, *, check_all_containers: bool, spark_container: str = SPARK_CONTAINER
+) -> PodState:
+    """The state that Spark gives a pod (``ExecutorPodsSnapshot.toState``).
+
+    Args:
+        facts: of the pod.
+        check_all_containers: ``spark.kubernetes.executor.checkAllContainers``: false by default in 3.x, true from 4.0.
+        spark_container: the name of the container that runs the executor.
+
+    Returns:
+        The state; a pod without a phase that nobody deleted is UNKNOWN (Spark would fail on it).
+    """
+    phase = facts.phase.lower()
+    if facts.deleting and phase not in ("running", "terminating"):
+        return PodState.DELETED
+    if phase == "running":
+        return _running_state(facts, check_all_containers, spark_container)
+    return _STATE_BY_PHASE.get(phase, PodState.UNKNOWN)
+
+
+_STATE_BY_PHASE = {
+    "pending": PodState.PENDING,
+    "failed": PodState.FAILED,
+    "succeeded": PodState.SUCCEEDED,
+    "terminating": PodState.TERMINATING,
+}
+
+
+def _running_state(facts: PodFacts, check_all_containers: bool, spark_container: str) -> PodState:
+    if (
+        check_all_containers
+        and facts.restart_policy == "Never"
+        and any(end.exit_code != 0 for end in facts.ends)
+    ):
+        return PodState.FAILED
+    end = end_of(spark_container, facts.ends)
+    if end is None:
+        return PodState.RUNNING
+    return PodState.SUCCEEDED if end.exit_code == 0 else PodState.FAILED
+
+
+def end_of(container: str, ends: tuple[ContainerEnd, ...]) -> ContainerEnd | None:
+    """The end of the named container, or None while it has not ended."""
+    return next((end for end in ends if end.name == container), None)

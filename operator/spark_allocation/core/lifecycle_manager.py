@@ -1,0 +1,436 @@
+"""Ended, missing and lost executors: what became of them, and which pods to delete when.
+
+Theory of operation
+-------------------
+Two pictures disagree from time to time: the pods (a watch, seconds old at most) and the driver's executors (a poll).
+
+- A pod in a final state is an *exit*. It is reported once. The driver must see the same pod to learn why its executor
+  is gone: deleted too early, an application's own crash looks like a deletion by the framework, and the tasks are not
+  charged. So an ended pod is deleted at the earliest `LifecycleConf.finished_pod_grace_ms` after its end was seen here,
+  and never when ``deleteOnTermination`` is off.
+- An executor that the driver has and no pod shows is *missing*: reported once, when a full list that was asked for
+  more than the delta after its registration does not show it (``missingPodDetectDelta``).
+- A running pod whose executor the driver does not have is *lost*: the driver lists it as dead, or has not listed it
+  as alive for the registration timeout. It stops counting at once, so that it is replaced, and its pod is deleted when
+  a later poll, at least the grace afterwards, still says so: an executor that just exits by itself is on the driver's
+  list of the dead before its pod shows the end. While there are no polls this rule is frozen, and the time without
+  polls is not held against anybody: a driver that did not answer did not register executors either.
+- A pod that leaves because somebody drains it is not lost, whatever the driver says.
+
+An executor that fails with exit code 1 before the driver ever listed it was in all likelihood refused: the driver
+excludes its node. After two such ends on one node `LifecycleReview.avoid_nodes` names that node for the time of
+``spark.excludeOnFailure.timeout``.
+
+`ExecutorPodsLifecycleManager.review` is a state machine over successive pictures: it asks for a deletion again when
+the pod is still there half a minute later, and everything it remembers of a pod ends with the pod.
+
+Source: ``scheduler.cluster.k8s.ExecutorPodsLifecycleManager``.
+"""
+
+from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from spark_allocation.core.executor_exits import (
+    UNKNOWN_EXIT_CODE,
+    ExecutorExit,
+    ExecutorExitReason,
+    exit_of,
+)
+from spark_allocation.core.executor_pods import SPARK_CONTAINER, ExecutorId, ExecutorPod, PodState
+from spark_allocation.core.pods_allocator_conf import DELETE_ON_TERMINATION
+from spark_allocation.core.resource_profiles import UNKNOWN_PROFILE_ID, ProfileId
+from spark_allocation.core.snapshots import ExecutorPodsSnapshot
+from spark_allocation.core.spark_conf import MILLISECOND, SparkConf
+
+_NOBODY: frozenset[ExecutorId] = frozenset()
+_NO_NODES: frozenset[str] = frozenset()
+REFUSED_REGISTRATIONS_TO_AVOID_A_NODE = 2
+DELETE_AGAIN_AFTER_MS = 30_000
+LONGEST_PAUSE_BETWEEN_POLLS_MS = 30_000
+"""Longer, and the driver counts as having been out of reach."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LifecycleConf:
+    """Settings of `ExecutorPodsLifecycleManager`; times in milliseconds.
+
+    Attributes:
+        delete_on_termination: ended pods are deleted; else they stay until the driver ends.
+        finished_pod_grace_ms: the least time between the sight of an end and the deletion of the pod.
+        missing_pod_delta_ms: how long after its registration an executor may be without a pod.
+        registration_timeout_ms: how long a running pod may be without an executor.
+        node_avoidance_ms: how long a node that refuses registrations is avoided.
+        spark_container: the name of the container that runs the executor.
+    """
+
+    delete_on_termination: bool = True
+    finished_pod_grace_ms: int = 5_000
+    missing_pod_delta_ms: int = 30_000
+    registration_timeout_ms: int = 120_000
+    node_avoidance_ms: int = 3_600_000
+    spark_container: str = SPARK_CONTAINER
+
+    @classmethod
+    def from_spark_conf(cls, conf: SparkConf) -> "LifecycleConf":
+        """Read what Spark has keys for; the grace and the registration timeout have none.
+
+        Raises:
+            InvalidSetting: for what Spark refuses.
+        """
+        return cls(
+            delete_on_termination=conf.boolean(DELETE_ON_TERMINATION, True),
+            missing_pod_delta_ms=conf.time(
+                "spark.kubernetes.executor.missingPodDetectDelta", 30_000, MILLISECOND
+            ),
+            node_avoidance_ms=conf.time("spark.excludeOnFailure.timeout", 3_600_000, MILLISECOND),
+            spark_container=conf.get(
+                "spark.kubernetes.executor.podTemplateContainerName", SPARK_CONTAINER
+            ),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class DriverExecutor:
+    """An executor on the driver's list.
+
+    Attributes:
+        active: the driver gives it tasks; else the driver has removed it.
+        added_at: epoch milliseconds of its registration.
+    """
+
+    active: bool
+    added_at: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DriverExecutors:
+    """The driver's list of executors.
+
+    Attributes:
+        by_id: alive ones, and dead ones as far as the poll asked for them.
+        observed_at: epoch milliseconds of the poll.
+    """
+
+    by_id: Mapping[ExecutorId, DriverExecutor]
+    observed_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutorRemoval:
+    """An executor that is no more; told once.
+
+    Attributes:
+        failed: its pod was seen in the state Failed: counts against ``spark.executor.maxNumFailures``.
+        never_registered: the driver never listed it.
+        node: where its pod was.
+    """
+
+    executor_id: ExecutorId
+    profile_id: ProfileId
+    exit: ExecutorExit
+    failed: bool = False
+    never_registered: bool = False
+    node: str = ""
+
+
+class DeletionCause(StrEnum):
+    """Why the lifecycle manager deletes a pod."""
+
+    FINISHED = "Finished"
+    DRIVER_LOST = "DriverLost"
+
+
+@dataclass(frozen=True, slots=True)
+class PodDeletion:
+    """A pod to delete, by its uid.
+
+    Attributes:
+        force: with no grace: its node is gone and nobody there can confirm the end.
+    """
+
+    pod: ExecutorPod
+    cause: DeletionCause
+    force: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class LifecycleReview:
+    """What one look at the pictures says.
+
+    Attributes:
+        removals: executors that ended since the last look.
+        delete: pods to delete now.
+        driver_lost: running pods that must not be counted as executors.
+        avoid_nodes: nodes that the next pods should not go to.
+        wake_at: epoch milliseconds of the next look that can say something new without new pictures.
+    """
+
+    removals: tuple[ExecutorRemoval, ...] = ()
+    delete: tuple[PodDeletion, ...] = ()
+    driver_lost: frozenset[ExecutorId] = _NOBODY
+    avoid_nodes: frozenset[str] = _NO_NODES
+    wake_at: int | None = None
+
+
+@dataclass(slots=True)
+class _Refusals:
+    """Ends without registration on one node."""
+
+    at: list[int] = field(default_factory=list)
+    avoid_until: int = 0
+
+
+class ExecutorPodsLifecycleManager:
+    """Follows the executors of one driver to their end (``ExecutorPodsLifecycleManager``)."""
+
+    def __init__(self, conf: LifecycleConf) -> None:
+        self._conf = conf
+        self._end_seen_at: dict[ExecutorId, int] = {}
+        self._absent_since: dict[ExecutorId, int] = {}
+        self._lost_since: dict[ExecutorId, int] = {}
+        self._deletion_asked_at: dict[ExecutorId, int] = {}
+        self._registered: set[ExecutorId] = set()
+        self._removed: set[ExecutorId] = set()
+        self._refusals: dict[str, _Refusals] = {}
+        self._last_poll = 0
+
+    @property
+    def driver_lost(self) -> frozenset[ExecutorId]:
+        """Running pods that the driver has lost, as of the last review."""
+        return frozenset(self._lost_since)
+
+    def reconfigure(self, conf: LifecycleConf) -> None:
+        """Use other settings from the next review on."""
+        self._conf = conf
+
+    def review(
+        self,
+        snapshot: ExecutorPodsSnapshot,
+        driver: DriverExecutors | None,
+        *,
+        now: int,
+        draining: AbstractSet[ExecutorId] = _NOBODY,
+        gone_nodes: AbstractSet[str] = _NO_NODES,
+    ) -> LifecycleReview:
+        """Look at both pictures.
+
+        Args:
+            snapshot: the pods.
+            driver: the driver's executors, or None while it cannot be asked.
+            now: epoch milliseconds.
+            draining: executors whose pods leave at our request.
+            gone_nodes: names of nodes that no longer exist.
+        """
+        if driver is not None:
+            self._registered.update(driver.by_id)
+        removals = [
+            *self._ends(snapshot, now, draining),
+            *self._missing(snapshot, driver, draining),
+        ]
+        removals += self._lost(snapshot, driver, draining)
+        self._forget_gone(snapshot, driver)
+        finished = tuple(self._finished_to_delete(snapshot, now))
+        lost = tuple(self._lost_to_delete(snapshot, driver, now, gone_nodes))
+        return LifecycleReview(
+            removals=tuple(removals),
+            delete=(*finished, *lost),
+            driver_lost=self.driver_lost,
+            avoid_nodes=self._avoided(now),
+            wake_at=self._wake_at(snapshot, now),
+        )
+
+    def _ends(
+        self, snapshot: ExecutorPodsSnapshot, now: int, draining: AbstractSet[ExecutorId]
+    ) -> Iterable[ExecutorRemoval]:
+        for executor_id, pod in snapshot.pods.items():
+            if pod.state not in (PodState.SUCCEEDED, PodState.FAILED, PodState.DELETED):
+                continue
+            self._end_seen_at.setdefault(executor_id, now)
+            self._lost_since.pop(executor_id, None)
+            if executor_id in self._removed:
+                continue
+            self._removed.add(executor_id)
+            yield self._removal(pod, now, drained=executor_id in draining)
+
+    def _removal(self, pod: ExecutorPod, now: int, *, drained: bool) -> ExecutorRemoval:
+        end = exit_of(pod, self._conf.spark_container)
+        never_registered = pod.executor_id not in self._registered
+        failed = pod.state is PodState.FAILED
+        if drained and end.reason in (
+            ExecutorExitReason.SUCCEEDED,
+            ExecutorExitReason.DELETED,
+            ExecutorExitReason.SIGTERM,
+        ):
+            end = ExecutorExit(
+                ExecutorExitReason.DRAINED, end.exit_code, charged=False, message=end.message
+            )
+        elif failed and never_registered and end.exit_code == 1 and pod.node:
+            self._note_refusal(pod.node, now)
+        return ExecutorRemoval(
+            pod.executor_id, pod.profile_id, end, failed, never_registered, pod.node
+        )
+
+    def _note_refusal(self, node: str, now: int) -> None:
+        refusals = self._refusals.setdefault(node, _Refusals())
+        recent = [at for at in refusals.at if now - at <= self._conf.node_avoidance_ms]
+        refusals.at = [*recent, now]
+        if len(refusals.at) >= REFUSED_REGISTRATIONS_TO_AVOID_A_NODE:
+            refusals.avoid_until = now + self._conf.node_avoidance_ms
+
+    def _missing(
+        self,
+        snapshot: ExecutorPodsSnapshot,
+        driver: DriverExecutors | None,
+        draining: AbstractSet[ExecutorId],
+    ) -> Iterable[ExecutorRemoval]:
+        if driver is None:
+            return
+        for executor_id, executor in driver.by_id.items():
+            if (
+                executor.active
+                and executor.added_at is not None
+                and executor_id not in snapshot.pods
+                and executor_id not in self._removed
+                and snapshot.full_sync_at - executor.added_at > self._conf.missing_pod_delta_ms
+            ):
+                self._removed.add(executor_id)
+                reason = (
+                    ExecutorExitReason.DRAINED
+                    if executor_id in draining
+                    else ExecutorExitReason.MISSING
+                )
+                words = f"Executor {executor_id}: the driver lists it, but it has no pod"
+                yield ExecutorRemoval(
+                    executor_id,
+                    UNKNOWN_PROFILE_ID,
+                    ExecutorExit(reason, UNKNOWN_EXIT_CODE, charged=False, message=words),
+                )
+
+    def _lost(
+        self,
+        snapshot: ExecutorPodsSnapshot,
+        driver: DriverExecutors | None,
+        draining: AbstractSet[ExecutorId],
+    ) -> Iterable[ExecutorRemoval]:
+        if driver is None or driver.observed_at <= self._last_poll:
+            return
+        pause = driver.observed_at - self._last_poll
+        self._last_poll = driver.observed_at
+        if pause > LONGEST_PAUSE_BETWEEN_POLLS_MS:
+            self._absent_since = {each: at + pause for each, at in self._absent_since.items()}
+        for executor_id, pod in snapshot.pods.items():
+            executor = driver.by_id.get(executor_id)
+            alive = executor is not None and executor.active
+            if pod.state is not PodState.RUNNING or alive or executor_id in draining:
+                self._absent_since.pop(executor_id, None)
+                self._lost_since.pop(executor_id, None)
+                continue
+            absent_since = self._absent_since.setdefault(executor_id, driver.observed_at)
+            dead = executor is not None
+            overdue = driver.observed_at - absent_since > self._conf.registration_timeout_ms
+            if (dead or overdue) and executor_id not in self._lost_since:
+                self._lost_since[executor_id] = driver.observed_at
+                if executor_id not in self._removed:
+                    self._removed.add(executor_id)
+                    yield self._lost_removal(pod, dead=dead)
+
+    def _lost_removal(self, pod: ExecutorPod, *, dead: bool) -> ExecutorRemoval:
+        never_registered = pod.executor_id not in self._registered
+        if dead:
+            words = "the driver has removed it, but its pod runs on"
+        elif never_registered:
+            words = "its pod runs, but it never registered with the driver"
+        else:
+            words = "its pod runs, but the driver no longer lists it"
+        message = f"Executor {pod.executor_id} (pod {pod.name}): {words}"
+        end = ExecutorExit(
+            ExecutorExitReason.DRIVER_LOST, UNKNOWN_EXIT_CODE, charged=dead, message=message
+        )
+        return ExecutorRemoval(
+            pod.executor_id,
+            pod.profile_id,
+            end,
+            never_registered=never_registered,
+            node=pod.node,
+        )
+
+    def _forget_gone(self, snapshot: ExecutorPodsSnapshot, driver: DriverExecutors | None) -> None:
+        pods = snapshot.pods
+        for memory in (
+            self._end_seen_at,
+            self._absent_since,
+            self._lost_since,
+            self._deletion_asked_at,
+        ):
+            for executor_id in [each for each in memory if each not in pods]:
+                del memory[executor_id]
+        if driver is not None:
+            self._removed = {each for each in self._removed if each in pods or each in driver.by_id}
+            self._registered = {
+                each for each in self._registered if each in pods or each in driver.by_id
+            }
+
+    def _finished_to_delete(
+        self, snapshot: ExecutorPodsSnapshot, now: int
+    ) -> Iterable[PodDeletion]:
+        if not self._conf.delete_on_termination:
+            return
+        for executor_id, seen_at in self._end_seen_at.items():
+            pod = snapshot.pods[executor_id]
+            if (
+                pod.state is not PodState.DELETED
+                and not pod.deleting
+                and now - seen_at >= self._conf.finished_pod_grace_ms
+                and self._ask_for_deletion(executor_id, now)
+            ):
+                yield PodDeletion(pod, DeletionCause.FINISHED)
+
+    def _lost_to_delete(
+        self,
+        snapshot: ExecutorPodsSnapshot,
+        driver: DriverExecutors | None,
+        now: int,
+        gone_nodes: AbstractSet[str],
+    ) -> Iterable[PodDeletion]:
+        if driver is None:
+            return
+        for executor_id, lost_since in self._lost_since.items():
+            pod = snapshot.pods[executor_id]
+            force = pod.node in gone_nodes
+            if (
+                driver.observed_at - lost_since >= self._conf.finished_pod_grace_ms
+                and (force or not pod.deleting)
+                and self._ask_for_deletion(executor_id, now)
+            ):
+                yield PodDeletion(pod, DeletionCause.DRIVER_LOST, force)
+
+    def _ask_for_deletion(self, executor_id: ExecutorId, now: int) -> bool:
+        asked_at = self._deletion_asked_at.get(executor_id)
+        if asked_at is not None and now - asked_at < DELETE_AGAIN_AFTER_MS:
+            return False
+        self._deletion_asked_at[executor_id] = now
+        return True
+
+    def _avoided(self, now: int) -> frozenset[str]:
+        self._refusals = {
+            node: refusals
+            for node, refusals in self._refusals.items()
+            if now < refusals.avoid_until or now - refusals.at[-1] <= self._conf.node_avoidance_ms
+        }
+        return frozenset(
+            node for node, refusals in self._refusals.items() if now < refusals.avoid_until
+        )
+
+    def _wake_at(self, snapshot: ExecutorPodsSnapshot, now: int) -> int | None:
+        if not self._conf.delete_on_termination:
+            return None
+        due = [
+            seen_at + self._conf.finished_pod_grace_ms
+            for executor_id, seen_at in self._end_seen_at.items()
+            if executor_id not in self._deletion_asked_at
+            and snapshot.pods[executor_id].state is not PodState.DELETED
+            and not snapshot.pods[executor_id].deleting
+        ]
+        return max(now, min(due)) if due else None
