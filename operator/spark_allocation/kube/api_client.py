@@ -64,12 +64,43 @@ class ApiAnswer:
         return str(self.json().get("message") or self.body[:300].decode(errors="replace"))
 
 
+@dataclass(frozen=True, slots=True)
+class ApiCredentials:
+    """Where the API server is and how to authenticate there."""
+
+    server: str
+    ca_path: str | None
+    insecure: bool
+    certificate_path: str | None
+    private_key_path: str | None
+    token: str | None
+
+
 class KubernetesApi:
     """One API server. Close it when done; safe for many concurrent calls on one event loop."""
 
     def __init__(self, client: kubernetes.aio.client.ApiClient) -> None:
         self._client = client
         self._host = client.configuration.host.rstrip("/")
+
+    @property
+    def official_client(self) -> kubernetes.aio.client.ApiClient:
+        """The client underneath, for what is rare enough to use its models."""
+        return self._client
+
+    async def credentials(self) -> "ApiCredentials":
+        """How this connection authenticates now, for a second client of the same server."""
+        configuration = self._client.configuration
+        token = await configuration.get_api_key_with_prefix("BearerToken") or ""
+        scheme, _, value = token.partition(" ")
+        return ApiCredentials(
+            server=self._host,
+            ca_path=configuration.ssl_ca_cert,
+            insecure=not configuration.verify_ssl,
+            certificate_path=configuration.cert_file,
+            private_key_path=configuration.key_file,
+            token=(value or scheme) or None,
+        )
 
     async def close(self) -> None:
         """Close the connections."""

@@ -4,13 +4,19 @@ import sys
 
 from spark_allocation.api.group import ALLOCATION_UID_LABEL, INCARNATION_ANNOTATION
 from spark_allocation.core.driver_report import DriverPod
-from spark_allocation.core.executor_pods import ContainerEnd, ExecutorId, ExecutorPod, PodState
+from spark_allocation.core.executor_pods import (
+    ContainerEnd,
+    ExecutorId,
+    ExecutorPod,
+    PodFacts,
+    PodState,
+    pod_state,
+)
 from spark_allocation.core.resource_profiles import DEFAULT_PROFILE_ID, ProfileId
 from spark_allocation.snapshots_store import DriverKey, SeenPod
 from spark_allocation.sources import wire
 
 EXECUTOR_SELECTOR = "spark-role=executor"
-SPARK_CONTAINER = "spark-kubernetes-executor"
 
 
 def seen_pod(pod: wire.Pod) -> SeenPod | None:
@@ -30,6 +36,7 @@ def seen_pod(pod: wire.Pod) -> SeenPod | None:
     if not driver_uid or not executor_id.isdecimal() or not profile_id.isdecimal():
         return None
     intern = sys.intern
+    reason, message = _reason(pod)
     return SeenPod(
         key=DriverKey(intern(metadata.namespace), intern(driver_uid)),
         pod=ExecutorPod(
@@ -51,8 +58,8 @@ def seen_pod(pod: wire.Pod) -> SeenPod | None:
                 if volume.persistent_volume_claim is not None
             ),
             ends=_ends(pod),
-            reason=_reason(pod)[0],
-            message=_reason(pod)[1],
+            reason=reason,
+            message=message,
         ),
         allocation_uid=intern(labels.get(ALLOCATION_UID_LABEL, "")),
         incarnation=intern((metadata.annotations or {}).get(INCARNATION_ANNOTATION, "")),
@@ -86,32 +93,15 @@ def driver_pod(pod: wire.Pod) -> DriverPod:
 
 
 def _state(pod: wire.Pod) -> PodState:
-    phase = pod.status.phase.lower()
-    if pod.metadata.deletion_timestamp is not None and phase not in ("running", "terminating"):
-        return PodState.DELETED
-    match phase:
-        case "pending":
-            return PodState.PENDING
-        case "running":
-            return _running_state(pod)
-        case "failed":
-            return PodState.FAILED
-        case "succeeded":
-            return PodState.SUCCEEDED
-        case "terminating":
-            return PodState.TERMINATING
-        case _:
-            return PodState.UNKNOWN
-
-
-def _running_state(pod: wire.Pod) -> PodState:
-    ends = _ends(pod)
-    if pod.spec.restart_policy == "Never" and any(end.exit_code != 0 for end in ends):
-        return PodState.FAILED
-    for end in ends:
-        if end.name == SPARK_CONTAINER:
-            return PodState.SUCCEEDED if end.exit_code == 0 else PodState.FAILED
-    return PodState.RUNNING
+    return pod_state(
+        PodFacts(
+            phase=pod.status.phase,
+            deleting=pod.metadata.deletion_timestamp is not None,
+            restart_policy=pod.spec.restart_policy,
+            ends=_ends(pod),
+        ),
+        check_all_containers=True,
+    )
 
 
 def _ends(pod: wire.Pod) -> tuple[ContainerEnd, ...]:

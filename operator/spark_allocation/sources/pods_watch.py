@@ -38,7 +38,7 @@ class PodsSink(Protocol[T_contra]):
     """Where the picture goes. ``scope`` names the watch, so that several can feed one sink."""
 
     def replace_all(self, scope: str, pods: Iterable[T_contra], at: float) -> None:
-        """The full picture of this scope, taken at epoch seconds ``at``."""
+        """The full picture of this scope, asked for at epoch seconds ``at``."""
 
     def update(self, scope: str, pod: T_contra) -> None:
         """A pod was added or changed."""
@@ -101,11 +101,12 @@ class PodsWatch(Generic[T]):
     async def _list(self) -> tuple[str, float]:
         pods: list[T] = []
         token = ""
+        asked_at = time.time()
         while True:
             answer = await self._pods.list_page(self._namespace, self._selector, token)
             if answer.status == HTTPStatus.GONE:
                 # the snapshot that the pages belong to was compacted away: begin a new one
-                pods, token = [], ""
+                pods, token, asked_at = [], "", time.time()
                 await asyncio.sleep(FIRST_PAUSE_SECONDS)
                 continue
             if not answer.ok:
@@ -120,7 +121,7 @@ class PodsWatch(Generic[T]):
             if not token:
                 break
         self.lists += 1
-        self._sink.replace_all(self.scope, pods, time.time())
+        self._sink.replace_all(self.scope, pods, asked_at)
         return page.metadata.resource_version, time.monotonic()
 
     async def _watch_from(self, version: str, until: float) -> None:

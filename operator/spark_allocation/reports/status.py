@@ -1,0 +1,141 @@
+"""The status of a SparkAllocation: conditions with honest transition times, and a writer that does not chatter.
+
+A status says what is; `StatusWriter` decides when to say it: at once when a condition, the state, a target or a
+decision changed, at most every ten seconds when only counts did. It sends the difference as a merge patch.
+"""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from spark_allocation.api.conditions import CONDITION_ORDER, ConditionType, Reason
+from spark_allocation.api.v1alpha1 import Condition, ProfileStatus, SparkAllocationStatus
+from spark_allocation.kube.allocations_api import AllocationsApi
+
+COUNTS_EVERY_SECONDS = 10.0
+CHANGES_EVERY_SECONDS = 0.5
+LARGEST_STATUS_PROFILES = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """What is to be said of one condition."""
+
+    holds: bool | None
+    reason: Reason
+    message: str = ""
+
+
+class Conditions:
+    """The conditions of one allocation; a transition time moves only when the status does."""
+
+    def __init__(self, stored: Mapping[str, Any]) -> None:
+        """
+        Args:
+            stored: the ``status`` of the object as read, so that a restart keeps transition times.
+        """
+        self._conditions: dict[ConditionType, Condition] = {}
+        for item in stored.get("conditions") or ():
+            try:
+                condition = Condition.model_validate(item)
+                self._conditions[ConditionType(condition.type)] = condition
+            except ValueError:
+                continue  # a condition of another version is written anew when there is something to say
+
+    def say(self, condition_type: ConditionType, statement: Statement, generation: int) -> bool:
+        """Set a condition; returns whether its status or reason changed."""
+        status = {True: "True", False: "False", None: "Unknown"}[statement.holds]
+        before = self._conditions.get(condition_type)
+        changed = before is None or (before.status, before.reason) != (
+            status,
+            statement.reason.value,
+        )
+        self._conditions[condition_type] = Condition(
+            type=condition_type.value,
+            status=status,
+            reason=statement.reason.value,
+            message=statement.message[:1024],
+            last_transition_time=(
+                before.last_transition_time
+                if before is not None and before.status == status
+                else timestamp()
+            ),
+            observed_generation=generation,
+        )
+        return changed
+
+    def drop(self, condition_type: ConditionType) -> None:
+        """Say nothing of it any more."""
+        self._conditions.pop(condition_type, None)
+
+    def all(self) -> list[Condition]:
+        """In the order of the closed list."""
+        return [self._conditions[name] for name in CONDITION_ORDER if name in self._conditions]
+
+    def __getitem__(self, condition_type: ConditionType) -> Condition | None:
+        return self._conditions.get(condition_type)
+
+
+class StatusWriter:
+    """Writes one object's status when there is something new to read."""
+
+    def __init__(
+        self, allocations: AllocationsApi, namespace: str, name: str, stored: Mapping[str, Any]
+    ) -> None:
+        self._allocations = allocations
+        self._namespace = namespace
+        self._name = name
+        self._written: dict[str, Any] = dict(stored)
+        self._written_at = -COUNTS_EVERY_SECONDS
+        self.object_gone = False
+
+    async def write(self, status: SparkAllocationStatus, *, now: float | None = None) -> None:
+        """Write what differs, unless only counts differ and were written lately.
+
+        Raises:
+            ApiUnavailable: the next call tries again.
+        """
+        moment = time.monotonic() if now is None else now
+        wanted = status.model_dump(mode="json", by_alias=True, exclude_none=True)
+        changes = {key: value for key, value in wanted.items() if self._written.get(key) != value}
+        if not changes:
+            return
+        pause = CHANGES_EVERY_SECONDS if self._is_news(changes) else COUNTS_EVERY_SECONDS
+        if moment - self._written_at < pause:
+            return
+        self._written_at = moment
+        answer = await self._allocations.patch_status(self._namespace, self._name, changes)
+        if answer is None:
+            self.object_gone = await self._allocations.get(self._namespace, self._name) is None
+            return
+        self._written.update(changes)
+
+    def _is_news(self, changes: Mapping[str, Any]) -> bool:
+        """Whether anything but a count of pods changed."""
+        if changes.keys() - {"executors", "pending", "failed", "profiles"}:
+            return True
+        before = {item["id"]: item for item in self._written.get("profiles") or ()}
+        for item in changes.get("profiles") or ():
+            known = before.get(item["id"], {})
+            if any(
+                item.get(key) != known.get(key) for key in ("target", "reason", "decommissioning")
+            ):
+                return True
+        return "failed" in changes
+
+
+def totals(profiles: list[ProfileStatus]) -> dict[str, int]:
+    """Sums over profiles for the printer columns."""
+    return {
+        "executors": sum(profile.running for profile in profiles),
+        "target": sum(profile.target for profile in profiles),
+        "pending": sum(profile.pending + profile.unacknowledged for profile in profiles),
+    }
+
+
+def timestamp(moment: float | None = None) -> str:
+    """RFC 3339 in UTC, whole seconds, as the Kubernetes API writes times."""
+    at = datetime.now(UTC) if moment is None else datetime.fromtimestamp(moment, UTC)
+    return at.isoformat(timespec="seconds").replace("+00:00", "Z")
