@@ -9,10 +9,10 @@ from typing import Annotated
 import typer
 from rich.console import Console
 from rich.table import Table
-from tests.cluster import access, local
-from tests.cluster.errors import ClusterError
+from tests.cluster import access, loading, local
 from tests.cluster.layout import DEFAULT_NAME
-from tests.cluster.reporting import Reporter
+from tests.machine.errors import ClusterError
+from tests.machine.reporting import Reporter
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -144,18 +144,16 @@ def load_image(
     name: Name = DEFAULT_NAME,
 ) -> None:
     """Make an image (kept in the cache folder) and give it to the running cluster's node."""
-    from tests import images
-
     reporter = Reporter()
     cluster = access.connect(name)
     if image == TestImage.PAUSE:
-        loaded = images.load_pause(cluster, reporter)
+        loaded = loading.load_pause(cluster, reporter)
     elif image == TestImage.SPARK:
-        loaded = images.load_spark(cluster, reporter, version=spark_version or None)
+        loaded = loading.load_spark(cluster, reporter, version=spark_version or None)
     elif image == TestImage.OPERATOR:
-        loaded = images.load_operator(cluster, reporter, base_image=base_image or None)
+        loaded = loading.load_operator(cluster, reporter, base_image=base_image or None)
     elif Path(image).is_file():
-        loaded = images.load_archive(cluster, reporter, Path(image))
+        loaded = loading.load_archive(cluster, reporter, Path(image))
     else:
         raise ClusterError(
             f"{image!r} is neither pause, spark, operator nor a file; "

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.cluster import components, local
-from tests.cluster.errors import ClusterError
 from tests.cluster.layout import DEFAULT_NAME, ClusterLayout, layout_of
-from tests.cluster.reporting import Reporter
+from tests.machine.errors import ClusterError
+from tests.machine.reporting import Reporter
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +65,9 @@ class Cluster:
         """Whether the local node has an image of this full name."""
         return image in local.image_names(self._local())
 
-    def import_image(self, archive: Path) -> None:
-        """Give the local node the images of a docker-archive."""
-        local.import_image(self._local(), archive)
+    def import_image(self, name: str, archive: Path) -> bool:
+        """Give the local node an image of a docker-archive; False when it has it already."""
+        return local.import_image(self._local(), name, archive)
 
     def _local(self) -> ClusterLayout:
         if self.layout is None:

@@ -19,8 +19,7 @@ from typing import Any
 import yaml
 from tests.cluster.layout import SERVICE_NETWORK, ClusterLayout
 from tests.cluster.programs import program
-
-PAUSE_IMAGE = "localhost/spark-allocation/pause:1"
+from tests.images.pause import PAUSE_IMAGE
 
 
 @dataclass(frozen=True, slots=True)

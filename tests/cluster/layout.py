@@ -12,13 +12,12 @@ The service network 10.96.0.0/16 exists only inside the cluster's own network na
 """
 
 import json
-import os
 import re
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.cluster.errors import ClusterError
+from tests.machine.errors import ClusterError
 
 DEFAULT_NAME = "spark-allocation"
 CLUSTERS = Path("/var/lib/spark-allocation-operator/clusters")
@@ -27,12 +26,6 @@ SERVICE_NETWORK = "10.96.0.0/16"
 SERVICE_ADDRESS = "10.96.0.1"
 
 _HIGHEST_INDEX = 63
-
-
-def cache_folder() -> Path:
-    """The user's cache folder for everything that is slow to make: programs, images."""
-    root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(root) / "spark-allocation-operator"
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ lies outside them: the veth link, the containers' cgroups, the state folder.
 
 import fcntl
 import json
+import re
 import signal
 import subprocess
 import time
@@ -20,14 +21,16 @@ from pathlib import Path
 from tests.cluster import components as parts
 from tests.cluster import namespaces
 from tests.cluster.components import Component
-from tests.cluster.errors import ClusterError
-from tests.cluster.host_packages import CLUSTER_PACKAGES, ensure_packages, require_root
 from tests.cluster.layout import CLUSTERS, ClusterLayout, layout_of
 from tests.cluster.namespaces import Namespaces, Process
 from tests.cluster.programs import ensure_programs, program
-from tests.cluster.reporting import Reporter
 from tests.cluster.waiting import wait_until_none
+from tests.images.pause import PAUSE_IMAGE, pause_archive
+from tests.machine.errors import ClusterError
+from tests.machine.host_packages import CLUSTER_PACKAGES, ensure_packages, require_root
+from tests.machine.reporting import Reporter
 
+_ORIGIN_LABEL = "spark-allocation/archive"
 _CONTAINERD_NAMESPACE = "k8s.io"
 _MEND_SECONDS = 30.0
 
@@ -100,9 +103,18 @@ def image_names(layout: ClusterLayout) -> set[str]:
     return set(_ctr(layout, "images", "list", "--quiet").split())
 
 
-def import_image(layout: ClusterLayout, archive: Path) -> None:
-    """Load a docker-archive into the node's containerd."""
+def import_image(layout: ClusterLayout, name: str, archive: Path) -> bool:
+    """Give the node's containerd the image `name` of a docker-archive.
+
+    The image remembers which archive it came from; False when it came from this one already.
+    """
+    origin = f"{_ORIGIN_LABEL}={archive.name}"
+    known = _ctr(layout, "images", "list", f"name=={name}")
+    if origin in re.split(r"[\s,]+", known):
+        return False
     _ctr(layout, "images", "import", str(archive))
+    _ctr(layout, "images", "label", name, origin)
+    return True
 
 
 def _make(layout: ClusterLayout, reporter: Reporter) -> None:
@@ -136,7 +148,8 @@ def _start_components(layout: ClusterLayout, running: Namespaces, reporter: Repo
             seconds=90,
             log=layout.logs / "kubelet.log",
         )
-    _import_pause(layout)
+    # After the node is Ready: containerd's kubelet side misses what is imported while it starts.
+    import_image(layout, PAUSE_IMAGE, pause_archive())
     record = json.loads(layout.record.read_text())
     record["uid"] = parts.ask(layout, "/api/v1/namespaces/kube-system")["metadata"]["uid"]
     layout.record.write_text(json.dumps(record))
@@ -176,18 +189,6 @@ def _status(layout: ClusterLayout, running: Namespaces) -> list[ComponentStatus]
         lines.append(ComponentStatus(component.name, process, reason))
     lines.append(ComponentStatus("node", None, node.result()))
     return lines
-
-
-def _import_pause(layout: ClusterLayout) -> None:
-    """Give the node its sandbox image.
-
-    After the node is Ready, because containerd's kubelet side does not see what was imported while
-    it was still starting.
-    """
-    if parts.PAUSE_IMAGE not in image_names(layout):
-        from tests.images.pause import pause_archive
-
-        import_image(layout, pause_archive())
 
 
 def _ctr(layout: ClusterLayout, *arguments: str) -> str:

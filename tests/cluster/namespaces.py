@@ -18,9 +18,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from tests.cluster import keeper
-from tests.cluster.errors import ClusterError
-from tests.cluster.layout import SERVICE_ADDRESS, ClusterLayout, cache_folder
+from tests.cluster.layout import SERVICE_ADDRESS, ClusterLayout
 from tests.cluster.waiting import last_lines, wait_until_none
+from tests.machine.cache import cache_folder
+from tests.machine.errors import ClusterError
 
 _PROCESS_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _SETSID = "/usr/bin/setsid"

@@ -17,9 +17,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.cluster.errors import ClusterError
-from tests.cluster.layout import cache_folder
-from tests.cluster.reporting import Reporter
+from tests.machine.cache import cache_folder
+from tests.machine.errors import ClusterError
+from tests.machine.reporting import Reporter
 
 TOOLS = Path(__file__).parent / "tools"
 

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.cluster.errors import ClusterError
+from tests.machine.errors import ClusterError
 
 
 def last_lines(log: Path, count: int = 15) -> str:

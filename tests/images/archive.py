@@ -48,7 +48,7 @@ def write_image(
     digests = [_digest(layer) for layer in layers]
     config = json.dumps(
         {
-            "architecture": _architecture(),
+            "architecture": architecture(),
             "os": "linux",
             "config": {
                 "Entrypoint": list(configuration.entrypoint),
@@ -135,6 +135,7 @@ def _digest(file: Path) -> str:
     return digest.hexdigest()
 
 
-def _architecture() -> str:
+def architecture() -> str:
+    """This machine's architecture as images and Debian call it."""
     machine = os.uname().machine
     return {"x86_64": "amd64", "aarch64": "arm64"}.get(machine, machine)

@@ -4,8 +4,6 @@ import tarfile
 import tempfile
 from pathlib import Path
 
-from tests.cluster.components import PAUSE_IMAGE
-from tests.cluster.layout import cache_folder
 from tests.images.archive import (
     ImageConfiguration,
     add_file,
@@ -14,6 +12,9 @@ from tests.images.archive import (
     content_key,
     write_image,
 )
+from tests.machine.cache import cache_folder
+
+PAUSE_IMAGE = "localhost/spark-allocation/pause:1"
 
 _BUSYBOX = Path("/bin/busybox")
 _LAYOUT = "2"

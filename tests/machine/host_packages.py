@@ -5,8 +5,8 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from tests.cluster.errors import ClusterError
-from tests.cluster.reporting import Reporter
+from tests.machine.errors import ClusterError
+from tests.machine.reporting import Reporter
 
 CLUSTER_PACKAGES = {
     "containerd": Path("/usr/bin/containerd"),

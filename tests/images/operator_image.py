@@ -1,0 +1,129 @@
+"""The operator's image, built from the repository's Dockerfile with buildah.
+
+The Dockerfile takes its base as an argument; here that is the base layer of the test images, so
+no registry is needed. The build runs in a chroot with the host's network, because its RUN steps
+call pip: pip's own configuration and certificate variables are passed on as build arguments and
+mounts, never written into the image or the repository.
+"""
+
+import os
+import subprocess
+import tempfile
+from pathlib import Path
+
+from tests.images.archive import ImageConfiguration, content_key, write_completely, write_image
+from tests.images.rootfs import base_layer
+from tests.machine.cache import cache_folder
+from tests.machine.errors import ClusterError
+from tests.machine.host_packages import IMAGE_PACKAGES, ensure_packages
+from tests.machine.reporting import Reporter
+
+OPERATOR_IMAGE = "localhost/spark-allocation/operator:dev"
+BASE_IMAGE = "localhost/spark-allocation/base:1"
+
+_REPOSITORY = Path(__file__).parents[2]
+_PIP_VARIABLES = (
+    *("http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"),
+    *("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_TRUSTED_HOST", "PIP_DEFAULT_TIMEOUT"),
+)
+_CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
+
+
+def operator_archive(reporter: Reporter, base_image: str | None = None) -> Path:
+    """The docker-archive of the operator's image, built anew when a source file has changed.
+
+    Args:
+        reporter: shows progress.
+        base_image: a base that buildah can pull instead of the one made here.
+
+    Raises:
+        ClusterError: there is no Dockerfile, or the build failed.
+    """
+    if not (_REPOSITORY / "Dockerfile").exists():
+        raise ClusterError(f"{_REPOSITORY} has no Dockerfile to build the operator's image from.")
+    ensure_packages(IMAGE_PACKAGES, reporter)
+    base = base_layer(reporter) if base_image is None else None
+    key = content_key(base.name if base else str(base_image), *_sources())
+    archive = cache_folder() / "images" / f"operator-{key}.tar"
+    if archive.exists():
+        return archive
+    with tempfile.TemporaryDirectory(dir=archive.parent, prefix=".buildah-") as storage:
+        buildah = _Buildah(Path(storage))
+        if base is not None:
+            with reporter.step("giving the base image to buildah"):
+                base_archive = Path(storage) / "base.tar"
+                write_image(
+                    base_archive,
+                    name=BASE_IMAGE,
+                    layers=[base],
+                    configuration=ImageConfiguration(
+                        environment={"PATH": "/usr/local/bin:/usr/bin:/bin"}
+                    ),
+                )
+                buildah.run("pull", f"docker-archive:{base_archive}")
+                base_archive.unlink()
+        with reporter.step("building the operator's image"):
+            buildah.run(
+                *("bud", "--isolation", "chroot", "--network", "host", "--tag", OPERATOR_IMAGE),
+                *("--build-arg", f"BASE_IMAGE={base_image or BASE_IMAGE}"),
+                *_pip_settings(),
+                *("--file", str(_REPOSITORY / "Dockerfile"), str(_REPOSITORY)),
+            )
+        with reporter.step("writing the operator's image"):
+            write_completely(
+                archive,
+                lambda file: buildah.run(
+                    "push", OPERATOR_IMAGE, f"docker-archive:{file}:{OPERATOR_IMAGE}"
+                ),
+            )
+    return archive
+
+
+class _Buildah:
+    """buildah with a storage folder of its own, so that nothing of a build stays behind."""
+
+    def __init__(self, storage: Path) -> None:
+        self._global = (
+            *("buildah", "--storage-driver", "vfs", "--root", str(storage / "root")),
+            *("--runroot", str(storage / "run")),
+        )
+
+    def run(self, *arguments: str) -> None:
+        command = [*self._global, *arguments]
+        result = subprocess.run(command, capture_output=True, text=True, check=False)
+        if result.returncode != 0:
+            said = (result.stdout + result.stderr)[-2500:]
+            raise ClusterError(f"`buildah {arguments[0]}` failed; it said:\n{said}")
+
+
+def _sources() -> list[bytes]:
+    """Names and contents of everything the Dockerfile may copy: what git would give a clone."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=_REPOSITORY,
+        capture_output=True,
+        check=True,
+    ).stdout.split(b"\0")
+    wanted = (b"operator/", b"requirements/", b"crds/")
+    files = {b"Dockerfile", b".dockerignore", b"pyproject.toml", b"README.md", b"LICENSE"}
+    parts: list[bytes] = []
+    for name in sorted(set(listed)):
+        if name and (name.startswith(wanted) or name in files):
+            file = _REPOSITORY / os.fsdecode(name)
+            if file.is_file():
+                parts += [name, file.read_bytes()]
+    return parts
+
+
+def _pip_settings() -> list[str]:
+    settings: list[str] = []
+    for name in _PIP_VARIABLES:
+        if name in os.environ:
+            settings += ["--build-arg", f"{name}={os.environ[name]}"]
+    if _CERTIFICATES.exists():
+        settings += ["--volume", f"{_CERTIFICATES}:{_CERTIFICATES}:ro"]
+    for configuration in (Path("/etc/pip.conf"), Path.home() / ".config/pip/pip.conf"):
+        if configuration.exists():
+            settings += ["--volume", f"{configuration}:/etc/pip.conf:ro"]
+            break
+    return settings

@@ -1,0 +1,1 @@
+"""What the test cluster and its images share: errors, progress, the machine's packages, a cache."""
