@@ -7,6 +7,7 @@ order Spark takes from a hash map are sorted by name, and spellings that mean th
 
 import copy
 import getpass
+import json
 import os
 import re
 from typing import Any
@@ -90,6 +91,7 @@ def canonical(given: dict[str, Any]) -> dict[str, Any]:
     - environment, volumes, mounts and pull secrets are sorted by name (stable, so that of two variables with one name
       the order, which decides, stays);
     - the ``-D`` options that Spark takes from a hash map are sorted;
+    - local directories, which Spark shuffles, are sorted;
     - the number of an on-demand claim becomes the name of its volume;
     - null, and empty lists and maps where the API server makes no difference, are left out.
     """
@@ -111,20 +113,26 @@ def canonical(given: dict[str, Any]) -> dict[str, Any]:
             source = volume["persistentVolumeClaim"]
             source["claimName"] = _claim(source.get("claimName"), claims)
     spec = pod["spec"]
+    made = {
+        volume["name"]
+        for volume in spec.get("volumes") or []
+        if re.fullmatch(r"spark-local-dir-\d+", volume["name"])
+        and volume.get("emptyDir") in ({}, {"medium": "Memory"})
+    }
     spec["volumes"] = _by_name(spec.get("volumes"))
     for container in [*(spec.get("containers") or []), *(spec.get("initContainers") or [])]:
-        _canonical_container(container)
+        _canonical_container(container, made)
     return {
         "pod": _without_nothing(pod),
-        "executorContainer": given["executorContainer"],
+        "executorContainer": given["executorContainer"] or "",
         "resources": sorted(
             (_without_nothing(resource) for resource in resources),
-            key=lambda r: r["metadata"]["name"],
+            key=lambda resource: json.dumps(resource, sort_keys=True),
         ),
     }
 
 
-def _canonical_container(container: dict[str, Any]) -> None:
+def _canonical_container(container: dict[str, Any], local_dirs_made: set[str]) -> None:
     options = []
     env = []
     for variable in container.get("env") or []:
@@ -140,6 +148,12 @@ def _canonical_container(container: dict[str, Any]) -> None:
     env.extend({"name": f"SPARK_JAVA_OPT_{i}", "value": value} for i, value in enumerate(ordered))
     container["env"] = _by_name(env)
     container["volumeMounts"] = _by_name(container.get("volumeMounts"))
+    for variable in container["env"]:
+        if variable["name"] == "SPARK_LOCAL_DIRS" and "value" in variable:
+            variable["value"] = ",".join(sorted(variable["value"].split(",")))
+    local = [mount for mount in container["volumeMounts"] if mount["name"] in local_dirs_made]
+    for mount, path in zip(local, sorted(mount["mountPath"] for mount in local), strict=True):
+        mount["mountPath"] = path
     for amounts in (container.get("resources") or {}).values():
         if isinstance(amounts, dict):
             for name, amount in amounts.items():

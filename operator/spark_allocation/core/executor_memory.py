@@ -29,6 +29,8 @@ from spark_allocation.core.spark_version import SparkVersion
 MEMORY_OVERHEAD_MIN_MIB = 384
 MEMORY_OVERHEAD_FACTOR = 0.1
 RESOURCE_PREFIX = "spark.executor.resource."
+_RESOURCE_TYPE = "spark.kubernetes.resource.type"
+_MIN_OVERHEAD = "spark.executor.minMemoryOverhead"
 _OFF_HEAP_SIZE = "spark.memory.offHeap.size"
 
 
@@ -56,10 +58,9 @@ def executor_container_resources(
     off_heap = default_off_heap_mib(conf)
     pyspark = conf.optional_size("spark.executor.pyspark.memory", MIB) or 0
     overhead = _default_overhead(conf, memory, version)
-    custom: dict[str, ExecutorResourceRequest] = {}
-    if profile.id == DEFAULT_PROFILE_ID:
-        custom = default_custom_resources(conf)
-    else:
+    custom = default_custom_resources(conf)
+    if profile.id != DEFAULT_PROFILE_ID:
+        custom = {}
         for name, request in profile.executor_resources.items():
             match name:
                 case "cores":
@@ -74,7 +75,7 @@ def executor_container_resources(
                     off_heap = _if_off_heap_enabled(conf, request.amount)
                 case _:
                     custom[name] = request
-    if conf.get("spark.kubernetes.resource.type") != "python":
+    if _resource_type(conf) != "python":
         pyspark = 0
     return ExecutorContainerResources(
         cores=cores,
@@ -124,15 +125,30 @@ def default_custom_resources(conf: SparkConf) -> dict[str, ExecutorResourceReque
     return requests
 
 
+def _resource_type(conf: SparkConf) -> str | None:
+    kind = conf.get(_RESOURCE_TYPE)
+    if kind is not None and kind not in ("java", "python", "r"):
+        raise InvalidSetting(_RESOURCE_TYPE, kind, "must be java, python or r")
+    return kind
+
+
 def _default_overhead(conf: SparkConf, memory: int, version: SparkVersion) -> int:
     factor = _overhead_factor(conf)
     minimum = MEMORY_OVERHEAD_MIN_MIB
     if version.at_least(4, 0):
-        minimum = conf.size("spark.executor.minMemoryOverhead", MEMORY_OVERHEAD_MIN_MIB, MIB)
+        minimum = _least_overhead(conf)
     explicit = conf.optional_size("spark.executor.memoryOverhead", MIB)
     if explicit is not None:
         return explicit
     return max(_as_integer(factor * memory), minimum)
+
+
+def _least_overhead(conf: SparkConf) -> int:
+    """The least overhead; Spark lets a negative size pass here and nowhere else."""
+    text = conf.get(_MIN_OVERHEAD, "")
+    if not text.startswith("-"):
+        return conf.size(_MIN_OVERHEAD, MEMORY_OVERHEAD_MIN_MIB, MIB)
+    return -SparkConf({_MIN_OVERHEAD: text[1:]}).size(_MIN_OVERHEAD, MEMORY_OVERHEAD_MIN_MIB, MIB)
 
 
 def _overhead_factor(conf: SparkConf) -> float:

@@ -261,7 +261,7 @@ def _from_template(template: Mapping[str, Any] | None, container_name: str | Non
     spec = pod.get("spec")
     if not isinstance(spec, dict):
         refuse(RefusalReason.INVALID_TEMPLATE, "spec.executor.podTemplate", "", "must have a spec")
-    containers = spec.pop("containers", None) or []
+    containers = spec.pop("containers", [])
     if not isinstance(containers, list) or not all(isinstance(c, dict) for c in containers):
         refuse(
             RefusalReason.INVALID_TEMPLATE,

@@ -129,7 +129,8 @@ POD_SETTINGS: tuple[PodSetting, ...] = (
     PodSetting(_EXECUTOR + "secretKeyRef.", "variables from secrets", entry=False),
     PodSetting(_EXECUTOR + "volumes.", "volumes, mounts and claims to create", entry=False),
     PodSetting(
-        _K8S + "legacy.useReadWriteOnceAccessMode", "access mode of created claims", since="4.0"
+        _K8S + "legacy.useReadWriteOnceAccessMode",
+        "access mode of created claims: ReadWriteOnce, by default before 4.0; ReadWriteOncePod otherwise",
     ),
     PodSetting(_K8S + "driver.ownPersistentVolumeClaim", "owner of created claims"),
     PodSetting(

@@ -5,9 +5,13 @@ Spark hands quantities on as text; only its own checks compare them. What the li
 Source: ``io.fabric8.kubernetes.api.model.Quantity`` (``parse``, ``getAmountInBytes``).
 """
 
-from decimal import Decimal, InvalidOperation
+import re
+from decimal import Decimal
 
-_AMOUNT_CHARACTERS = frozenset("0123456789.+-")
+_UNIT_CHARACTERS = frozenset("EGKMPTeikmnu")
+_AMOUNT = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)")
+_EXPONENT = re.compile(r"[+-]?[0-9]{1,9}")
+_RULE = "must be a number with an optional unit (such as 500m or 2Gi)"
 _MULTIPLIERS = {
     "": Decimal(1),
     "n": Decimal("1e-9"),
@@ -31,8 +35,8 @@ _MULTIPLIERS = {
 def check_quantity(text: str) -> str:
     """Return the text when the client library takes it as a quantity.
 
-    The library is lenient: ``abc`` passes (and the API server refuses it); the empty text and a unit such as ``1x2b``
-    do not.
+    The library is lenient: ``abc`` passes (and the API server refuses it); the empty text and a unit such as in
+    ``1e3k`` do not.
 
     Raises:
         ValueError: with the rule.
@@ -41,7 +45,7 @@ def check_quantity(text: str) -> str:
         raise ValueError("must not be empty")
     unit = _split(text)[1]
     if any(character.isdigit() for character in unit) and unit[-1].isalpha():
-        raise ValueError("must be a number with an optional unit (such as 500m or 2Gi)")
+        raise ValueError(_RULE)
     return text
 
 
@@ -52,17 +56,18 @@ def quantity_amount(text: str) -> Decimal:
         ValueError: with the rule.
     """
     amount, unit = _split(check_quantity(text))
-    try:
-        number = Decimal(amount)
-        if any(character.isdigit() for character in unit) and len(unit) > 1:
-            return number.scaleb(int(unit[1:]))
-        return number * _MULTIPLIERS[unit]
-    except (InvalidOperation, KeyError, ValueError):
-        raise ValueError("must be a number with an optional unit (such as 500m or 2Gi)") from None
+    if not _AMOUNT.fullmatch(amount):
+        raise ValueError(_RULE)
+    number = Decimal(amount)
+    if any(character.isdigit() for character in unit):
+        if not _EXPONENT.fullmatch(unit[1:]):
+            raise ValueError(_RULE)
+        return number.scaleb(int(unit[1:]))
+    if unit not in _MULTIPLIERS:
+        raise ValueError(_RULE)
+    return number * _MULTIPLIERS[unit]
 
 
 def _split(text: str) -> tuple[str, str]:
-    end = next(
-        (i for i, character in enumerate(text) if character not in _AMOUNT_CHARACTERS), len(text)
-    )
+    end = next((i for i, character in enumerate(text) if character in _UNIT_CHARACTERS), len(text))
     return text[:end], text[end:]

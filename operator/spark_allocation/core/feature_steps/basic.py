@@ -13,7 +13,7 @@ from spark_allocation.core.feature_steps.feature_step import FeatureStepWithoutR
 from spark_allocation.core.pod_refusals import RefusalReason, refuse
 from spark_allocation.core.quantities import check_quantity, quantity_amount
 from spark_allocation.core.resource_profiles import DEFAULT_PROFILE_ID
-from spark_allocation.core.spark_conf import INT_MAX, InvalidSetting, SparkConf
+from spark_allocation.core.spark_conf import INT_MAX, SECOND, InvalidSetting, SparkConf
 
 DEFAULT_EXECUTOR_CONTAINER_NAME = "spark-kubernetes-executor"
 SPARK_CONF_VOLUME = "spark-conf-volume-exec"
@@ -32,7 +32,6 @@ _DEFAULT_DRIVER_PORT = 7078
 _DNS_LABEL_MAX_LENGTH = 63
 _CONFIG_FILE_MODE = 0o644
 _ENV_NAME = re.compile(r"[-._a-zA-Z][-._a-zA-Z0-9]*")
-_LONG_MAX = 2**63 - 1
 
 
 class BasicExecutorFeatureStep(FeatureStepWithoutResources):
@@ -323,12 +322,10 @@ def _untrimmed_integer(conf: SparkConf, key: str, default: int) -> int:
 
 
 def _grace_period(entries: SparkConf) -> int:
-    text = entries.get(_GRACE, "30").strip()
-    if not re.fullmatch(r"[+]?[0-9]+|-0+", text) or int(text) > _LONG_MAX:
-        raise InvalidSetting(
-            _GRACE, entries[_GRACE], "must be a whole number of seconds, 0 or more"
-        )
-    return int(text)
+    seconds = entries.time(_GRACE, 30, SECOND)
+    if seconds < 0:
+        raise InvalidSetting(_GRACE, entries[_GRACE], "must not be negative")
+    return seconds
 
 
 def _quantity(key: str, text: str) -> str:

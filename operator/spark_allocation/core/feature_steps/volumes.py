@@ -48,11 +48,11 @@ class MountVolumesFeatureStep:
 
     def __init__(self, request: ExecutorPodRequest) -> None:
         self._request = request
-        legacy = request.entries.boolean(
-            "spark.kubernetes.legacy.useReadWriteOnceAccessMode", default=False
+        shared = request.entries.boolean(
+            "spark.kubernetes.legacy.useReadWriteOnceAccessMode",
+            default=not request.version.at_least(4, 0),
         )
-        once_per_pod = request.version.at_least(4, 0) and not legacy
-        self._access_mode = "ReadWriteOncePod" if once_per_pod else "ReadWriteOnce"
+        self._access_mode = "ReadWriteOnce" if shared else "ReadWriteOncePod"
         self._claims: list[dict[str, Any]] = []
 
     def configure(self, pod: SparkPod) -> None:
@@ -166,7 +166,7 @@ def _volume_spec(
     for option in required:
         if f"options.{option}" not in own:
             invalid(f"options.{option}", f"is required for {kind}")
-    if kind in ("persistentVolumeClaim", "emptyDir") and "options.sizeLimit" in own:
+    if newer and kind in ("persistentVolumeClaim", "emptyDir") and "options.sizeLimit" in own:
         size = own["options.sizeLimit"]
         if size == "" or (size.isdecimal() and int(size) < _SMALLEST_BARE_SIZE):
             invalid("options.sizeLimit", "is smaller than 1KiB: is the unit missing?")
