@@ -167,7 +167,7 @@ class ExecutorPodsAllocator:
         given_up = self._give_up(snapshot, now)
         if snapshot is not None:
             self._last_snapshot = snapshot
-            self._withdrawn &= snapshot.pods.keys()
+            self._withdrawn = self._withdrawn.intersection(snapshot.pods)
         self._withdrawn_unseen = {
             executor_id: pod
             for executor_id, pod in self._withdrawn_unseen.items()
@@ -214,7 +214,7 @@ class ExecutorPodsAllocator:
 
     def withdrawal_refused(self, executor_id: ExecutorId) -> None:
         """The pod was not what the plan took it for, and lives: it counts again."""
-        self._withdrawn -= {executor_id}
+        self._withdrawn = self._withdrawn.difference((executor_id,))
         unseen = self._withdrawn_unseen.pop(executor_id, None)
         if unseen is not None and executor_id not in self._last_snapshot.pods:
             self._unseen[executor_id] = unseen
@@ -292,7 +292,7 @@ class ExecutorPodsAllocator:
         chosen = ExcessPods(profile.profile_id, unseen, pending)
         for pod in unseen:
             self._withdrawn_unseen[pod.executor_id] = self._unseen.pop(pod.executor_id)
-        self._withdrawn |= set(chosen.executor_ids)
+        self._withdrawn = self._withdrawn.union(chosen.executor_ids)
         return chosen
 
     def _grow(
