@@ -141,6 +141,8 @@ class DynamicAllocationConf:
             InvalidSetting: naming key, value and rule, exactly where Spark refuses.
         """
         min_executors = conf.integer(MIN_EXECUTORS, 0)
+        service = conf.boolean(SHUFFLE_SERVICE_ENABLED, False)
+        decommission = conf.boolean(DECOMMISSION_ENABLED, False)
         backlog = conf.time(SCHEDULER_BACKLOG_TIMEOUT, 1, SECOND)
         return cls(
             min_executors=min_executors,
@@ -159,12 +161,18 @@ class DynamicAllocationConf:
             cached_executor_idle_timeout_s=conf.time(CACHED_EXECUTOR_IDLE_TIMEOUT, INT_MAX, SECOND),
             shuffle_tracking_enabled=conf.boolean(SHUFFLE_TRACKING_ENABLED, True),
             shuffle_tracking_timeout_ms=conf.time(SHUFFLE_TRACKING_TIMEOUT, LONG_MAX, MILLISECOND),
-            shuffle_service_enabled=conf.boolean(SHUFFLE_SERVICE_ENABLED, False),
-            shuffle_service_fetch_rdd_enabled=conf.boolean(
-                SHUFFLE_SERVICE_FETCH_RDD_ENABLED, False
+            shuffle_service_enabled=service,
+            # Spark does not read, so does not refuse, these flags when they could not change the outcome.
+            shuffle_service_fetch_rdd_enabled=(
+                service and conf.boolean(SHUFFLE_SERVICE_FETCH_RDD_ENABLED, False)
             ),
-            decommission_enabled=conf.boolean(DECOMMISSION_ENABLED, False),
-            shuffle_decommission_enabled=conf.boolean(SHUFFLE_DECOMMISSION_ENABLED, True),
+            decommission_enabled=decommission,
+            shuffle_decommission_enabled=(
+                not decommission
+                or service
+                or reliable_shuffle_storage
+                or conf.boolean(SHUFFLE_DECOMMISSION_ENABLED, True)
+            ),
             reliable_shuffle_storage=reliable_shuffle_storage,
             overrides=overrides or {},
         )

@@ -131,6 +131,14 @@ class ExecutorMonitor:
                 tracker.decommissioning = True
         self._next_timeout = LONG_MIN
 
+    def executors_kept(self, executor_ids: Iterable[str]) -> None:
+        """A removal that was granted did not happen after all (ours): the executor may time out again."""
+        for executor_id in executor_ids:
+            tracker = self._executors.get(executor_id)
+            if tracker is not None:
+                tracker.decommissioning = tracker.pending_removal = False
+        self._next_timeout = LONG_MIN
+
     def executor_count(self, profile_id: ProfileId | None = None) -> int:
         """Tracked executors, those on their way out included; all, or of one profile."""
         if profile_id is None:
@@ -445,9 +453,10 @@ class ExecutorMonitor:
     def _activate(self, shuffle_ids: Collection[int]) -> None:
         """A new job uses shuffles that exist: executors that hold them must not time out."""
         for tracker in self._executors.values():
-            if not tracker.has_active_shuffle:
-                if self._update_active_shuffles(tracker, shuffle_ids):
-                    self._next_timeout = LONG_MIN
+            if not tracker.has_active_shuffle and self._update_active_shuffles(
+                tracker, shuffle_ids
+            ):
+                self._next_timeout = LONG_MIN
 
     def _update_active_shuffles(
         self, tracker: ExecutorTracker, shuffle_ids: Collection[int]

@@ -55,6 +55,12 @@ _TIME = re.compile(r"(-?[0-9]+)([a-z]+)?")
 _SIZE = re.compile(r"([0-9]+)([a-z]+)?")
 _FRACTIONAL_SIZE = re.compile(r"([0-9]+\.[0-9]+)([a-z]+)?")
 _INTEGER = re.compile(r"[+-]?[0-9]+")
+_DOUBLE = re.compile(
+    r"[+-]?(?:NaN|Infinity|(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?[fFdD]?)"
+)
+_HEXADECIMAL_DOUBLE = re.compile(
+    r"[+-]?0[xX](?:[0-9a-fA-F]+\.?[0-9a-fA-F]*|\.[0-9a-fA-F]+)[pP][+-]?[0-9]+[fFdD]?"
+)
 
 T = TypeVar("T")
 
@@ -119,7 +125,9 @@ def parse_size(text: str, unit: int) -> int:
     if match is None:
         if _FRACTIONAL_SIZE.fullmatch(lowered):
             raise ValueError("fractional sizes are not supported: write 1536m, not 1.5g")
-        raise ValueError("size must be a whole number with an optional unit: b, k, m, g, t, p (such as 4g)")
+        raise ValueError(
+            "size must be a whole number with an optional unit: b, k, m, g, t, p (such as 4g)"
+        )
     number = int(match.group(1))
     if number > LONG_MAX:
         raise ValueError("size does not fit into 64 bits")
@@ -190,7 +198,9 @@ class SparkConf(Mapping[str, str]):
     def with_prefix(self, prefix: str) -> dict[str, str]:
         """The entries whose key starts with ``prefix``, without it (``SparkConf.getAllWithPrefix``)."""
         return {
-            key[len(prefix) :]: value for key, value in self._values.items() if key.startswith(prefix)
+            key[len(prefix) :]: value
+            for key, value in self._values.items()
+            if key.startswith(prefix)
         }
 
     def _read(self, key: str, default: T, parse: Callable[[str], T]) -> T:
@@ -224,10 +234,13 @@ def _boolean(text: str) -> bool:
 
 
 def _double(text: str) -> float:
-    try:
-        return float(text.strip())
-    except ValueError:
-        raise ValueError("must be a number") from None
+    """What ``java.lang.Double.parseDouble`` takes: not ``nan`` or ``1_0``, but ``NaN``, ``1d`` and ``0x1p-1``."""
+    stripped = text.strip()
+    if _DOUBLE.fullmatch(stripped):
+        return float(stripped.rstrip("fFdD"))
+    if _HEXADECIMAL_DOUBLE.fullmatch(stripped):
+        return float.fromhex(stripped.rstrip("fFdD"))
+    raise ValueError("must be a number")
 
 
 def _truncated_division(number: int, divisor: int) -> int:
