@@ -152,12 +152,17 @@ def _least_overhead(conf: SparkConf) -> int:
 
 
 def _overhead_factor(conf: SparkConf) -> float:
+    """The executor's own factor, which must be above zero, else Kubernetes' one, which may be zero."""
     key = "spark.executor.memoryOverheadFactor"
-    if key not in conf:
-        key = "spark.kubernetes.memoryOverheadFactor"
+    if key in conf:
+        factor = conf.double(key, MEMORY_OVERHEAD_FACTOR)
+        if not factor > 0:
+            raise InvalidSetting(key, conf[key], "must be greater than 0")
+        return factor
+    key = "spark.kubernetes.memoryOverheadFactor"
     factor = conf.double(key, MEMORY_OVERHEAD_FACTOR)
-    if not factor > 0:
-        raise InvalidSetting(key, conf[key], "must be greater than 0")
+    if not factor >= 0:
+        raise InvalidSetting(key, conf[key], "must not be negative")
     return factor
 
 

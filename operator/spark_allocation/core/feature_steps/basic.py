@@ -44,6 +44,7 @@ class BasicExecutorFeatureStep(FeatureStepWithoutResources):
         self._image = _image(request)
         self._block_manager_port = _block_manager_port(request.conf)
         self._driver_url = _driver_url(request)
+        self._secret = _authentication_secret(request)
         self._is_default_profile = request.profile.id == DEFAULT_PROFILE_ID
         entries = request.entries
         self._mounts_conf = (
@@ -127,9 +128,8 @@ class BasicExecutorFeatureStep(FeatureStepWithoutResources):
                 ("SPARK_EXECUTOR_ATTRIBUTE_EXECUTOR_ID", str(request.executor_id)),
             ]
         variables += self._user_environment()
-        secret = _authentication_secret(request)
-        if secret is not None:
-            variables.append(("_SPARK_AUTH_SECRET", secret))
+        if self._secret is not None:
+            variables.append(("_SPARK_AUTH_SECRET", self._secret))
         class_path = request.entries.get("spark.executor.extraClassPath")
         if class_path is not None:
             variables.append(("SPARK_CLASSPATH", class_path))
@@ -357,9 +357,8 @@ def _authentication_secret(request: ExecutorPodRequest) -> str | None:
     """
     entries = request.entries
     file_keys = ("spark.authenticate.secret.executor.file", "spark.authenticate.secret.file")
-    if any(key in entries for key in file_keys) or not entries.boolean(
-        "spark.authenticate", default=False
-    ):
+    authenticates = entries.boolean("spark.authenticate", default=False)
+    if not authenticates or any(key in entries for key in file_keys):
         return None
     secret = request.conf.get("spark.authenticate.secret")
     if not request.as_spark or secret is None:

@@ -1,12 +1,11 @@
-"""Seeded scenarios of kind ``pod``: random configurations over every setting that makes an executor pod.
+"""Random scenarios of kind ``pod``: configurations over every setting that makes an executor pod.
 
 Each scenario picks a handful of concerns (image, memory, volumes, template, …) and random settings of each, valid for
-the most part. About a quarter of them gets one setting that Spark should refuse, or that looks as if it should. The same
-seed gives the same scenarios on every machine and Python.
+the most part. About a quarter of them gets one setting that Spark should refuse, or that looks as if it should.
 """
 
-import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from random import Random
 from typing import Any
 
 Scenario = dict[str, Any]
@@ -33,52 +32,47 @@ _NOT_SIZES = ["1.5g", "-1", "g", "", "10x", "1 g", "99999999999999999999"]
 _NOT_INTEGERS = ["1.5", "", "x", "2147483648", "1_0"]
 
 
-def pod_scenarios(seed: int, count: int) -> Iterator[Scenario]:
-    """Scenarios in a fixed order for a seed."""
-    rng = random.Random(seed)
-    for number in range(count):
-        yield {"kind": "pod", "id": f"{seed}-{number}", **_scenario(rng)}
-
-
-def _scenario(rng: random.Random) -> Scenario:
+def generate(random: Random, spark_version: str) -> Scenario:
+    """A random configuration, mostly of a kind that a user might write."""
     scenario: Scenario = {
+        "kind": "pod",
         "conf": {
-            _EXECUTOR + "podNamePrefix": rng.choice(_PREFIXES),
+            _EXECUTOR + "podNamePrefix": random.choice(_PREFIXES),
             _K8S + "container.image": "registry.example/spark:{{SPARK_VERSION}}",
-        }
+        },
     }
-    if _chance(rng, 0.6):
-        scenario["execId"] = str(rng.choice([1, 7, 10, 4711, 2147483647]))
-    if _chance(rng, 0.5):
-        scenario["appId"] = rng.choice(["spark-application-1", "app_2", "spark-" + "0a" * 16])
-    if _chance(rng, 0.5):
+    if _chance(random, 0.6):
+        scenario["execId"] = str(random.choice([1, 7, 10, 4711, 2147483647]))
+    if _chance(random, 0.5):
+        scenario["appId"] = random.choice(["spark-application-1", "app_2", "spark-" + "0a" * 16])
+    if _chance(random, 0.5):
         scenario["driverPod"] = {
             "apiVersion": "v1",
             "kind": "Pod",
             "metadata": {"name": "driver", "uid": "2f4c1c1e-0000-4000-8000-000000000001"},
         }
-    busy = rng.choice([0.1, 0.25, 0.5, 0.9])
+    busy = random.choice([0.1, 0.25, 0.5, 0.9])
     for concern in _CONCERNS:
-        if _chance(rng, busy):
-            concern(rng, scenario)
-    if _chance(rng, 0.25):
-        rng.choice(_FAULTS)(rng, scenario)
+        if _chance(random, busy):
+            concern(random, scenario)
+    if _chance(random, 0.25):
+        random.choice(_FAULTS)(random, scenario)
     return scenario
 
 
-def _chance(rng: random.Random, probability: float) -> bool:
-    return rng.random() < probability
+def _chance(random: Random, probability: float) -> bool:
+    return random.random() < probability
 
 
 def _some(
-    rng: random.Random, conf: dict[str, str], choices: dict[str, list[str]], share: float = 0.5
+    random: Random, conf: dict[str, str], choices: dict[str, list[str]], share: float = 0.5
 ) -> None:
     for key, values in choices.items():
-        if _chance(rng, share):
-            conf[key] = rng.choice(values)
+        if _chance(random, share):
+            conf[key] = random.choice(values)
 
 
-def _identity(rng: random.Random, scenario: Scenario) -> None:
+def _identity(random: Random, scenario: Scenario) -> None:
     names = [
         "spark-pi",
         "  Spark Pi! ",
@@ -91,16 +85,18 @@ def _identity(rng: random.Random, scenario: Scenario) -> None:
         "9lives",
     ]
     _some(
-        rng, scenario["conf"], {"spark.app.name": names, _K8S + "namespace": ["spark", "default"]}
+        random,
+        scenario["conf"],
+        {"spark.app.name": names, _K8S + "namespace": ["spark", "default"]},
     )
     for prefix in ("label.", "annotation."):
-        for name in rng.sample(
-            ["team", "example.com/x", "spark-extra", "a.b.c", "Ünit"], rng.randint(0, 3)
+        for name in random.sample(
+            ["team", "example.com/x", "spark-extra", "a.b.c", "Ünit"], random.randint(0, 3)
         ):
-            scenario["conf"][_EXECUTOR + prefix + name] = rng.choice(_WORDS)
+            scenario["conf"][_EXECUTOR + prefix + name] = random.choice(_WORDS)
 
 
-def _image(rng: random.Random, scenario: Scenario) -> None:
+def _image(random: Random, scenario: Scenario) -> None:
     choices = {
         _EXECUTOR + "container.image": [
             "executor:1",
@@ -111,12 +107,12 @@ def _image(rng: random.Random, scenario: Scenario) -> None:
         _K8S + "container.image.pullSecrets": ["one", "one, two ,,three", "", " , "],
     }
     scenario["conf"].setdefault("spark.app.name", "named")
-    _some(rng, scenario["conf"], choices)
+    _some(random, scenario["conf"], choices)
 
 
-def _cores(rng: random.Random, scenario: Scenario) -> None:
+def _cores(random: Random, scenario: Scenario) -> None:
     _some(
-        rng,
+        random,
         scenario["conf"],
         {
             "spark.executor.cores": ["1", "4", "16", " 2", "+3"],
@@ -126,41 +122,41 @@ def _cores(rng: random.Random, scenario: Scenario) -> None:
     )
 
 
-def _memory(rng: random.Random, scenario: Scenario) -> None:
+def _memory(random: Random, scenario: Scenario) -> None:
     conf = scenario["conf"]
     _some(
-        rng,
+        random,
         conf,
         {
             "spark.executor.memory": _SIZES,
             "spark.executor.memoryOverhead": _SIZES,
             "spark.executor.memoryOverheadFactor": ["0.2", "0.1", "1", "1e-3", "2.5", "0.33333"],
-            _K8S + "memoryOverheadFactor": ["0.4", "0.3", "0.10"],
+            _K8S + "memoryOverheadFactor": ["0.4", "0.3", "0.10", "1.5", "0"],
             "spark.executor.minMemoryOverhead": ["500m", "150", "1g", "0"],
             "spark.executor.pyspark.memory": ["3g", "42", "100m"],
             _K8S + "resource.type": ["python", "java", "r"],
         },
-        rng.choice([0.2, 0.6]),
+        random.choice([0.2, 0.6]),
     )
-    if _chance(rng, 0.4):
-        conf["spark.memory.offHeap.enabled"] = rng.choice(_BOOLEANS)
-        conf["spark.memory.offHeap.size"] = rng.choice(["42m", "1g", "1048576", "2097151"])
+    if _chance(random, 0.4):
+        conf["spark.memory.offHeap.enabled"] = random.choice(_BOOLEANS)
+        conf["spark.memory.offHeap.size"] = random.choice(["42m", "1g", "1048576", "2097151"])
 
 
-def _custom_resources(rng: random.Random, scenario: Scenario) -> None:
+def _custom_resources(random: Random, scenario: Scenario) -> None:
     for name, vendor in (("gpu", "nvidia.com"), ("fpga", "intel.com"), ("x.y", "v")):
-        if _chance(rng, 0.5):
+        if _chance(random, 0.5):
             prefix = f"spark.executor.resource.{name}."
-            scenario["conf"][prefix + "amount"] = rng.choice(["0", "1", "2", "8"])
+            scenario["conf"][prefix + "amount"] = random.choice(["0", "1", "2", "8"])
             scenario["conf"][prefix + "vendor"] = vendor
-            if _chance(rng, 0.5):
+            if _chance(random, 0.5):
                 scenario["conf"][prefix + "discoveryScript"] = "/opt/find.sh"
     # a name with a dot is one resource "x" without an amount: leave it to the faults
     for key in [k for k in scenario["conf"] if k.startswith("spark.executor.resource.x.y.")]:
         del scenario["conf"][key]
 
 
-def _profile(rng: random.Random, scenario: Scenario) -> None:
+def _profile(random: Random, scenario: Scenario) -> None:
     executor: dict[str, Any] = {}
     for name, amounts in {
         "cores": [1, 4, 32],
@@ -171,12 +167,12 @@ def _profile(rng: random.Random, scenario: Scenario) -> None:
         "gpu": [{"amount": 2, "vendor": "nvidia.com", "discoveryScript": "/find"}],
         "fpga": [{"amount": 1, "vendor": "intel.com"}],
     }.items():
-        if _chance(rng, 0.4):
-            executor[name] = rng.choice(amounts)
-    scenario["rp"] = {"id": rng.choice([0, 1, 2, 77]), "executor": executor, "task": {"cpus": 1}}
+        if _chance(random, 0.4):
+            executor[name] = random.choice(amounts)
+    scenario["rp"] = {"id": random.choice([0, 1, 2, 77]), "executor": executor, "task": {"cpus": 1}}
 
 
-def _java_options(rng: random.Random, scenario: Scenario) -> None:
+def _java_options(random: Random, scenario: Scenario) -> None:
     options = [
         "-Dfoo=bar -XX:+UseG1GC",
         "-Dspark.auth.x=1 -verbose",
@@ -193,7 +189,7 @@ def _java_options(rng: random.Random, scenario: Scenario) -> None:
     ]
     scenario["conf"].setdefault("spark.app.name", "named")
     _some(
-        rng,
+        random,
         scenario["conf"],
         {
             "spark.executor.extraJavaOptions": options,
@@ -204,9 +200,9 @@ def _java_options(rng: random.Random, scenario: Scenario) -> None:
     )
 
 
-def _startup_conf(rng: random.Random, scenario: Scenario) -> None:
+def _startup_conf(random: Random, scenario: Scenario) -> None:
     _some(
-        rng,
+        random,
         scenario["conf"],
         {
             "spark.rpc.message.maxSize": ["128"],
@@ -226,8 +222,8 @@ def _startup_conf(rng: random.Random, scenario: Scenario) -> None:
     )
 
 
-def _environment(rng: random.Random, scenario: Scenario) -> None:
-    for name in rng.sample(
+def _environment(random: Random, scenario: Scenario) -> None:
+    for name in random.sample(
         [
             "A",
             "SPARK_USER",
@@ -240,20 +236,20 @@ def _environment(rng: random.Random, scenario: Scenario) -> None:
             "ü",
             "SPARK_JAVA_OPT_0x",
         ],
-        rng.randint(1, 4),
+        random.randint(1, 4),
     ):
         values = [*_WORDS, "/d/SPARK_APPLICATION_ID/SPARK_EXECUTOR_ID/SPARK_EXECUTOR_IDs"]
-        scenario["conf"]["spark.executorEnv." + name] = rng.choice(values)
+        scenario["conf"]["spark.executorEnv." + name] = random.choice(values)
     _some(
-        rng,
+        random,
         scenario["conf"],
         {"spark.ui.custom.executor.log.url": ["https://logs/{{EXECUTOR_ID}}", ""]},
     )
 
 
-def _driver_address(rng: random.Random, scenario: Scenario) -> None:
+def _driver_address(random: Random, scenario: Scenario) -> None:
     _some(
-        rng,
+        random,
         scenario["conf"],
         {
             "spark.driver.host": ["driver.ns.svc", "10.0.0.1", "[::1]"],
@@ -265,12 +261,12 @@ def _driver_address(rng: random.Random, scenario: Scenario) -> None:
     )
 
 
-def _authentication(rng: random.Random, scenario: Scenario) -> None:
+def _authentication(random: Random, scenario: Scenario) -> None:
     conf = scenario["conf"]
-    conf["spark.authenticate"] = rng.choice(["true", "true", "false"])
+    conf["spark.authenticate"] = random.choice(["true", "true", "false"])
     conf["spark.authenticate.secret"] = "sesame"  # a real driver makes one up; the oracle does not
     _some(
-        rng,
+        random,
         conf,
         {
             "spark.authenticate.secret.executor.file": ["/etc/secret"],
@@ -278,48 +274,48 @@ def _authentication(rng: random.Random, scenario: Scenario) -> None:
         },
         0.4,
     )
-    _some(rng, conf, {"spark.authenticate.secret.file": ["/etc/secret"]}, 0.2)
+    _some(random, conf, {"spark.authenticate.secret.file": ["/etc/secret"]}, 0.2)
 
 
-def _secrets(rng: random.Random, scenario: Scenario) -> None:
-    for name in rng.sample(["sec", "other", "third-one"], rng.randint(0, 3)):
+def _secrets(random: Random, scenario: Scenario) -> None:
+    for name in random.sample(["sec", "other", "third-one"], random.randint(0, 3)):
         scenario["conf"][f"{_EXECUTOR}secrets.{name}"] = f"/etc/{name}"
-    for name in rng.sample(["PASSWORD", "KEY", "a.b"], rng.randint(0, 2)):
-        scenario["conf"][f"{_EXECUTOR}secretKeyRef.{name}"] = rng.choice(
+    for name in random.sample(["PASSWORD", "KEY", "a.b"], random.randint(0, 2)):
+        scenario["conf"][f"{_EXECUTOR}secretKeyRef.{name}"] = random.choice(
             ["s:k", "secret:key.x", "s:k:", ":k"]
         )
 
 
-def _volumes(rng: random.Random, scenario: Scenario) -> None:
+def _volumes(random: Random, scenario: Scenario) -> None:
     conf = scenario["conf"]
     names = ["data", "spark-local-dir-1", "spark-local-dir-x", "logs", "e1", "e2", "e3"]
-    for index, name in enumerate(rng.sample(names, rng.randint(1, 5))):
-        kind = rng.choice(["hostPath", "persistentVolumeClaim", "emptyDir", "nfs"])
+    for index, name in enumerate(random.sample(names, random.randint(1, 5))):
+        kind = random.choice(["hostPath", "persistentVolumeClaim", "emptyDir", "nfs"])
         prefix = f"{_EXECUTOR}volumes.{kind}.{name}."
         conf[prefix + "mount.path"] = f"/mnt/{index}"
-        _some(rng, conf, {prefix + "mount.readOnly": ["true", "false", "TRUE"]}, 0.4)
+        _some(random, conf, {prefix + "mount.readOnly": ["true", "false", "TRUE"]}, 0.4)
         _some(
-            rng,
+            random,
             conf,
-            {prefix + rng.choice(["mount.subPath", "mount.subPathExpr"]): ["a/b", "$(X)"]},
+            {prefix + random.choice(["mount.subPath", "mount.subPathExpr"]): ["a/b", "$(X)"]},
             0.3,
         )
-        _some(rng, conf, {prefix + "unknown": ["x"], prefix + "options.unknown": ["y"]}, 0.1)
-        _volume_options(rng, conf, prefix, kind)
+        _some(random, conf, {prefix + "unknown": ["x"], prefix + "options.unknown": ["y"]}, 0.1)
+        _volume_options(random, conf, prefix, kind)
 
 
-def _volume_options(rng: random.Random, conf: dict[str, str], prefix: str, kind: str) -> None:
+def _volume_options(random: Random, conf: dict[str, str], prefix: str, kind: str) -> None:
     options = prefix + "options."
     match kind:
         case "hostPath":
             conf[options + "path"] = "/host"
-            _some(rng, conf, {options + "type": ["Directory", ""]}, 0.3)
+            _some(random, conf, {options + "type": ["Directory", ""]}, 0.3)
         case "nfs":
             conf[options + "path"] = "/export"
             conf[options + "server"] = "nfs.example"
         case "emptyDir":
             _some(
-                rng,
+                random,
                 conf,
                 {
                     options + "medium": ["Memory", ""],
@@ -327,27 +323,27 @@ def _volume_options(rng: random.Random, conf: dict[str, str], prefix: str, kind:
                 },
             )
         case _:
-            conf[options + "claimName"] = rng.choice(
+            conf[options + "claimName"] = random.choice(
                 ["OnDemand", "fixed", "claim-SPARK_EXECUTOR_ID", "OnDemand-x-OnDemand"]
             )
             _some(
-                rng,
+                random,
                 conf,
                 {options + "storageClass": ["fast", ""], options + "sizeLimit": ["10Gi", "1024"]},
                 0.7,
             )
             _some(
-                rng,
+                random,
                 conf,
                 {prefix + "label.team": ["x"], prefix + "label.spark-app-selector": ["forged"]},
                 0.2,
             )
-            _some(rng, conf, {prefix + "annotation.example.com/a": ["b"]}, 0.2)
+            _some(random, conf, {prefix + "annotation.example.com/a": ["b"]}, 0.2)
 
 
-def _local_dirs(rng: random.Random, scenario: Scenario) -> None:
+def _local_dirs(random: Random, scenario: Scenario) -> None:
     _some(
-        rng,
+        random,
         scenario["conf"],
         {
             "spark.local.dir": ["/a", "/a,/b", "/a,/b,", "/a,/b,/c", "/tmp/${spark.app.name}"],
@@ -357,9 +353,9 @@ def _local_dirs(rng: random.Random, scenario: Scenario) -> None:
     )
 
 
-def _placement(rng: random.Random, scenario: Scenario) -> None:
+def _placement(random: Random, scenario: Scenario) -> None:
     _some(
-        rng,
+        random,
         scenario["conf"],
         {
             _K8S + "node.selector.disk": ["ssd", ""],
@@ -375,9 +371,9 @@ def _placement(rng: random.Random, scenario: Scenario) -> None:
     )
 
 
-def _life(rng: random.Random, scenario: Scenario) -> None:
+def _life(random: Random, scenario: Scenario) -> None:
     _some(
-        rng,
+        random,
         scenario["conf"],
         {
             "spark.decommission.enabled": _BOOLEANS,
@@ -388,13 +384,13 @@ def _life(rng: random.Random, scenario: Scenario) -> None:
             _EXECUTOR + "disableConfigMap": _BOOLEANS,
             _EXECUTOR + "hadoopConfigMapName": ["hadoop", ""],
             _K8S + "legacy.useReadWriteOnceAccessMode": _BOOLEANS,
-            _EXECUTOR + "pod.excludedFeatureSteps": _excluded(rng),
+            _EXECUTOR + "pod.excludedFeatureSteps": _excluded(random),
         },
         0.35,
     )
 
 
-def _excluded(rng: random.Random) -> list[str]:
+def _excluded(random: Random) -> list[str]:
     package = "org.apache.spark.deploy.k8s.features."
     steps = [
         "BasicExecutorFeatureStep",
@@ -406,18 +402,18 @@ def _excluded(rng: random.Random) -> list[str]:
         "LocalDirsFeatureStep",
         "NoSuchFeatureStep",
     ]
-    return [",".join(package + step for step in rng.sample(steps, rng.randint(1, 3))), ""]
+    return [",".join(package + step for step in random.sample(steps, random.randint(1, 3))), ""]
 
 
-def _template(rng: random.Random, scenario: Scenario) -> None:
+def _template(random: Random, scenario: Scenario) -> None:
     containers = [
-        _template_container(rng, name)
-        for name in rng.sample(["main", "side", "third"], rng.randint(0, 3))
+        _template_container(random, name)
+        for name in random.sample(["main", "side", "third"], random.randint(0, 3))
     ]
-    if containers and _chance(rng, 0.1):
-        containers.append(_template_container(rng, containers[0]["name"]))
+    if containers and _chance(random, 0.1):
+        containers.append(_template_container(random, containers[0]["name"]))
     spec: dict[str, Any] = {"containers": containers}
-    for key, value in {
+    optional = {
         "serviceAccount": "of-template",
         "serviceAccountName": "of-template-too",
         "nodeSelector": {"zone": "t", "own": "1"},
@@ -442,7 +438,7 @@ def _template(rng: random.Random, scenario: Scenario) -> None:
         "hostname": "of-template",
         "dnsConfig": {"options": [{"name": "ndots", "value": "1"}]},
         "initContainers": [{"name": "init", "image": "i", "command": ["true"]}],
-        "volumes": rng.choice(
+        "volumes": random.choice(
             [
                 [{"name": "spark-local-dir-t", "emptyDir": {"sizeLimit": "1Gi"}}],
                 [
@@ -469,36 +465,33 @@ def _template(rng: random.Random, scenario: Scenario) -> None:
         ],
         "shareProcessNamespace": True,
         "unknownField": {"kept": [1, "2", None]},
-    }.items():
-        if _chance(rng, 0.3):
-            spec[key] = value
-    metadata: dict[str, Any] = {}
-    for key, value in {
+    }
+    spec.update({key: value for key, value in optional.items() if _chance(random, 0.3)})
+    optional = {
         "name": "ignored",
         "namespace": "kept",
         "labels": {"team": "of-template", "spark-role": "forged"},
         "annotations": {"team": "of-template"},
         "ownerReferences": [{"apiVersion": "v1", "kind": "ConfigMap", "name": "o", "uid": "u"}],
         "finalizers": ["example.com/f"],
-    }.items():
-        if _chance(rng, 0.4):
-            metadata[key] = value
+    }
+    metadata = {key: value for key, value in optional.items() if _chance(random, 0.4)}
     template: dict[str, Any] = {"apiVersion": "v1", "kind": "Pod", "spec": spec}
-    if metadata or _chance(rng, 0.5):
+    if metadata or _chance(random, 0.5):
         template["metadata"] = metadata
     scenario["files"] = {"t.yaml": template}
     scenario["conf"][_TEMPLATE_KEY] = "${DIR}/t.yaml"
     _some(
-        rng,
+        random,
         scenario["conf"],
         {_EXECUTOR + "podTemplateContainerName": ["main", "side", "missing"]},
         0.5,
     )
 
 
-def _template_container(rng: random.Random, name: str) -> dict[str, Any]:
+def _template_container(random: Random, name: str) -> dict[str, Any]:
     container: dict[str, Any] = {"name": name}
-    for key, value in {
+    optional = {
         "image": "of-template",
         "imagePullPolicy": "Always",
         "command": ["/bin/sh"],
@@ -514,14 +507,14 @@ def _template_container(rng: random.Random, name: str) -> dict[str, Any]:
         ],
         "envFrom": [{"configMapRef": {"name": "c"}}],
         "ports": [{"containerPort": 8080, "name": "http", "protocol": "TCP"}],
-        "resources": rng.choice(
+        "resources": random.choice(
             [
                 {"requests": {"cpu": "100m", "memory": "1Mi", "ephemeral-storage": "1Gi"}},
                 {"limits": {"cpu": 2, "nvidia.com/gpu": "1"}, "requests": {"cpu": 0.5}},
                 {},
             ]
         ),
-        "volumeMounts": rng.choice(
+        "volumeMounts": random.choice(
             [
                 [{"name": "spark-local-dir-t", "mountPath": "/template/local"}],
                 [{"name": "e", "mountPath": "/e", "readOnly": True, "mountPropagation": "None"}],
@@ -532,30 +525,29 @@ def _template_container(rng: random.Random, name: str) -> dict[str, Any]:
             "preStop": {"sleep": {"seconds": 1}},
         },
         "livenessProbe": {
-            "httpGet": {"path": "/", "port": rng.choice(["http", 8080])},
+            "httpGet": {"path": "/", "port": random.choice(["http", 8080])},
             "periodSeconds": 3,
         },
         "securityContext": {"capabilities": {"drop": ["ALL"]}, "readOnlyRootFilesystem": True},
         "workingDir": "/w",
         "tty": False,
         "ownField": "kept",
-    }.items():
-        if _chance(rng, 0.3):
-            container[key] = value
+    }
+    container.update({key: value for key, value in optional.items() if _chance(random, 0.3)})
     return container
 
 
-def _reference(rng: random.Random, scenario: Scenario) -> None:
+def _reference(random: Random, scenario: Scenario) -> None:
     """References to other settings, in values that Spark reads through a config entry and in others."""
     conf = scenario["conf"]
     conf.setdefault("spark.app.name", "named")
     conf["spark.first"] = "${spark.second}"
-    conf["spark.second"] = rng.choice(["2g", "8", "true"])
-    key = rng.choice([
+    conf["spark.second"] = random.choice(["2g", "8", "true"])
+    key = random.choice([
         "spark.executor.memory", "spark.executor.extraClassPath", _EXECUTOR + "label.ref", "spark.executorEnv.REF",
         "spark.network.ref", _K8S + "scheduler.name", _EXECUTOR + "request.cores", "spark.executor.cores",
     ])  # fmt: skip
-    conf[key] = rng.choice(
+    conf[key] = random.choice(
         [
             "${spark.first}",
             "${spark.second}",
@@ -566,14 +558,14 @@ def _reference(rng: random.Random, scenario: Scenario) -> None:
     )
 
 
-_CONCERNS: tuple[Callable[[random.Random, Scenario], None], ...] = (
+_CONCERNS: tuple[Callable[[Random, Scenario], None], ...] = (
     _identity, _image, _cores, _memory, _custom_resources, _profile, _java_options, _startup_conf, _environment,
     _driver_address, _authentication, _secrets, _volumes, _local_dirs, _placement, _life, _template, _reference,
 )  # fmt: skip
 
 
-def _bad_value(rng: random.Random, scenario: Scenario) -> None:
-    key, values = rng.choice([
+def _bad_value(random: Random, scenario: Scenario) -> None:
+    key, values = random.choice([
         ("spark.executor.cores", _NOT_INTEGERS),
         ("spark.executor.memory", _NOT_SIZES),
         ("spark.executor.memoryOverhead", _NOT_SIZES),
@@ -604,21 +596,21 @@ def _bad_value(rng: random.Random, scenario: Scenario) -> None:
         ("spark.local.dir", ["", ",", ",,", "a,,b", ",a"]),
         (_EXECUTOR + "pod.featureSteps", ["com.example.NoSuchStep"]),
     ])  # fmt: skip
-    scenario["conf"][key] = rng.choice(values)
+    scenario["conf"][key] = random.choice(values)
 
 
-def _reserved_label(rng: random.Random, scenario: Scenario) -> None:
-    label = rng.choice(
+def _reserved_label(random: Random, scenario: Scenario) -> None:
+    label = random.choice(
         ["spark-role", "spark-version", "spark-app-name", "spark-exec-id", "spark-app-selector",
          "spark-exec-resourceprofile-id", "spark-exec-inactive"]
     )  # fmt: skip
     scenario["conf"][f"{_EXECUTOR}label.{label}"] = "mine"
 
 
-def _bad_volume(rng: random.Random, scenario: Scenario) -> None:
+def _bad_volume(random: Random, scenario: Scenario) -> None:
     prefix = _EXECUTOR + "volumes."
     scenario["conf"].update(
-        rng.choice([
+        random.choice([
             {prefix + "hostPath.bad.mount.path": "/x"},
             {prefix + "nfs.bad.mount.path": "/x", prefix + "nfs.bad.options.path": "/y"},
             {prefix + "persistentVolumeClaim.bad.mount.path": "/x"},
@@ -627,8 +619,8 @@ def _bad_volume(rng: random.Random, scenario: Scenario) -> None:
             {prefix + "emptyDir": "ignored"},
             {prefix + "emptyDir.bad": "x"},
             {prefix + "emptyDir.a.mount.path": "/same", prefix + "emptyDir.b.mount.path": "/same"},
-            {prefix + "emptyDir.bad.mount.path": "/x", prefix + "emptyDir.bad.options.sizeLimit": rng.choice(["5", "1023", "", "1a2b", "١٢"])},
-            {prefix + "emptyDir.bad.mount.path": "/x", prefix + "emptyDir.bad.mount.readOnly": rng.choice(["yes", " true", ""])},
+            {prefix + "emptyDir.bad.mount.path": "/x", prefix + "emptyDir.bad.options.sizeLimit": random.choice(["5", "1023", "", "1a2b", "١٢"])},
+            {prefix + "emptyDir.bad.mount.path": "/x", prefix + "emptyDir.bad.mount.readOnly": random.choice(["yes", " true", ""])},
             {prefix + "emptyDir.bad.mount.path": "/x", prefix + "emptyDir.bad.mount.subPath": "a", prefix + "emptyDir.bad.mount.subPathExpr": "b"},
             {prefix + "emptyDir.bad.mount.path": ""},
             {prefix + "persistentVolumeClaim.bad.mount.path": "/x", prefix + "persistentVolumeClaim.bad.options.claimName": "c",
@@ -637,10 +629,10 @@ def _bad_volume(rng: random.Random, scenario: Scenario) -> None:
     )  # fmt: skip
 
 
-def _bad_template(rng: random.Random, scenario: Scenario) -> None:
+def _bad_template(random: Random, scenario: Scenario) -> None:
     scenario["conf"][_TEMPLATE_KEY] = "${DIR}/t.yaml"
     scenario["files"] = {
-        "t.yaml": rng.choice([
+        "t.yaml": random.choice([
             {"apiVersion": "v1", "kind": "Pod", "metadata": {}},
             {"apiVersion": "v1", "kind": "Pod", "spec": None},
             {"apiVersion": "v1", "kind": "Pod", "spec": {"containers": None}},
@@ -650,25 +642,25 @@ def _bad_template(rng: random.Random, scenario: Scenario) -> None:
     }  # fmt: skip
 
 
-def _no_image(rng: random.Random, scenario: Scenario) -> None:
+def _no_image(random: Random, scenario: Scenario) -> None:
     scenario["conf"].pop(_K8S + "container.image", None)
 
 
-def _profile_fault(rng: random.Random, scenario: Scenario) -> None:
+def _profile_fault(random: Random, scenario: Scenario) -> None:
     scenario["rp"] = {
         "id": 1,
-        "executor": rng.choice([
+        "executor": random.choice([
             {"gpu": {"amount": 1}},
             {"gpu": {"amount": 1, "vendor": "nvidia.com"}, "cores": 2},
             {"offHeap": 0},
             {"memory": 1, "memoryOverhead": 0, "cores": 0},
         ]),
-        "taskOnly": rng.random() < 0.2,
+        "taskOnly": random.random() < 0.2,
         "task": {"cpus": 1},
     }  # fmt: skip
 
 
-_FAULTS: tuple[Callable[[random.Random, Scenario], None], ...] = (
+_FAULTS: tuple[Callable[[Random, Scenario], None], ...] = (
     _bad_value, _bad_value, _bad_value, _bad_value, _bad_value, _reserved_label, _bad_volume, _bad_volume, _bad_template,
     _no_image, _profile_fault,
 )  # fmt: skip
