@@ -70,7 +70,7 @@ class Driver(ApiModel):
     pod_name: KubernetesName | None = None
     """Name of the driver pod, in this namespace."""
     selector: LabelSelector | None = None
-    """Labels of the driver pod, in this namespace. Of several live pods the newest is served."""
+    """Labels of the driver pod, in this namespace. While several live pods match, none is taken up."""
     ui_port: Annotated[int, Field(ge=1, le=65535)] | None = None
     """Port of the driver's UI (spark.ui.port). Left out: the pod's port named spark-ui, else 4040 and the three after."""
 

@@ -23,20 +23,31 @@ Source: ``ExecutorAllocationManager.schedule``, ``KubernetesClusterSchedulerBack
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from spark_allocation.core.allocation_decisions import ProfileDecision, SparkLogLine, TickResult
 from spark_allocation.core.allocation_manager import ExecutorAllocationManager
 from spark_allocation.core.driver_feeder import DriverFeeder
 from spark_allocation.core.driver_report import DriverReport
 from spark_allocation.core.dynamic_allocation_conf import DynamicAllocationConf
-from spark_allocation.core.executor_monitor import ExecutorMonitor, HeldBy
+from spark_allocation.core.executor_exits import FailureClass, failure_class, start_problem
+from spark_allocation.core.executor_monitor import ExecutorMonitor
 from spark_allocation.core.executor_pods import ExecutorId, ExecutorPod, PodState
+from spark_allocation.core.executor_tracker import HeldBy
+from spark_allocation.core.failure_tracker import FailureBackoff
 from spark_allocation.core.jvm_numbers import LONG_MAX
+from spark_allocation.core.lifecycle_manager import (
+    DriverExecutor,
+    DriverExecutors,
+    ExecutorPodsLifecycleManager,
+    ExecutorRemoval,
+    LifecycleConf,
+    PodDeletion,
+)
 from spark_allocation.core.pods_allocator import ExecutorPodsAllocator
 from spark_allocation.core.pods_allocator_conf import PodsAllocatorConf
-from spark_allocation.core.pods_plan import PodsPlan, RequestBound
+from spark_allocation.core.pods_plan import PodRequests, PodsPlan, RequestBound
 from spark_allocation.core.resource_profiles import ProfileId, ResourceProfileManager
 from spark_allocation.core.snapshots import ExecutorPodsSnapshot
 
@@ -54,6 +65,7 @@ class AllocationSettings:
 
     dynamic: DynamicAllocationConf
     pods: PodsAllocatorConf
+    lifecycle: LifecycleConf = field(default_factory=LifecycleConf)
     local_shuffle: bool = True
     max_concurrent_drains: int | None = None
 
@@ -86,6 +98,9 @@ class Step:
     Attributes:
         plan: pods to ask for and to withdraw; None when no round was due.
         drains: running executors to remove because they are idle.
+        delete: pods that have ended or that the driver has lost.
+        removals: executors that ended since the last step, each told once.
+        held_back: classes of repeated failures that keep pods from being asked for.
         decisions: per profile; empty when the driver's answer was too old to decide.
         log: sentences in Spark's words.
         wake_at_ns: when a timer runs out; None when only news can change anything.
@@ -93,6 +108,9 @@ class Step:
 
     plan: PodsPlan | None
     drains: tuple[ExecutorPod, ...]
+    delete: tuple[PodDeletion, ...]
+    removals: tuple[ExecutorRemoval, ...]
+    held_back: frozenset[FailureClass]
     decisions: Mapping[ProfileId, ProfileDecision]
     profiles: tuple[ProfileState, ...]
     log: tuple[SparkLogLine, ...] = ()
@@ -132,6 +150,12 @@ class Allocation:
         self._last_decisions: Mapping[ProfileId, ProfileDecision] = {}
         self._last_bounds: dict[ProfileId, RequestBound] = {}
         self._planned_at_ms: int | None = None
+        self._driver_executors: DriverExecutors | None = None
+        self._dead: dict[ExecutorId, DriverExecutor] = {}
+        self._start_problems: dict[ExecutorId, FailureClass] = {}
+        self.failed_executors = 0
+        self.lifecycle = ExecutorPodsLifecycleManager(settings.lifecycle)
+        self.backoff = FailureBackoff()
         self.pods = ExecutorPodsAllocator(settings.pods)
         self.monitor = ExecutorMonitor(settings.dynamic, self.is_executor_active)
         self.feeder = DriverFeeder(self.monitor, local_shuffle=settings.local_shuffle)
@@ -152,18 +176,31 @@ class Allocation:
         self._settings = settings
         self.manager.reconfigure(settings.dynamic, now_ns)
         self.pods.reconfigure(settings.pods)
+        self.lifecycle.reconfigure(settings.lifecycle)
 
     def take_report(self, report: DriverReport, *, now_ns: int, now_ms: int) -> None:
         """Take one answer of the driver (``now_ms`` is epoch milliseconds)."""
         self.feeder.take(report, self.manager, now_ns=now_ns, now_ms=now_ms)
         self.manager.max_needed_override = self._needs_by_gauge()
+        if report.dead_executors is not None:
+            self._dead = {
+                executor.id: DriverExecutor(active=False, added_at=executor.added_at_ms)
+                for executor in report.dead_executors
+            }
+        alive = {
+            executor.id: DriverExecutor(active=True, added_at=executor.added_at_ms)
+            for executor in report.executors
+        }
+        self._driver_executors = DriverExecutors({**self._dead, **alive}, observed_at=now_ms)
+        for executor in report.executors:
+            if executor.total_tasks > executor.active_tasks + executor.failed_tasks:
+                self.backoff.succeeded(executor.id)
 
     def step(
         self,
         snapshot: ExecutorPodsSnapshot,
         *,
         vanished: Sequence[ExecutorPod] = (),
-        lost: Iterable[ExecutorId] = (),
         now_ns: int,
         now_ms: int,
         report_is_fresh: bool,
@@ -173,7 +210,6 @@ class Allocation:
         Args:
             snapshot: the pods of this life.
             vanished: pods of this life that went away since the last step.
-            lost: executors whose pods run but which the driver has dropped.
             now_ns: monotonic nanoseconds.
             now_ms: epoch milliseconds.
             report_is_fresh: the last answer of the driver is recent enough to decide on.
@@ -181,6 +217,13 @@ class Allocation:
         self._snapshot = snapshot
         self._note_leaving(snapshot)
         self._asked = _Asked()
+        review = self.lifecycle.review(
+            snapshot,
+            self._driver_executors if report_is_fresh else None,
+            now=now_ms,
+            draining=self._draining,
+        )
+        self._note_failures(snapshot, review.removals, now_ms)
         tick = self.manager.tick(now_ns) if report_is_fresh else TickResult({})
         if tick.decisions:
             self._last_decisions = tick.decisions
@@ -192,19 +235,33 @@ class Allocation:
                 registered=self.feeder.executors.keys(),
                 now=now_ms,
                 vanished=vanished,
-                not_counted=self._draining | set(lost),
+                not_counted=self._draining | review.driver_lost,
             )
+            plan = replace(plan, create=self._held_back(plan.create, now_ms))
             self._last_bounds = {
                 profile_id: profile.bound for profile_id, profile in plan.profiles.items()
             }
         return Step(
             plan=plan,
             drains=tuple(self._asked.drains),
+            delete=review.delete,
+            removals=review.removals,
+            held_back=self.backoff.opened(),
             decisions=tick.decisions,
             profiles=self._profile_states(),
             log=tick.log,
-            wake_at_ns=self._wake_at(now_ns, now_ms),
+            wake_at_ns=self._wake_at(now_ns, now_ms, review.wake_at),
         )
+
+    def creation_started(self, executor_id: ExecutorId, profile_id: ProfileId, now_ms: int) -> None:
+        """A pod is about to be asked for."""
+        self.pods.creation_started(executor_id, profile_id, now_ms)
+        self.backoff.created([executor_id], now_ms)
+
+    def creation_refused(self, executor_id: ExecutorId, failure: FailureClass, now_ms: int) -> None:
+        """The API server made no such pod, and will not soon."""
+        self.pods.pod_creation_failed(executor_id)
+        self.backoff.failed(failure, executor_id, now_ms)
 
     def drain_refused(self, executor_id: ExecutorId) -> None:
         """The deletion was not carried out: the executor stays, and times out again by the same rules."""
@@ -259,6 +316,37 @@ class Allocation:
         if news:
             self.monitor.executors_decommissioned(map(str, news))
 
+    def _note_failures(
+        self,
+        snapshot: ExecutorPodsSnapshot,
+        removals: tuple[ExecutorRemoval, ...],
+        now_ms: int,
+    ) -> None:
+        for removal in removals:
+            self.failed_executors += removal.failed
+            kind = failure_class(removal.exit.reason) if removal.failed else None
+            if kind is not None:
+                self.backoff.failed(kind, removal.executor_id, now_ms)
+        problems: dict[ExecutorId, FailureClass] = {}
+        for pod in snapshot.pods.values():
+            problem = start_problem(pod) if pod.state is PodState.PENDING else None
+            kind = failure_class(problem.reason) if problem is not None else None
+            if kind is FailureClass.CONFIGURATION:
+                problems[pod.executor_id] = kind
+                if pod.executor_id not in self._start_problems:
+                    self.backoff.failed(kind, pod.executor_id, now_ms)
+        self._start_problems = problems
+
+    def _held_back(self, requests: tuple[PodRequests, ...], now_ms: int) -> tuple[PodRequests, ...]:
+        """Fewer pods while creations or starts keep failing: none, or one to try."""
+        left = self.backoff.allowed(sum(request.count for request in requests), now_ms)
+        capped: list[PodRequests] = []
+        for request in requests:
+            count = min(request.count, left)
+            left -= count
+            capped.append(replace(request, count=count))
+        return tuple(capped)
+
     def _needs_by_gauge(self) -> Mapping[ProfileId, int] | None:
         """The driver's own need, where it says more than our estimate: see `driver_feeder`."""
         gauge = self.feeder.gauge
@@ -283,8 +371,13 @@ class Allocation:
         elapsed = now_ms - self._planned_at_ms
         return elapsed >= self._settings.pods.batch_delay_ms or elapsed < 0
 
-    def _wake_at(self, now_ns: int, now_ms: int) -> int | None:
+    def _wake_at(self, now_ns: int, now_ms: int, review_at_ms: int | None) -> int | None:
         moments = [self.manager.add_time, self.monitor.next_timeout_ns]
+        moments += [
+            now_ns + max(1, at_ms - now_ms) * _NANOSECONDS_PER_MILLISECOND
+            for at_ms in (review_at_ms, self.backoff.retry_at(now_ms))
+            if at_ms is not None
+        ]
         if self._short_of_target() and self._planned_at_ms is not None:
             pause_ms = self._planned_at_ms + self._settings.pods.batch_delay_ms - now_ms
             moments.append(now_ns + max(1, pause_ms) * _NANOSECONDS_PER_MILLISECOND)

@@ -5,7 +5,7 @@ escaping the loop, and the Lease is given back at a clean exit so that a standby
 """
 
 import asyncio
-from collections.abc import Callable
+from http import HTTPStatus
 from typing import Any
 
 import aiohttp
@@ -28,12 +28,17 @@ class LeaseLost(Exception):  # noqa: N818
     """Another process may lead from now on; this one must end without touching anything more."""
 
 
-class _NetworkTolerantLeaseLock(LeaseLock):  # type: ignore[misc]
+class _NetworkTolerantLeaseLock(LeaseLock):
+    readable = False
+
     async def get(self, name: str, namespace: str) -> tuple[bool, Any]:
         try:
-            return await super().get(name, namespace)  # type: ignore[no-any-return]
+            found, record = await super().get(name, namespace)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            self.readable = False
             return False, ApiException(status=0, reason=f"{type(error).__name__}: {error}")
+        self.readable = found or getattr(record, "status", 0) == HTTPStatus.NOT_FOUND
+        return found, record
 
     async def create(self, name: str, namespace: str, election_record: Any) -> bool:
         try:
@@ -59,10 +64,14 @@ class LeaderLease:
         self._namespace = namespace
         self._identity = identity
         self.leading = asyncio.Event()
-        self.readable = False
-        """The Lease could be read lately; a standby that cannot is not ready."""
+        self._lock: _NetworkTolerantLeaseLock | None = None
 
-    async def hold(self, *, on_wait: Callable[[], None] | None = None) -> None:
+    @property
+    def readable(self) -> bool:
+        """The Lease could be read at the last try; a standby that cannot is not ready."""
+        return self._lock is not None and self._lock.readable
+
+    async def hold(self) -> None:
         """Wait for the Lease, then renew it until it is lost or this task is cancelled.
 
         Raises:
@@ -71,14 +80,7 @@ class LeaderLease:
         lock = _NetworkTolerantLeaseLock(
             self._name, self._namespace, self._identity, self._api.official_client
         )
-        original_get = lock.get
-
-        async def observed_get(name: str, namespace: str) -> tuple[bool, Any]:
-            found, record = await original_get(name, namespace)
-            self.readable = found or getattr(record, "status", 0) == 404
-            return found, record
-
-        lock.get = observed_get
+        self._lock = lock
 
         async def lead() -> None:
             log.info("lease_taken", lease=self._name, identity=self._identity)
@@ -98,8 +100,6 @@ class LeaderLease:
                 onstopped_leading=lost,
             )
         )
-        if on_wait is not None:
-            on_wait()
         try:
             await election.run()
         finally:

@@ -1,0 +1,60 @@
+"""``spark-allocation run``: the operator process."""
+
+import asyncio
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from spark_allocation.controller.logging_setup import configure_logging
+from spark_allocation.controller.process import run_process
+from spark_allocation.controller.process_settings import ProcessSettings
+from spark_allocation.kube.leader_lease import LeaseLost
+
+EXIT_CREDENTIALS = 2
+EXIT_LEASE_LOST = 3
+
+
+def run(
+    kubeconfig: Annotated[
+        Path | None,
+        typer.Option(
+            help="Kubeconfig file. Left out: in-cluster credentials.", exists=True, dir_okay=False
+        ),
+    ] = None,
+    context: Annotated[str | None, typer.Option(help="Context of the kubeconfig.")] = None,
+    namespace: Annotated[
+        list[str] | None,
+        typer.Option(help="Namespace to serve; repeat for several. Left out: all."),
+    ] = None,
+    health_port: Annotated[
+        int | None, typer.Option(help="Port of /healthz, /readyz and /metrics; 0 takes a free one.")
+    ] = None,
+    log_format: Annotated[str | None, typer.Option(help="json or console.")] = None,
+    log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error.")] = None,
+) -> None:
+    """Run the operator until SIGTERM or SIGINT.
+
+    Every option can also be set as an environment variable, SPARK_ALLOCATION_KUBECONFIG and so on. Ending the
+    operator touches no pod: executors run on, and the next operator goes on where this one stopped.
+
+    Exit codes: 0 after a signal, 2 without usable credentials, 3 when another operator has taken the Lease.
+    """
+    given: dict[str, Any] = {
+        "kubeconfig": kubeconfig,
+        "context": context,
+        "namespaces": tuple(namespace) if namespace else None,
+        "health_port": health_port,
+        "log_format": log_format,
+        "log_level": log_level,
+    }
+    settings = ProcessSettings(**{key: value for key, value in given.items() if value is not None})
+    configure_logging(log_format=settings.log_format, log_level=settings.log_level)
+    try:
+        asyncio.run(run_process(settings))
+    except LeaseLost as lost:
+        typer.echo(str(lost), err=True)
+        raise typer.Exit(EXIT_LEASE_LOST) from None
+    except ValueError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(EXIT_CREDENTIALS) from None

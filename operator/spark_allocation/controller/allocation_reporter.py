@@ -1,0 +1,298 @@
+"""What one SparkAllocation says of itself: conditions, state, profiles, decisions, Events and log lines."""
+
+from collections import deque
+from collections.abc import Mapping
+from typing import Any
+
+import structlog
+
+from spark_allocation.api.conditions import ConditionType, Reason
+from spark_allocation.api.v1alpha1 import (
+    DecisionStatus,
+    Mode,
+    ProfileStatus,
+    SparkAllocationStatus,
+)
+from spark_allocation.controller.driver_life import Observation
+from spark_allocation.core.allocation import ProfileState, Step
+from spark_allocation.core.allocation_decisions import ProfileDecision, TargetReason
+from spark_allocation.core.driver_report import Application, DriverPod
+from spark_allocation.core.pods_plan import RequestBound
+from spark_allocation.reports.events import EventWriter
+from spark_allocation.reports.status import (
+    LARGEST_STATUS_PROFILES,
+    Conditions,
+    Statement,
+    StatusWriter,
+    timestamp,
+    totals,
+)
+
+DECISIONS_KEPT = 10
+
+log = structlog.get_logger("allocation")
+
+_WARNINGS = frozenset(
+    {
+        (ConditionType.DRIVER_REACHABLE, False),
+        (ConditionType.DRIVER_PASSIVE, False),
+        (ConditionType.STALLED, True),
+        (ConditionType.CONFLICTED, True),
+        (ConditionType.DECOMMISSIONING, False),
+    }
+)
+
+_WORDS: Mapping[str, str] = {
+    TargetReason.INITIALIZING: "the initial executors are kept until the first stage",
+    TargetReason.BACKLOG: "tasks are backlogged",
+    TargetReason.CAPPED_BY_MAX: "maxExecutors allows no more",
+    TargetReason.NOT_NEEDED: "fewer tasks need fewer executors",
+    TargetReason.FLOOR_MIN: "minExecutors keeps these",
+    TargetReason.BOUNDS_CHANGED: "the bounds were changed",
+}
+
+
+class AllocationReporter:
+    """Collects statements and writes them; nothing reads them back but a restart of the operator."""
+
+    def __init__(
+        self, writer: StatusWriter, events: EventWriter, stored: Mapping[str, Any]
+    ) -> None:
+        """
+        Args:
+            stored: the ``status`` of the object as read.
+        """
+        self._writer = writer
+        self._events = events
+        self.conditions = Conditions(stored)
+        self._decisions: deque[DecisionStatus] = deque(maxlen=DECISIONS_KEPT)
+        for item in reversed(stored.get("decisions") or ()):
+            self._decisions.appendleft(DecisionStatus.model_validate(item))
+        self.generation = 0
+        self._fields: dict[str, Any] = {}
+        self._pending_events: list[tuple[str, str, str, bool]] = []
+
+    @property
+    def object_gone(self) -> bool:
+        """The SparkAllocation itself is no more."""
+        return self._writer.object_gone
+
+    def say(
+        self, condition: ConditionType, holds: bool | None, reason: Reason, message: str = ""
+    ) -> None:
+        """Set a condition; a change of status or reason becomes an Event."""
+        if self.conditions.say(condition, Statement(holds, reason, message), self.generation):
+            log.info("condition", condition=condition, holds=holds, reason=reason, message=message)
+            worth_an_event = holds is not None and (
+                (condition, holds) in _WARNINGS
+                or condition in (ConditionType.READY, ConditionType.FINISHED)
+            )
+            if worth_an_event:
+                warning = (condition, holds) in _WARNINGS
+                self._pending_events.append((condition, reason, message or condition, warning))
+
+    def set(self, **fields: Any) -> None:
+        """Set plain fields of the status."""
+        self._fields.update(fields)
+
+    def begin_life(self, driver: DriverPod, application: Application, incarnation: str) -> None:
+        """Name the driver and the application that the status speaks of."""
+        self.set(
+            driver_pod=driver.name,
+            driver_pod_uid=driver.uid,
+            application_id=application.id,
+            incarnation=incarnation,
+            spark_version=application.spark_version,
+        )
+
+    def state(self, word: str, message: str) -> None:
+        """The STATE column and its sentence."""
+        self.set(state=word, message=message[:1024])
+
+    async def write(self) -> None:
+        """Write what is new.
+
+        Raises:
+            ApiUnavailable: nothing is lost; the next call tries again.
+        """
+        events, self._pending_events = self._pending_events, []
+        for about, reason, message, warning in events:
+            await self._events.post(about, reason, message, warning=warning)
+        await self._writer.write(
+            SparkAllocationStatus(
+                observed_generation=self.generation,
+                conditions=self.conditions.all(),
+                decisions=list(self._decisions) or None,
+                **self._fields,
+            )
+        )
+
+    async def observed(self, observation: Observation) -> None:
+        """Report one step of a life."""
+        step = observation.step
+        self._note_decisions(step)
+        profiles = [_profile_status(profile) for profile in step.profiles[:LARGEST_STATUS_PROFILES]]
+        self.set(profiles=profiles, failed=observation.failed_executors, **totals(profiles))
+        self._say_reachable(observation)
+        self._say_draining(observation)
+        self._say_allocating(observation)
+        await self.write()
+
+    def _say_reachable(self, observation: Observation) -> None:
+        unreachable = observation.unreachable
+        if unreachable is None:
+            self.say(ConditionType.DRIVER_REACHABLE, True, Reason.ANSWERS)
+        else:
+            self.say(ConditionType.DRIVER_REACHABLE, False, unreachable.reason, unreachable.message)
+
+    def _say_draining(self, observation: Observation) -> None:
+        if observation.settings.drain_grace_seconds is None:
+            self.say(
+                ConditionType.DECOMMISSIONING,
+                False,
+                Reason.DECOMMISSION_OFF,
+                "the driver has spark.decommission.enabled off: idle executors are deleted without handing on what "
+                "they run or store",
+            )
+        else:
+            self.say(ConditionType.DECOMMISSIONING, True, Reason.DRAINS)
+
+    def _say_allocating(self, observation: Observation) -> None:
+        profiles = observation.step.profiles
+        target = sum(profile.target for profile in profiles)
+        running = sum(profile.running for profile in profiles)
+        pending = sum(profile.pending + profile.unacknowledged for profile in profiles)
+        leaving = sum(profile.decommissioning for profile in profiles)
+        idle = sum(profile.idle for profile in profiles)
+        held = sum(profile.held_by_shuffle + profile.held_by_cache for profile in profiles)
+        counts = f"{running} of {target} executors run"
+        if pending:
+            counts += f", {pending} pending"
+        if leaving:
+            counts += f", {leaving} draining"
+        if idle:
+            counts += f", {idle} idle" + (f" ({held} held by shuffle or cache)" if held else "")
+        obstacle = observation.obstacle
+        short = target > running + pending
+        if observation.settings.mode is Mode.PAUSED:
+            self.say(
+                ConditionType.READY,
+                False,
+                Reason.PAUSED,
+                "spec.mode is Paused: everything stays as it is",
+            )
+            self.state("Paused", counts)
+            return
+        if obstacle is not None and short:
+            self.say(ConditionType.STALLED, True, obstacle.reason, obstacle.message)
+        elif observation.step.held_back and short:
+            words = ", ".join(sorted(observation.step.held_back))
+            self.say(
+                ConditionType.STALLED,
+                True,
+                Reason.EXECUTORS_FAIL,
+                f"executors keep failing ({words}): one at a time is tried until it works; see their logs",
+            )
+        else:
+            self.say(ConditionType.STALLED, False, Reason.AS_WANTED)
+        recommending = observation.settings.mode is Mode.RECOMMEND
+        if observation.unreachable is not None:
+            self.say(
+                ConditionType.READY,
+                False,
+                observation.unreachable.reason,
+                observation.unreachable.message,
+            )
+        elif recommending:
+            self.say(
+                ConditionType.READY,
+                True,
+                Reason.RECOMMENDING,
+                "spec.mode is Recommend: no pod is touched",
+            )
+        else:
+            self.say(ConditionType.READY, True, Reason.RUNNING)
+        scaling_up = target > running
+        self.say(
+            ConditionType.ALLOCATING,
+            scaling_up,
+            Reason.SCALING_UP if scaling_up else Reason.AS_WANTED,
+            counts,
+        )
+        stalled = self.conditions[ConditionType.STALLED]
+        if observation.unreachable is not None:
+            self.state("DriverUnreachable", observation.unreachable.message)
+        elif stalled is not None and stalled.status == "True":
+            self.state("Stalled", f"{counts}; {stalled.message}")
+        elif recommending:
+            self.state("Recommending", f"{target} executors would be wanted")
+        elif scaling_up:
+            self.state("ScalingUp", counts)
+        elif leaving:
+            self.state("Draining", counts)
+        elif running == 0 and target == 0:
+            self.state("Idle", "no executor is needed")
+        else:
+            self.state("Running", counts)
+
+    def _note_decisions(self, step: Step) -> None:
+        for decision in step.decisions.values():
+            if decision.delta != 0:
+                self._decisions.appendleft(
+                    DecisionStatus(
+                        time=timestamp(),
+                        profile=decision.profile_id,
+                        target=decision.target,
+                        reason=decision.reason,
+                        message=_sentence(decision),
+                    )
+                )
+        for profile_id in sorted({pod.profile_id for pod in step.drains}):
+            names = sorted(pod.executor_id for pod in step.drains if pod.profile_id == profile_id)
+            self._decisions.appendleft(
+                DecisionStatus(
+                    time=timestamp(),
+                    profile=profile_id,
+                    target=next(
+                        (
+                            profile.target
+                            for profile in step.profiles
+                            if profile.profile_id == profile_id
+                        ),
+                        0,
+                    ),
+                    reason="IdleTimeout",
+                    message=f"Executors {', '.join(map(str, names[:20]))} removed due to idle timeout",
+                )
+            )
+
+
+def _sentence(decision: ProfileDecision) -> str:
+    why = _WORDS.get(decision.reason, decision.reason)
+    need = "" if decision.need is None else f" (tasks need {decision.need})"
+    if decision.delta > 0:
+        return f"Requesting {decision.delta} new executors because {why}, new desired total is {decision.target}{need}"
+    return f"Lowering the total from {decision.previous_target} to {decision.target} because {why}{need}"
+
+
+def _profile_status(profile: ProfileState) -> ProfileStatus:
+    reason = profile.reason
+    if (
+        profile.bound is not RequestBound.NOTHING
+        and profile.target > profile.running + profile.pending
+    ):
+        reason = f"{reason}/{profile.bound}"
+    return ProfileStatus(
+        id=profile.profile_id,
+        desired=profile.desired,
+        target=profile.target,
+        running=profile.running,
+        registered=profile.registered,
+        pending=profile.pending,
+        unacknowledged=profile.unacknowledged,
+        idle=profile.idle,
+        held_by_shuffle=profile.held_by_shuffle,
+        held_by_cache=profile.held_by_cache,
+        decommissioning=profile.decommissioning,
+        reason=reason,
+    )

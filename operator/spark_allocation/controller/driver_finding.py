@@ -1,0 +1,107 @@
+"""Which pod is the driver: by name or by labels, from the watches, or asked for when no watch covers it."""
+
+from dataclasses import dataclass
+
+import msgspec
+
+from spark_allocation.api.conditions import Reason
+from spark_allocation.api.v1alpha1 import Driver
+from spark_allocation.controller.driver_directory import DriverDirectory
+from spark_allocation.core.driver_report import DriverPod
+from spark_allocation.kube.api_client import ApiUnavailable
+from spark_allocation.kube.pods_api import PodsApi
+from spark_allocation.sources import wire
+from spark_allocation.sources.executor_pods import driver_pod
+
+ASKED_SCOPE = "asked for"
+
+
+@dataclass(frozen=True, slots=True)
+class NoDriver:
+    """Why no driver is served, and what to do about it."""
+
+    reason: Reason
+    message: str
+
+
+class DriverFinder:
+    """Finds driver pods. Spark's own drivers carry ``spark-role=driver`` and are watched; others are asked for."""
+
+    def __init__(self, directory: DriverDirectory, pods: PodsApi) -> None:
+        self.directory = directory
+        self._pods = pods
+
+    async def find(self, namespace: str, wanted: Driver) -> DriverPod | NoDriver:
+        """The driver pod to serve.
+
+        Raises:
+            ApiUnavailable: the API server did not answer.
+        """
+        candidates = self.candidates(namespace, wanted)
+        if not any(self._is_watched(pod) for pod in candidates):
+            await self._ask(namespace, wanted)
+            candidates = self.candidates(namespace, wanted)
+        if not candidates:
+            return NoDriver(Reason.DRIVER_NOT_FOUND, _not_found(namespace, wanted))
+        alive = [pod for pod in candidates if not pod.ended and not pod.deleting]
+        if len(alive) > 1:
+            names = ", ".join(sorted(pod.name for pod in alive))
+            return NoDriver(
+                Reason.AMBIGUOUS_DRIVER,
+                f"spec.driver.selector matches {len(alive)} live pods ({names}): make it match one, or use "
+                "spec.driver.podName",
+            )
+        return max(alive or candidates, key=lambda pod: pod.created_at)
+
+    def candidates(self, namespace: str, wanted: Driver) -> list[DriverPod]:
+        """The known pods that the wish matches."""
+        if wanted.pod_name is not None:
+            pod = self.directory.named(namespace, wanted.pod_name)
+            return [pod] if pod is not None else []
+        assert wanted.selector is not None, "the model demands a name or a selector"
+        return self.directory.labelled(namespace, wanted.selector.match_labels)
+
+    def current(self, pod: DriverPod) -> DriverPod | None:
+        """The pod as it is known now."""
+        return self.directory.by_uid(pod.uid)
+
+    async def refresh(self, pod: DriverPod) -> None:
+        """Look at a pod that no watch covers."""
+        if not self._is_watched(pod):
+            await self._ask(pod.namespace, Driver(pod_name=pod.name))
+
+    def _is_watched(self, pod: DriverPod) -> bool:
+        return self.directory.is_watched(pod.uid)
+
+    async def _ask(self, namespace: str, wanted: Driver) -> None:
+        if wanted.pod_name is not None:
+            found = await self._pods.get(namespace, wanted.pod_name)
+            pods = [found] if found is not None else []
+            self.directory.asked(
+                f"{ASKED_SCOPE}/{namespace}/{wanted.pod_name}",
+                [driver_pod(msgspec.convert(pod, wire.Pod)) for pod in pods],
+            )
+            return
+        assert wanted.selector is not None
+        selector = ",".join(
+            f"{key}={value}" for key, value in sorted(wanted.selector.match_labels.items())
+        )
+        answer = await self._pods.list_page(namespace, selector, "")
+        if not answer.ok:
+            raise ApiUnavailable(f"list pods {selector}: {answer.message}")
+        page = wire.decode_pod_list(answer.body)
+        self.directory.asked(
+            f"{ASKED_SCOPE}/{namespace}/{selector}", [driver_pod(pod) for pod in page.items]
+        )
+
+
+def _not_found(namespace: str, wanted: Driver) -> str:
+    if wanted.pod_name is not None:
+        return (
+            f"there is no pod {wanted.pod_name} in namespace {namespace}: check spec.driver.podName"
+        )
+    assert wanted.selector is not None
+    labels = ", ".join(
+        f"{key}={value}" for key, value in sorted(wanted.selector.match_labels.items())
+    )
+    return f"no pod in namespace {namespace} has the labels {labels}: check spec.driver.selector"

@@ -1,0 +1,312 @@
+"""One life of one driver, served: poll, decide, carry out, report, until the life or the wish to serve it ends."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+import structlog
+
+from spark_allocation.api.conditions import Reason
+from spark_allocation.api.v1alpha1 import Mode
+from spark_allocation.controller.effective_settings import EffectiveSettings
+from spark_allocation.controller.plan_execution import Obstacle, PlanExecution
+from spark_allocation.controller.sweep import sweep_pods
+from spark_allocation.core.allocation import Allocation, Step
+from spark_allocation.core.driver_report import DriverPod, DriverReport
+from spark_allocation.core.executor_pods import PodState
+from spark_allocation.core.resource_profiles import (
+    InvalidProfile,
+    ProfileId,
+    ResourceProfile,
+    ResourceProfileManager,
+)
+from spark_allocation.core.snapshots import ExecutorPodsSnapshot
+from spark_allocation.core.spark_conf import InvalidSetting
+from spark_allocation.kube.api_client import ApiUnavailable
+from spark_allocation.kube.pods_api import PodsApi
+from spark_allocation.snapshots_store import (
+    DriverKey,
+    ExecutorPodsSnapshotsStore,
+    PodsView,
+    SeenPod,
+)
+from spark_allocation.sources.driver_rest import DriverRest, Unreachable
+
+FRESH_SECONDS = 15.0
+"""An answer of the driver older than this decides nothing."""
+DEAD_EXECUTORS_EVERY_SECONDS = 10.0
+SHORTEST_PAUSE_SECONDS = 0.05
+AFTER_API_FAILURE_SECONDS = 1.0
+POLLS_THAT_MAY_FAIL = 3
+
+log = structlog.get_logger("driver_life")
+
+
+class LifeEnd(StrEnum):
+    """Why a life is not served any longer."""
+
+    STOPPED = "stopped"
+    DRIVER_CHANGED = "driver changed"
+    APPLICATION_GONE = "application gone"
+    NOT_OURS = "not ours"
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """What a report is made of, after each step."""
+
+    step: Step
+    settings: EffectiveSettings
+    obstacle: Obstacle | None
+    unreachable: Unreachable | None
+    foreign_pods: int
+    failed_executors: int
+    completed: bool = False
+
+
+class DriverLife:
+    """Serves one incarnation of a driver."""
+
+    def __init__(
+        self,
+        *,
+        key: DriverKey,
+        incarnation: str,
+        allocation_uid: str,
+        rest: DriverRest,
+        allocation: Allocation,
+        profiles: ResourceProfileManager,
+        execution: PlanExecution,
+        store: ExecutorPodsSnapshotsStore,
+        pods: PodsApi,
+        settings: EffectiveSettings,
+        poll_seconds: float,
+        idle_poll_seconds: float,
+    ) -> None:
+        self._key = key
+        self._incarnation = incarnation
+        self._allocation_uid = allocation_uid
+        self._rest = rest
+        self._allocation = allocation
+        self._profiles = profiles
+        self._execution = execution
+        self._store = store
+        self._pods = pods
+        self._settings = settings
+        self._poll_seconds = poll_seconds
+        self._idle_poll_seconds = idle_poll_seconds
+        self._wake = asyncio.Event()
+        self._report: DriverReport | None = None
+        self._reported_at = 0.0
+        self._taken = True
+        self._unreachable: Unreachable | None = None
+        self._failed_polls = 0
+        self._profile_errors: str = ""
+
+    def wake(self) -> None:
+        """Something changed: take a step soon."""
+        self._wake.set()
+
+    def reconfigure(self, settings: EffectiveSettings) -> None:
+        """Use other settings from the next step on."""
+        self._settings = settings
+        self._execution.drain_grace_seconds = settings.drain_grace_seconds
+        self._allocation.reconfigure(settings.core, time.monotonic_ns())
+        self.wake()
+
+    async def serve(
+        self,
+        *,
+        ended: Callable[[], LifeEnd | None],
+        report: Callable[[Observation], Awaitable[None]],
+    ) -> LifeEnd:
+        """Serve until ``ended`` says why not.
+
+        Args:
+            ended: asked before each step.
+            report: called after each step.
+        """
+        self._execution.drain_grace_seconds = self._settings.drain_grace_seconds
+        polling = asyncio.create_task(self._poll())
+        try:
+            with self._store.subscription(self._key, self.wake):
+                while True:
+                    end = ended()
+                    if end is None and self._failed_polls and self._application_is_gone():
+                        end = LifeEnd.APPLICATION_GONE
+                    if end is not None:
+                        return end
+                    if polling.done():
+                        polling.result()
+                    await self._turn(report)
+        finally:
+            polling.cancel()
+
+    async def _turn(self, report: Callable[[Observation], Awaitable[None]]) -> None:
+        self._wake.clear()
+        pause = self._idle_poll_seconds
+        try:
+            view = self._store.take(self._key)
+            mine, former, foreign = self._sorted(view)
+            if former:
+                await sweep_pods(self._pods, former, grace_seconds=1)
+            step = self._step(view, mine)
+            if self._settings.mode is Mode.ALLOCATE:
+                await self._execution.apply(step)
+            await report(
+                Observation(
+                    step=step,
+                    settings=self._settings,
+                    obstacle=self._execution.obstacle or self._profile_obstacle(),
+                    unreachable=self._unreachable
+                    if self._failed_polls >= POLLS_THAT_MAY_FAIL
+                    else None,
+                    foreign_pods=foreign,
+                    failed_executors=self._allocation.failed_executors,
+                )
+            )
+            if step.wake_at_ns is not None:
+                pause = min(pause, (step.wake_at_ns - time.monotonic_ns()) / 1e9)
+        except ApiUnavailable as error:
+            log.warning("api_unavailable", driver=self._key.driver_uid, error=str(error))
+            pause = AFTER_API_FAILURE_SECONDS
+            await asyncio.sleep(AFTER_API_FAILURE_SECONDS)
+        await asyncio.sleep(SHORTEST_PAUSE_SECONDS)  # gathers pod events that come in bursts
+        try:
+            async with asyncio.timeout(max(0.0, pause - SHORTEST_PAUSE_SECONDS)):
+                await self._wake.wait()
+        except TimeoutError:
+            pass  # that is what the pause is for
+
+    def _step(self, view: PodsView, mine: list[SeenPod]) -> Step:
+        now_ns, now_ms = time.monotonic_ns(), int(time.time() * 1000)
+        if self._report is not None and not self._taken:
+            self._taken = True
+            self._allocation.take_report(self._report, now_ns=now_ns, now_ms=now_ms)
+        fresh = self._report is not None and time.monotonic() - self._reported_at < FRESH_SECONDS
+        departed = [
+            seen.pod
+            for seen in view.departed
+            if seen.allocation_uid == self._allocation_uid and seen.incarnation == self._incarnation
+        ]
+        step = self._allocation.step(
+            ExecutorPodsSnapshot.replaced(
+                (seen.pod for seen in mine), at=int(view.full_sync_at * 1000)
+            ),
+            vanished=departed,
+            now_ns=now_ns,
+            now_ms=now_ms,
+            report_is_fresh=fresh and self._settings.mode is not Mode.PAUSED,
+        )
+        for line in step.log:
+            log.log(
+                {"debug": 10, "info": 20, "warning": 30}[line.level],
+                "allocation",
+                driver=self._key.driver_uid,
+                namespace=self._key.namespace,
+                message=line.message,
+            )
+        for removal in step.removals:
+            log.info(
+                "executor_ended",
+                driver=self._key.driver_uid,
+                namespace=self._key.namespace,
+                executor=removal.executor_id,
+                profile=removal.profile_id,
+                reason=removal.exit.reason,
+                exit_code=removal.exit.exit_code,
+                charged=removal.exit.charged,
+                message=removal.exit.message,
+            )
+        return step
+
+    def _sorted(self, view: PodsView) -> tuple[list[SeenPod], list[SeenPod], int]:
+        """Pods of this life, pods of ours from a former life of the same driver pod, and a count of others'."""
+        mine: list[SeenPod] = []
+        former: list[SeenPod] = []
+        foreign = 0
+        for seen in view.pods:
+            if seen.allocation_uid != self._allocation_uid:
+                foreign += seen.pod.state in (PodState.RUNNING, PodState.PENDING)
+            elif seen.incarnation == self._incarnation:
+                mine.append(seen)
+            else:
+                former.append(seen)
+        return mine, former, foreign
+
+    def _profile_obstacle(self) -> Obstacle | None:
+        return (
+            Obstacle(Reason.POD_NOT_BUILT, self._profile_errors) if self._profile_errors else None
+        )
+
+    # -- polling -----------------------------------------------------------------------------------------------------
+
+    async def _poll(self) -> None:
+        dead_asked_at = -DEAD_EXECUTORS_EVERY_SECONDS
+        while True:
+            began = time.monotonic()
+            with_dead = began - dead_asked_at >= DEAD_EXECUTORS_EVERY_SECONDS
+            answer = await self._rest.poll(with_dead_executors=with_dead)
+            if isinstance(answer, Unreachable):
+                self._unreachable = answer
+                self._failed_polls += 1
+            else:
+                if with_dead:
+                    dead_asked_at = began
+                await self._learn_profiles(answer)
+                self._unreachable = None
+                self._failed_polls = 0
+                self._report = answer
+                self._reported_at = began
+                self._taken = False
+            self.wake()
+            busy = self._report is not None and (
+                self._report.running_jobs or self._report.executors
+            )
+            interval = self._poll_seconds if busy else self._idle_poll_seconds
+            await asyncio.sleep(max(0.0, began + interval - time.monotonic()))
+
+    async def _learn_profiles(self, report: DriverReport) -> None:
+        """Ask for the profiles again when a stage or an executor names one that is not known."""
+        named = {stage.profile_id for stage in report.stages}
+        named |= {executor.profile_id for executor in report.executors}
+        if all(profile_id in self._profiles for profile_id in named):
+            return
+        environment = await self._rest.environment()
+        if isinstance(environment, Unreachable):
+            return
+        self._profile_errors = add_profiles(self._profiles, environment.resource_profiles)
+
+    def _application_is_gone(self) -> bool:
+        """The driver answers, but not for this application: it has another one, or none any more."""
+        return (
+            self._failed_polls >= POLLS_THAT_MAY_FAIL
+            and self._unreachable is not None
+            and self._unreachable.reason in (Reason.NOT_A_SPARK_UI, Reason.CONNECTION_REFUSED)
+        )
+
+
+def add_profiles(
+    profiles: ResourceProfileManager, reported: Mapping[ProfileId, ResourceProfile]
+) -> str:
+    """Make reported profiles known; returns a sentence about those that Spark itself would refuse."""
+    errors: list[str] = []
+    for profile in reported.values():
+        try:
+            profiles.add(profile)
+        except (InvalidProfile, InvalidSetting) as error:
+            errors.append(str(error))
+    return "; ".join(errors)
+
+
+def driver_ended(current: DriverPod | None, served: DriverPod) -> bool:
+    """Whether the pod that is served is at its end, or lives another life."""
+    return (
+        current is None
+        or current.uid != served.uid
+        or current.ended
+        or current.deleting
+        or current.restart_count != served.restart_count
+    )

@@ -1,0 +1,91 @@
+"""The health and metrics server: /healthz, /readyz, /metrics.
+
+Alive means that the event loop turns; ready means that this process leads and has seen all pods, or stands by and can
+read the Lease. The age of a watch and of the lease are metrics, not probes: an API server that is away for a minute
+must not make the kubelet restart every operator in the cluster.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+
+from aiohttp import web
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+
+LOOP_LAG_LIMIT_SECONDS = 5.0
+_BEAT_SECONDS = 0.5
+
+
+class LoopHeartbeat:
+    """Measures how late the event loop runs its timers."""
+
+    def __init__(self) -> None:
+        self._beat_at = time.monotonic()
+
+    async def run(self) -> None:
+        """Beat until cancelled."""
+        while True:
+            self._beat_at = time.monotonic()
+            await asyncio.sleep(_BEAT_SECONDS)
+
+    @property
+    def lag_seconds(self) -> float:
+        """How much later than due the last beat is."""
+        return max(0.0, time.monotonic() - self._beat_at - _BEAT_SECONDS)
+
+
+class HealthServer:
+    """Serves probes and metrics."""
+
+    def __init__(
+        self,
+        *,
+        host: str,
+        port: int,
+        heartbeat: LoopHeartbeat,
+        not_ready_because: Callable[[], str],
+        registry: CollectorRegistry,
+    ) -> None:
+        """
+        Args:
+            not_ready_because: why the process is not ready, or "" when it is.
+        """
+        self._host = host
+        self._port = port
+        self._heartbeat = heartbeat
+        self._not_ready_because = not_ready_because
+        self._registry = registry
+        self._runner: web.AppRunner | None = None
+        self.port = port
+
+    async def start(self) -> None:
+        """Bind and serve; returns once the port is open."""
+        application = web.Application()
+        application.router.add_get("/healthz", self._alive)
+        application.router.add_get("/readyz", self._ready)
+        application.router.add_get("/metrics", self._metrics)
+        self._runner = web.AppRunner(application, access_log=None)
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, self._host, self._port)
+        await site.start()
+        self.port = self._runner.addresses[0][1]
+
+    async def stop(self) -> None:
+        """Close the port."""
+        if self._runner is not None:
+            await self._runner.cleanup()
+
+    async def _alive(self, _: web.Request) -> web.Response:
+        lag = self._heartbeat.lag_seconds
+        if lag > LOOP_LAG_LIMIT_SECONDS:
+            return web.Response(status=503, text=f"the event loop is {lag:.1f} s late\n")
+        return web.Response(text="ok\n")
+
+    async def _ready(self, _: web.Request) -> web.Response:
+        reason = self._not_ready_because()
+        return web.Response(status=503 if reason else 200, text=f"{reason or 'ok'}\n")
+
+    async def _metrics(self, _: web.Request) -> web.Response:
+        return web.Response(
+            body=generate_latest(self._registry), headers={"Content-Type": CONTENT_TYPE_LATEST}
+        )

@@ -1,0 +1,144 @@
+"""kopf's corner: our own kind is watched, one daemon a SparkAllocation, nothing remembered in annotations.
+
+kopf watches SparkAllocations only; executor pods have their own watch (docs/designs/0001-own-pods-watch.md). With one
+``on.event`` handler, one ``daemon`` and storages that store nothing, kopf writes nothing but the finalizer.
+
+The daemon is the lifetime of an allocation: started when the object appears and when the operator starts, stopped
+when the object is deleted *or* the operator exits. Only the first may ever touch a pod.
+"""
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import kopf
+
+from spark_allocation.api.group import FINALIZER, GROUP, PLURAL
+from spark_allocation.controller.runners import Runners
+from spark_allocation.kube.api_client import KubernetesApi
+
+
+class _NothingRemembered(kopf.DiffBaseStorage):
+    """No copy of the last spec: handlers are level-based."""
+
+    def fetch(self, *, body: kopf.Body) -> kopf.BodyEssence | None:  # noqa: ARG002
+        return None
+
+    def store(self, **_: Any) -> None:
+        pass
+
+
+class _NoProgress(kopf.ProgressStorage):
+    """No handler progress: daemons start anew with the process."""
+
+    def fetch(self, **_: Any) -> None:
+        return None
+
+    def store(self, **_: Any) -> None:
+        pass
+
+    def purge(self, **_: Any) -> None:
+        pass
+
+    def touch(self, **_: Any) -> None:
+        pass
+
+    def clear(self, *, essence: kopf.BodyEssence) -> kopf.BodyEssence:
+        return essence
+
+
+class Memo:
+    """What handlers share; kopf copies memos for each object, and this one is the same everywhere."""
+
+    def __init__(self, runners: Runners) -> None:
+        self.runners = runners
+
+    def __copy__(self) -> "Memo":
+        return self
+
+
+def make_registry(api: KubernetesApi) -> kopf.OperatorRegistry:
+    """The handlers, in a registry of their own."""
+    registry = kopf.OperatorRegistry()
+
+    @kopf.on.startup(registry=registry)
+    async def configure(settings: kopf.OperatorSettings, **_: Any) -> None:
+        settings.persistence.finalizer = FINALIZER
+        settings.persistence.diffbase_storage = _NothingRemembered()
+        settings.persistence.progress_storage = _NoProgress()
+        settings.scanning.disabled = True
+        settings.posting.enabled = False
+        settings.watching.chunk_size = 500
+        settings.networking.request_timeout = 30
+        settings.networking.enforce_retry_after = True
+        settings.execution.default_backoff = 5
+        settings.process.ultimate_exiting_timeout = 20
+
+    @kopf.on.login(registry=registry)
+    async def login(**_: Any) -> kopf.ConnectionInfo:
+        credentials = await api.credentials()
+        return kopf.ConnectionInfo(
+            server=credentials.server,
+            ca_path=credentials.ca_path,
+            insecure=credentials.insecure,
+            certificate_path=credentials.certificate_path,
+            private_key_path=credentials.private_key_path,
+            token=credentials.token,
+            scheme="Bearer" if credentials.token else None,
+        )
+
+    @kopf.on.event(GROUP, PLURAL, registry=registry)
+    async def allocation_seen(
+        event: Mapping[str, Any], uid: str, body: kopf.Body, memo: Memo, **_: Any
+    ) -> None:
+        memo.runners.seen(uid, dict(body), deleted=event.get("type") == "DELETED")
+
+    @kopf.daemon(
+        GROUP,
+        PLURAL,
+        registry=registry,
+        backoff=5.0,
+        cancellation_backoff=None,
+        cancellation_timeout=10.0,
+    )
+    async def run_allocation(
+        uid: str, body: kopf.Body, stopped: kopf.DaemonStopped, memo: Memo, **_: Any
+    ) -> None:
+        await memo.runners.run(uid, dict(body), _Stopper(stopped))
+
+    return registry
+
+
+class _Stopper:
+    """Whether and why a daemon has to stop, without kopf's types."""
+
+    def __init__(self, stopped: kopf.DaemonStopped) -> None:
+        self._stopped = stopped
+
+    def __bool__(self) -> bool:
+        return bool(self._stopped)
+
+    async def wait(self) -> None:
+        """Return once the daemon has to stop."""
+        await self._stopped.wait()
+
+    @property
+    def object_deleted(self) -> bool:
+        """The SparkAllocation itself is being deleted; anything else must leave every pod alone."""
+        reason = self._stopped.reason
+        return (
+            reason is not None
+            and kopf.DaemonStoppingReason.RESOURCE_DELETED in reason
+            and kopf.DaemonStoppingReason.OPERATOR_EXITING not in reason
+            and kopf.DaemonStoppingReason.OPERATOR_PAUSING not in reason
+        )
+
+
+async def run_kopf(api: KubernetesApi, runners: Runners, namespaces: Collection[str]) -> None:
+    """Run kopf until it ends; its end is the end of the process."""
+    await kopf.operator(
+        registry=make_registry(api),
+        memo=Memo(runners),
+        standalone=True,
+        clusterwide=not namespaces,
+        namespaces=list(namespaces),
+    )

@@ -1,0 +1,217 @@
+"""The life of the operator process: connect, take the Lease, watch, serve, and end in order.
+
+    API server ─► Lease ─► pods watches ─► (all pods seen) ─► kopf ─► runners
+
+Everything runs in one task group: when one part ends, the process ends, and the next one begins from what is in the
+cluster. Nothing is done at the end: an operator that exits or restarts touches no pod. kopf cancels what it finds in
+its loop when it exits, so it is started last, and its end is the end.
+"""
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import time
+from collections.abc import AsyncIterator
+
+import aiohttp
+import structlog
+from prometheus_client import CollectorRegistry
+
+from spark_allocation.controller.allocation_runner import Surroundings
+from spark_allocation.controller.driver_directory import DriverDirectory
+from spark_allocation.controller.driver_finding import DriverFinder
+from spark_allocation.controller.health import HealthServer, LoopHeartbeat
+from spark_allocation.controller.kopf_handlers import run_kopf
+from spark_allocation.controller.managed_drivers import MANAGED_SELECTOR, ManagedDrivers
+from spark_allocation.controller.plan_execution import Apis
+from spark_allocation.controller.process_settings import ProcessSettings
+from spark_allocation.controller.runners import Claims, Runners
+from spark_allocation.core.driver_report import DriverPod
+from spark_allocation.kube.allocations_api import KubernetesAllocationsApi
+from spark_allocation.kube.api_client import KubernetesApi, open_kubernetes_api, wait_for_api
+from spark_allocation.kube.leader_lease import LeaderLease, LeaseLost
+from spark_allocation.kube.objects_api import KubernetesObjectsApi
+from spark_allocation.kube.pacing import CreationPacer
+from spark_allocation.kube.pods_api import KubernetesPodsApi
+from spark_allocation.reports.metrics import ProcessMetrics
+from spark_allocation.snapshots_store import ExecutorPodsSnapshotsStore, SeenPod
+from spark_allocation.sources.executor_pods import EXECUTOR_SELECTOR, driver_pod, seen_pod
+from spark_allocation.sources.pods_watch import PodsWatch
+
+DRIVER_SELECTOR = "spark-role=driver"
+
+log = structlog.get_logger("process")
+
+
+class Process:
+    """One operator process."""
+
+    def __init__(
+        self, settings: ProcessSettings, api: KubernetesApi, session: aiohttp.ClientSession
+    ) -> None:
+        self._settings = settings
+        self._api = api
+        pods = KubernetesPodsApi(api)
+        objects = KubernetesObjectsApi(api)
+        allocations = KubernetesAllocationsApi(api)
+        namespaces: tuple[str | None, ...] = settings.namespaces or (None,)
+        self._store = ExecutorPodsSnapshotsStore(scopes=len(namespaces))
+        self._directory = DriverDirectory()
+        self._lease = _lease(settings, api)
+        apis = Apis(pods, allocations, objects, CreationPacer(settings.creates_per_second))
+        self._runners = Runners(
+            lambda claims: self._surroundings(
+                claims, apis, DriverFinder(self._directory, pods), session
+            )
+        )
+        self._managed = ManagedDrivers(allocations, objects, is_served=self._runners.serves)
+        self._executor_watches = [
+            PodsWatch[SeenPod](
+                pods,
+                namespace=namespace,
+                selector=EXECUTOR_SELECTOR,
+                project=seen_pod,
+                sink=self._store,
+            )
+            for namespace in namespaces
+        ]
+        self._driver_watches = [
+            PodsWatch[DriverPod](
+                pods,
+                namespace=namespace,
+                selector=selector,
+                project=driver_pod,
+                sink=self._directory,
+            )
+            for namespace in namespaces
+            for selector in (DRIVER_SELECTOR, MANAGED_SELECTOR)
+        ]
+        self._leading: tuple[asyncio.Task[None], ...] = ()
+        self._heartbeat = LoopHeartbeat()
+        registry = CollectorRegistry()
+        registry.register(
+            ProcessMetrics(
+                store=self._store,
+                runners=lambda: len(self._runners),
+                watches=(*self._executor_watches, *self._driver_watches),
+                loop_lag=lambda: self._heartbeat.lag_seconds,
+            )
+        )
+        self.health = HealthServer(
+            host=settings.health_host,
+            port=settings.health_port,
+            heartbeat=self._heartbeat,
+            not_ready_because=self._not_ready_because,
+            registry=registry,
+        )
+
+    def _surroundings(
+        self, claims: Claims, apis: Apis, finder: DriverFinder, session: aiohttp.ClientSession
+    ) -> Surroundings:
+        return Surroundings(
+            apis=apis,
+            store=self._store,
+            finder=finder,
+            session=session,
+            claims=claims,
+            settings=self._settings,
+        )
+
+    async def run(self) -> None:
+        """Run until a signal, or until a part fails.
+
+        Raises:
+            LeaseLost: another process leads now.
+        """
+        await self.health.start()
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop.set)
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks = [
+                    group.create_task(self._heartbeat.run()),
+                    *(group.create_task(watch.run()) for watch in self._executor_watches),
+                    *(group.create_task(watch.run()) for watch in self._driver_watches),
+                    group.create_task(self._lead(group)),
+                ]
+                await stop.wait()
+                log.info("stopping")
+                for task in (*tasks, *self._leading):
+                    task.cancel()
+        finally:
+            await self.health.stop()
+
+    async def _lead(self, group: asyncio.TaskGroup) -> None:
+        """Wait to be the leader and for the first full picture, then serve."""
+        if self._lease is not None:
+            self._leading = (group.create_task(self._lease.hold()),)
+            await self._lease.leading.wait()
+        began = time.monotonic()
+        await self._store.synced.wait()
+        log.info(
+            "synced", executor_pods=len(self._store), seconds=round(time.monotonic() - began, 3)
+        )
+        self._leading = (*self._leading, group.create_task(self._serve()))
+
+    async def _serve(self) -> None:
+        serving = asyncio.create_task(run_kopf(self._api, self._runners, self._settings.namespaces))
+        self._directory.listen(self._managed.seen)
+        making = asyncio.create_task(self._managed.run())
+        try:
+            await serving
+        finally:
+            making.cancel()
+
+    def _not_ready_because(self) -> str:
+        if self._lease is not None and not self._lease.leading.is_set():
+            return "" if self._lease.readable else "the Lease cannot be read"
+        return "" if self._store.synced.is_set() else "the executor pods are not listed yet"
+
+
+async def run_process(settings: ProcessSettings) -> None:
+    """Run the operator until it is told to stop.
+
+    Raises:
+        ValueError: there are no usable credentials.
+        LeaseLost: another process leads now.
+    """
+    # the Lease module writes local times with a Z
+    os.environ["TZ"] = "UTC"
+    time.tzset()
+    api = await open_kubernetes_api(kubeconfig=settings.kubeconfig, context=settings.context)
+    try:
+        async with _driver_session() as session:
+            log.info("starting", namespaces=settings.namespaces or "all")
+            await wait_for_api(api)
+            await Process(settings, api, session).run()
+    except* LeaseLost as lost:
+        raise LeaseLost(str(lost.exceptions[0])) from None
+    finally:
+        await api.close()
+
+
+@contextlib.asynccontextmanager
+async def _driver_session() -> AsyncIterator[aiohttp.ClientSession]:
+    connector = aiohttp.TCPConnector(limit=0, limit_per_host=8, ttl_dns_cache=30)
+    async with aiohttp.ClientSession(
+        connector=connector,
+        trust_env=False,
+        cookie_jar=aiohttp.DummyCookieJar(),
+        headers={"Accept": "application/json", "User-Agent": "spark-allocation-operator"},
+    ) as session:
+        yield session
+
+
+def _lease(settings: ProcessSettings, api: KubernetesApi) -> LeaderLease | None:
+    if not settings.lease_namespace:
+        return None
+    return LeaderLease(
+        api,
+        name=settings.lease_name,
+        namespace=settings.lease_namespace,
+        identity=settings.identity or socket.gethostname(),
+    )
