@@ -234,6 +234,26 @@ def node_complaint(layout: ClusterLayout) -> str | None:
     return "the node has no Ready condition yet"
 
 
+def pods_complaint(layout: ClusterLayout) -> str | None:
+    """None when the kubelet knows every pod it has reported as running.
+
+    A restarted kubelet is healthy, and its node still counts as Ready, before it has its pods back;
+    until then `logs` and `exec` fail.
+    """
+    ours = f"fieldSelector=spec.nodeName={layout.name},status.phase=Running"
+    try:
+        running = ask(layout, f"/api/v1/pods?{ours}")["items"]
+        unverified = ssl._create_unverified_context()
+        with _opener(unverified).open(
+            f"https://{layout.node_address}:10250/pods", timeout=5
+        ) as pods:
+            known = {pod["metadata"]["uid"] for pod in json.load(pods)["items"] or ()}
+    except (OSError, ValueError) as error:
+        return str(error)
+    unknown = sum(pod["metadata"]["uid"] not in known for pod in running)
+    return f"the kubelet does not know {unknown} of its pods yet" if unknown else None
+
+
 def _opener(context: ssl.SSLContext) -> urllib.request.OpenerDirector:
     return urllib.request.build_opener(
         urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context)

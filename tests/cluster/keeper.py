@@ -1,7 +1,9 @@
 """First process of a cluster's own PID, mount and network namespaces.
 
-Started by tests/cluster/namespaces.py through unshare(1); needs nothing but the standard library
-and never imports the rest of the package, because it outlives the command that started it.
+Started by tests/cluster/namespaces.py; needs nothing but the standard library and never imports the
+rest of the package, because it outlives the command that started it. It tells its process id on
+standard output, waits for RECORDED on standard input once it is set up, and ends when that does not
+come: no cluster runs that no file tells of.
 
 Theory of operation. Everything a cluster runs (etcd … kubelet, containerd, shims, containers) is a
 descendant of this process's PID namespace, every mount it makes is in this mount namespace, every
@@ -14,6 +16,7 @@ other process can be taken for one of a cluster's.
 and do not meet another cluster's files.
 """
 
+import ctypes
 import json
 import os
 import signal
@@ -25,9 +28,28 @@ COVERED = ("/var/lib", "/var/log")
 RECORDED = b"recorded"
 """What the starter writes to our standard input once our process id is on disk."""
 
+CLONE_NEWNS = 0x00020000
+CLONE_NEWPID = 0x20000000
+CLONE_NEWNET = 0x40000000
+
 
 def run(*command: str) -> None:
     subprocess.run(command, check=True)
+
+
+def enter_new_namespaces() -> None:
+    """Go on as process 1 of new namespaces; the original process tells our id and ends."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.unshare(CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWPID) != 0:
+        raise OSError(ctypes.get_errno(), "cannot make namespaces")
+    first = os.fork()
+    if first != 0:
+        print(first, flush=True)
+        os._exit(0)
+    os.setsid()
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    run("mount", "--make-rprivate", "/")
+    run("mount", "-t", "proc", "-o", "nosuid,nodev,noexec", "proc", "/proc")
 
 
 def cover_folders(kept: list[str]) -> None:
@@ -76,6 +98,7 @@ def reap_for_ever() -> None:
 
 def main() -> None:
     settings = json.loads(Path(sys.argv[1]).read_text())
+    enter_new_namespaces()
     cover_folders(settings["kept_folders"])
     raise_network(settings["node"], settings["service_address"])
     ready = Path(settings["ready_file"])

@@ -32,7 +32,7 @@ from tests.machine.reporting import Reporter
 
 _ORIGIN_LABEL = "spark-allocation/archive"
 _CONTAINERD_NAMESPACE = "k8s.io"
-_MEND_SECONDS = 30.0
+MEND_SECONDS = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +65,11 @@ def up(name: str, reporter: Reporter) -> ClusterLayout:
             if layout.state.exists():
                 reporter.say(f"Removing what an ended cluster {name!r} left.")
                 _remove(layout)
-            _make(layout, reporter)
-            return layout
+            return _make(name, reporter)
+        if json.loads(layout.record.read_text())["programs"] != _programs(layout):
+            reporter.say("The cluster was made from other programs; making it again.")
+            _remove(layout)
+            return _make(name, reporter)
         if all(line.complaint is None for line in _status(layout, running)):
             return layout
         try:
@@ -74,7 +77,7 @@ def up(name: str, reporter: Reporter) -> ClusterLayout:
         except ClusterError as error:
             reporter.say(f"{error}\nMending failed; making the cluster again.")
             _remove(layout)
-            _make(layout, reporter)
+            return _make(name, reporter)
         return layout
 
 
@@ -117,14 +120,30 @@ def import_image(layout: ClusterLayout, name: str, archive: Path) -> bool:
     return True
 
 
-def _make(layout: ClusterLayout, reporter: Reporter) -> None:
-    layout.logs.mkdir(parents=True)
-    layout.record.write_text(json.dumps({"name": layout.name, "index": layout.index}))
+def _make(name: str, reporter: Reporter) -> ClusterLayout:
+    layout = _reserve(name)
     _refuse_taken_networks(layout)
     with reporter.step(f"making cluster {layout.name}'s namespaces and network"):
         running = namespaces.create(layout)
         _link_host(layout, running)
     _start_components(layout, running, reporter)
+    return layout
+
+
+def _reserve(name: str) -> ClusterLayout:
+    """Choose the cluster's index and write it down before another cluster can choose the same."""
+    with (CLUSTERS / ".indices.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        layout = layout_of(name)
+        layout.logs.mkdir(parents=True)
+        layout.record.write_text(
+            json.dumps({"name": name, "index": layout.index, "programs": _programs(layout)})
+        )
+        return layout
+
+
+def _programs(layout: ClusterLayout) -> list[str]:
+    return [str(component.program) for component in parts.components(layout)]
 
 
 def _start_components(layout: ClusterLayout, running: Namespaces, reporter: Reporter) -> None:
@@ -132,7 +151,7 @@ def _start_components(layout: ClusterLayout, running: Namespaces, reporter: Repo
     for component in parts.components(layout):
         process = running.find(component.program)
         if process is not None:
-            if _becomes_healthy(component, running, _MEND_SECONDS):
+            if _becomes_healthy(component, running, MEND_SECONDS):
                 continue
             reporter.say(f"{component.name} is not healthy: {component.complaint()}; restarting it")
             if not process.send(signal.SIGTERM, grace=10):
@@ -143,7 +162,7 @@ def _start_components(layout: ClusterLayout, running: Namespaces, reporter: Repo
             parts.write_kubeconfig(layout, layout.kubeconfig, "admin")
     with reporter.step("waiting for the node to be Ready"):
         wait_until_none(
-            lambda: parts.node_complaint(layout),
+            lambda: parts.node_complaint(layout) or parts.pods_complaint(layout),
             what="the node is Ready",
             seconds=90,
             log=layout.logs / "kubelet.log",
@@ -305,10 +324,9 @@ def _remove_folder(folder: Path) -> None:
 
 @contextmanager
 def _alone(name: str) -> Iterator[ClusterLayout]:
-    """Hold the cluster's lock; the layout is derived under the lock of all clusters' indices."""
+    """Hold the cluster's lock, so that two commands about one cluster follow one another."""
     CLUSTERS.mkdir(parents=True, exist_ok=True)
-    layout = layout_of(name)
-    with layout.lock.open("w") as lock:
+    with layout_of(name).lock.open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield layout_of(name)
 

@@ -67,6 +67,12 @@ class Process:
             os.close(descriptor)
 
 
+def process_of(pid: int) -> Process | None:
+    """The process that has this id now; None when there is none or only its zombie."""
+    ticks = _start_ticks(pid)
+    return None if ticks is None else Process(pid, ticks, _boot())
+
+
 @dataclass(frozen=True, slots=True)
 class Namespaces:
     """The namespaces of one running cluster, through their first process."""
@@ -94,9 +100,9 @@ class Namespaces:
                 executable = str((entry / "exe").readlink()).removesuffix(" (deleted)")
             except OSError:  # ended meanwhile, or a kernel thread
                 continue
-            ticks = _start_ticks(int(entry.name))
-            if ticks is not None:
-                yield Process(int(entry.name), ticks, self.keeper.boot), executable
+            process = process_of(int(entry.name))
+            if process is not None:
+                yield process, executable
 
     def find(self, program: Path) -> Process | None:
         """The process running `program`, if any."""
@@ -165,44 +171,40 @@ def create(layout: ClusterLayout) -> Namespaces:
         )
     )
     log = layout.logs / "keeper.log"
-    with log.open("ab") as output:
-        unshare = subprocess.Popen(
-            [
-                *("unshare", "--mount", "--net", "--pid", "--fork", "--mount-proc"),
-                *("--propagation", "private", "--kill-child=SIGKILL"),
-                *(sys.executable, "-I", keeper.__file__, str(settings)),
-            ],
+    with (
+        log.open("ab") as output,
+        subprocess.Popen(
+            [sys.executable, "-I", keeper.__file__, str(settings)],
             stdin=subprocess.PIPE,
-            stdout=output,
-            stderr=subprocess.STDOUT,
+            stdout=subprocess.PIPE,
+            stderr=output,
             env={"PATH": _PROCESS_PATH},
             cwd="/",
-            start_new_session=True,
-        )
-    try:
+        ) as starter,
+    ):
+        assert starter.stdin is not None
+        assert starter.stdout is not None
+        told = starter.stdout.readline()
+        process = process_of(int(told)) if told else None
+        if process is None:
+            raise ClusterError(f"The cluster's namespaces cannot be made:\n{last_lines(log)}")
         wait_until_none(
             lambda: None if ready.exists() else "not set up yet",
             what="the cluster's namespaces",
             seconds=20,
             log=log,
             every=0.02,
-            still_possible=lambda: unshare.poll() is None,
+            still_possible=lambda: process.alive,
         )
-    except ClusterError:
-        unshare.kill()
-        unshare.wait()
-        raise
-    first = Path(f"/proc/{unshare.pid}/task/{unshare.pid}/children").read_text().split()
-    ticks = _start_ticks(int(first[0]))
-    assert ticks is not None
-    namespaces = Namespaces(Process(int(first[0]), ticks, _boot()))
+        _record(layout, process)
+        starter.stdin.write(keeper.RECORDED)
+    return Namespaces(process)
+
+
+def _record(layout: ClusterLayout, process: Process) -> None:
     unfinished = _keeper_file(layout).with_suffix(".new")
-    unfinished.write_text(json.dumps(asdict(namespaces.keeper)))
+    unfinished.write_text(json.dumps(asdict(process)))
     unfinished.rename(_keeper_file(layout))
-    assert unshare.stdin is not None
-    with unshare.stdin as go_ahead:
-        go_ahead.write(keeper.RECORDED)
-    return namespaces
 
 
 def _boot() -> str:

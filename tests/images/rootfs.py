@@ -16,6 +16,7 @@ from tests.machine.errors import ClusterError
 from tests.machine.host_packages import IMAGE_PACKAGES, ensure_packages
 from tests.machine.reporting import Reporter
 
+APT = Path("/etc/apt")
 SUITE = "bookworm"
 PACKAGES = (
     "ca-certificates",
@@ -37,19 +38,19 @@ def base_layer(reporter: Reporter) -> Path:
     layer = cache_folder() / "images" / f"base-{content_key(SUITE, *PACKAGES, *_UNNEEDED)}.tar"
     if not layer.exists():
         ensure_packages(IMAGE_PACKAGES, reporter)
-        mirror = _mirror()
+        source = mirror()
         with reporter.step(f"making the base layer ({SUITE}, {', '.join(PACKAGES)})"):
-            write_completely(layer, lambda file: _bootstrap(file, mirror))
+            write_completely(layer, lambda file: _bootstrap(file, source))
     return layer
 
 
-def _bootstrap(layer: Path, mirror: str) -> None:
+def _bootstrap(layer: Path, source: str) -> None:
     with tempfile.TemporaryDirectory(dir=layer.parent, prefix=".base-") as folder:
         root = Path(folder) / "root"
         result = subprocess.run(
             [
                 *("debootstrap", "--variant=minbase", f"--include={','.join(PACKAGES)}"),
-                *(SUITE, str(root), mirror),
+                *(SUITE, str(root), source),
             ],
             capture_output=True,
             text=True,
@@ -72,7 +73,8 @@ def _bootstrap(layer: Path, mirror: str) -> None:
         )
 
 
-def _mirror() -> str:
+def mirror() -> str:
+    """The address from which apt installs Debian's packages of our suite."""
     for uri, suites in _apt_sources():
         if SUITE in suites:
             return uri
@@ -84,14 +86,13 @@ def _mirror() -> str:
 
 def _apt_sources() -> Iterator[tuple[str, list[str]]]:
     """Each `deb` source's address and suites, from one-line and deb822 files."""
-    apt = Path("/etc/apt")
-    for file in (apt / "sources.list", *sorted(apt.glob("sources.list.d/*.list"))):
+    for file in (APT / "sources.list", *sorted(APT.glob("sources.list.d/*.list"))):
         if file.exists():
             for line in file.read_text().splitlines():
                 found = re.match(r"\s*deb\s+(?:\[[^]]*\]\s+)?(\S+)\s+(\S+)", line)
                 if found:
                     yield found.group(1), [found.group(2)]
-    for file in sorted(apt.glob("sources.list.d/*.sources")):
+    for file in sorted(APT.glob("sources.list.d/*.sources")):
         for stanza in re.split(r"\n\s*\n", file.read_text()):
             fields = dict(re.findall(r"^([\w-]+):\s*(.*)$", stanza, re.MULTILINE))
             if "deb" in fields.get("Types", "").split() and fields.get("Enabled") != "no":

@@ -31,6 +31,7 @@ DEFAULT_SPARK_VERSION = "4.1.4"
 SPARK_UID = 185
 
 _SCRIPTS = Path(__file__).parent / "spark"
+_SPARK_USER = f"spark:x:{SPARK_UID}:0:Spark:/opt/spark:/bin/bash\n".encode()
 _PACKAGES = "usr/lib/python3/dist-packages"
 
 
@@ -60,6 +61,9 @@ def spark_archive(reporter: Reporter, version: str = DEFAULT_SPARK_VERSION) -> P
             entrypoint, decommission = scripts
             add_file(tar, "opt/entrypoint.sh", entrypoint, mode=0o755)
             add_file(tar, "opt/decom.sh", decommission, mode=0o755)
+            # Java and Ivy want a home folder; writable for the group, so that the entrypoint can
+            # add a line for another user id.
+            add_file(tar, "etc/passwd", _users(base) + _SPARK_USER, mode=0o664)
         top.flush()
         write_image(
             archive,
@@ -80,6 +84,13 @@ def spark_archive(reporter: Reporter, version: str = DEFAULT_SPARK_VERSION) -> P
             ),
         )
     return archive
+
+
+def _users(base: Path) -> bytes:
+    with tarfile.open(base) as tar:
+        passwd = tar.extractfile("./etc/passwd")
+        assert passwd is not None
+        return passwd.read()
 
 
 def _spark_layer(reporter: Reporter, version: str) -> Path:

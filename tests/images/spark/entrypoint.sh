@@ -50,4 +50,4 @@ executor)
   ;;
 esac
 
-exec /usr/bin/tini -s -- "${command[@]}"
+exec tini -s -- "${command[@]}"
