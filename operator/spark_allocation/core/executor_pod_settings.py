@@ -136,6 +136,7 @@ POD_SETTINGS: tuple[PodSetting, ...] = (
     PodSetting(
         _EXECUTOR + "hadoopConfigMapName",
         "Hadoop configuration volume and HADOOP_CONF_DIR",
+        since="3.5",
         entry=False,
     ),
     PodSetting(

@@ -1,4 +1,4 @@
-"""The Hadoop configuration of executors.
+"""The Hadoop configuration of executors, since Spark 3.5.
 
 Source: ``org.apache.spark.deploy.k8s.features.HadoopConfExecutorFeatureStep``.
 """
@@ -21,7 +21,8 @@ class HadoopConfExecutorFeatureStep(FeatureStepWithoutResources):
     )
 
     def __init__(self, request: ExecutorPodRequest) -> None:
-        self._config_map = request.conf.get(HADOOP_CONFIG_MAP)
+        since = request.version.at_least(3, 5)
+        self._config_map = request.conf.get(HADOOP_CONFIG_MAP) if since else None
 
     def configure(self, pod: SparkPod) -> None:
         """Add the volume, its mount and HADOOP_CONF_DIR."""
