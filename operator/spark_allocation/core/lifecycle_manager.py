@@ -4,7 +4,7 @@ Theory of operation
 -------------------
 Two pictures disagree from time to time: the pods (a watch, seconds old at most) and the driver's executors (a poll).
 
-- A pod in a final state is an *exit*. It is reported once. The driver must see the same pod to learn why its executor
+- A pod in a final state, or one that is gone, is an *exit*. It is reported once. The driver must see the same pod to learn why its executor
   is gone: deleted too early, an application's own crash looks like a deletion by the framework, and the tasks are not
   charged. So an ended pod is deleted at the earliest `LifecycleConf.finished_pod_grace_ms` after its end was seen here,
   and never when ``deleteOnTermination`` is off.
@@ -29,7 +29,7 @@ Source: ``scheduler.cluster.k8s.ExecutorPodsLifecycleManager``.
 
 from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from spark_allocation.core.executor_exits import (
@@ -46,6 +46,7 @@ from spark_allocation.core.spark_conf import MILLISECOND, SparkConf
 
 _NOBODY: frozenset[ExecutorId] = frozenset()
 _NO_NODES: frozenset[str] = frozenset()
+_ENDED = frozenset({PodState.SUCCEEDED, PodState.FAILED, PodState.DELETED})
 REFUSED_REGISTRATIONS_TO_AVOID_A_NODE = 2
 DELETE_AGAIN_AFTER_MS = 30_000
 LONGEST_PAUSE_BETWEEN_POLLS_MS = 30_000
@@ -195,6 +196,7 @@ class ExecutorPodsLifecycleManager:
         self._removed: set[ExecutorId] = set()
         self._refusals: dict[str, _Refusals] = {}
         self._last_poll = 0
+        self._last_pods: Mapping[ExecutorId, ExecutorPod] = {}
 
     @property
     def driver_lost(self) -> frozenset[ExecutorId]:
@@ -211,6 +213,7 @@ class ExecutorPodsLifecycleManager:
         driver: DriverExecutors | None,
         *,
         now: int,
+        vanished: Iterable[ExecutorPod] = (),
         draining: AbstractSet[ExecutorId] = _NOBODY,
         gone_nodes: AbstractSet[str] = _NO_NODES,
     ) -> LifecycleReview:
@@ -220,6 +223,7 @@ class ExecutorPodsLifecycleManager:
             snapshot: the pods.
             driver: the driver's executors, or None while it cannot be asked.
             now: epoch milliseconds.
+            vanished: the last sight of pods that went since the last review; the sight tells how they ended.
             draining: executors whose pods leave at our request.
             gone_nodes: names of nodes that no longer exist.
         """
@@ -227,6 +231,7 @@ class ExecutorPodsLifecycleManager:
             self._registered.update(driver.by_id)
         removals = [
             *self._ends(snapshot, now, draining),
+            *self._gone(snapshot, vanished, now, draining),
             *self._missing(snapshot, driver, draining),
         ]
         removals += self._lost(snapshot, driver, draining)
@@ -245,7 +250,7 @@ class ExecutorPodsLifecycleManager:
         self, snapshot: ExecutorPodsSnapshot, now: int, draining: AbstractSet[ExecutorId]
     ) -> Iterable[ExecutorRemoval]:
         for executor_id, pod in snapshot.pods.items():
-            if pod.state not in (PodState.SUCCEEDED, PodState.FAILED, PodState.DELETED):
+            if pod.state not in _ENDED:
                 continue
             self._end_seen_at.setdefault(executor_id, now)
             self._lost_since.pop(executor_id, None)
@@ -253,6 +258,26 @@ class ExecutorPodsLifecycleManager:
                 continue
             self._removed.add(executor_id)
             yield self._removal(pod, now, drained=executor_id in draining)
+
+    def _gone(
+        self,
+        snapshot: ExecutorPodsSnapshot,
+        vanished: Iterable[ExecutorPod],
+        now: int,
+        draining: AbstractSet[ExecutorId],
+    ) -> Iterable[ExecutorRemoval]:
+        gone = {
+            executor_id: pod
+            for executor_id, pod in self._last_pods.items()
+            if executor_id not in snapshot.pods
+        }
+        gone |= {pod.executor_id: pod for pod in vanished if pod.executor_id not in snapshot.pods}
+        self._last_pods = snapshot.pods
+        for executor_id, pod in gone.items():
+            if executor_id not in self._removed:
+                self._removed.add(executor_id)
+                ended = pod if pod.state in _ENDED else replace(pod, state=PodState.DELETED)
+                yield self._removal(ended, now, drained=executor_id in draining)
 
     def _removal(self, pod: ExecutorPod, now: int, *, drained: bool) -> ExecutorRemoval:
         end = exit_of(pod, self._conf.spark_container)

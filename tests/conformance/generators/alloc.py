@@ -1,6 +1,6 @@
 """Random scenarios of kind ``alloc``: the pods allocator and the world around it.
 
-Four families, of which each scenario's ``id`` names its own:
+Four families; a scenario names its own:
 
 - ``loop``: a cluster and a scheduler that behave: pods appear, run, register, end, vanish; watch events and polls get
   lost; targets follow. What exists is known from our own allocator, which plays along; the operations it leads to
@@ -10,8 +10,7 @@ Four families, of which each scenario's ``id`` names its own:
 - ``settings``: values near and beyond what Spark accepts.
 """
 
-import random
-from collections.abc import Iterator
+from random import Random
 from typing import Any
 
 from tests.conformance.alloc_answer import AllocSession
@@ -21,24 +20,18 @@ from spark_allocation.core.spark_version import SparkVersion
 Scenario = dict[str, Any]
 
 _FAMILIES = ("loop", "loop", "loop", "senseless", "senseless", "claims", "settings")
-_GUIDE = SparkVersion.parse("4.1.4")
 _ALLOCATION = "spark.kubernetes.allocation."
 _VOLUME = "spark.kubernetes.executor.volumes.persistentVolumeClaim.spark-local-dir-"
 
 
-def alloc_scenarios(seed: int, count: int) -> Iterator[Scenario]:
-    """``count`` scenarios; the same for the same seed."""
-    for index in range(count):
-        rng = random.Random(f"alloc-{seed}-{index}")
-        family = rng.choice(_FAMILIES)
-        yield {
-            "kind": "alloc",
-            "id": f"{family}-{seed}-{index}",
-            **_MAKERS[family](rng),
-        }
+def generate(random: Random, spark_version: str) -> Scenario:
+    """One scenario; our allocator of that Spark version plays along where the family needs it."""
+    family = random.choice(_FAMILIES)
+    scenario = _MAKERS[family](random, SparkVersion.parse(spark_version))
+    return {"kind": "alloc", "family": family, **scenario}
 
 
-def _conf(rng: random.Random) -> dict[str, str]:
+def _conf(rng: Random) -> dict[str, str]:
     # Spark 3.5 ends the process after too many failed executors.
     conf = {"spark.executor.maxNumFailures": "1000000"}
     _maybe(
@@ -61,24 +54,24 @@ def _conf(rng: random.Random) -> dict[str, str]:
 
 
 def _maybe(
-    rng: random.Random, conf: dict[str, str], key: str, values: tuple[str, ...], share: float
+    rng: Random, conf: dict[str, str], key: str, values: tuple[str, ...], share: float
 ) -> None:
     if rng.random() < share:
         conf[key] = rng.choice(values)
 
 
-def _profiles(rng: random.Random) -> list[dict[str, Any]]:
+def _profiles(rng: Random) -> list[dict[str, Any]]:
     ids = rng.choice(((), (), (1,), (1, 2), (3, 1, 7)))
     return [{"id": each, "executor": {"cores": 1}, "task": {"cpus": 1}} for each in ids]
 
 
-def _loop(rng: random.Random) -> Scenario:
+def _loop(rng: Random, version: SparkVersion) -> Scenario:
     scenario: Scenario = {"conf": _conf(rng), "profiles": _profiles(rng)}
-    scenario["ops"] = _Loop(rng, scenario).ops(rng.randint(8, 40))
+    scenario["ops"] = _Loop(rng, scenario, version).ops(rng.randint(8, 40))
     return scenario
 
 
-def _claims(rng: random.Random) -> Scenario:
+def _claims(rng: Random, version: SparkVersion) -> Scenario:
     conf = _conf(rng)
     conf["spark.kubernetes.driver.pod.name"] = "driver"
     for volume in range(rng.choice((1, 1, 1, 2))):
@@ -110,11 +103,11 @@ def _claims(rng: random.Random) -> Scenario:
         # Spark compares the age of claims with the wall clock: far back, all are old; far ahead, none.
         "startMs": rng.choice((1_500_000_000_000, 1_700_000_000_000, 4_000_000_000_000)),
     }
-    scenario["ops"] = _Loop(rng, scenario).ops(rng.randint(8, 30))
+    scenario["ops"] = _Loop(rng, scenario, version).ops(rng.randint(8, 30))
     return scenario
 
 
-def _senseless(rng: random.Random) -> Scenario:
+def _senseless(rng: Random, _: SparkVersion) -> Scenario:
     profiles = _profiles(rng)
     ids = [0, *(profile["id"] for profile in profiles)]
     if rng.random() < 0.03:
@@ -151,7 +144,7 @@ def _senseless(rng: random.Random) -> Scenario:
     return scenario
 
 
-def _settings(rng: random.Random) -> Scenario:
+def _settings(rng: Random, _: SparkVersion) -> Scenario:
     conf = _conf(rng)
     numbers = ("0", "-1", "1", " 3 ", "+2", "x", "", "2147483647", "2147483648", "1.5")
     times = ("0", "-1s", "1", "100", "100ms", "101", "0.5s", "1m", "5 s", "", "10S", "1h", "xs")
@@ -183,12 +176,12 @@ def _settings(rng: random.Random) -> Scenario:
     return {"conf": conf, "ops": ops}
 
 
-def _totals(rng: random.Random, ids: list[int], most: int) -> dict[str, int]:
+def _totals(rng: Random, ids: list[int], most: int) -> dict[str, int]:
     named = [each for each in ids if rng.random() < 0.7] or [rng.choice(ids)]
     return {str(each): rng.randint(0, most) for each in named}
 
 
-def _phase(rng: random.Random, executor: str, watch: bool) -> dict[str, Any]:
+def _phase(rng: Random, executor: str, watch: bool) -> dict[str, Any]:
     op: dict[str, Any] = {"op": "phase", "exec": executor, "watch": watch}
     op["phase"] = rng.choice(
         ("Pending", "Running", "Running", "Succeeded", "Failed", "Unknown", "Terminating")
@@ -200,16 +193,16 @@ def _phase(rng: random.Random, executor: str, watch: bool) -> dict[str, Any]:
     return op
 
 
-def _code(rng: random.Random) -> int:
+def _code(rng: Random) -> int:
     return rng.choice((500, 403, 404, 422))
 
 
 class _Loop:
     """A cluster, a scheduler and targets that follow our own allocator."""
 
-    def __init__(self, rng: random.Random, scenario: Scenario) -> None:
+    def __init__(self, rng: Random, scenario: Scenario, version: SparkVersion) -> None:
         self._rng = rng
-        self._session = AllocSession(scenario, _GUIDE)
+        self._session = AllocSession(scenario, version)
         self._ids = [0, *(profile["id"] for profile in scenario["profiles"])]
         self._most = rng.choice((3, 6, 6, 12, 30))
         self._ops: list[dict[str, Any]] = []

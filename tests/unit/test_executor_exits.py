@@ -1,0 +1,157 @@
+"""Why an executor ended, in words that help."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from spark_allocation.core.executor_exits import (
+    ExecutorExitReason,
+    FailureClass,
+    exit_of,
+    failure_class,
+    start_problem,
+)
+from spark_allocation.core.executor_pods import ContainerEnd, ExecutorId, ExecutorPod, PodState
+from spark_allocation.core.resource_profiles import ProfileId
+
+SPARK = "spark-kubernetes-executor"
+Reason = ExecutorExitReason
+
+
+def pod(state: PodState, *ends: ContainerEnd, **facts: object) -> ExecutorPod:
+    return ExecutorPod(
+        "uid-1", "app-exec-1", "ns", ExecutorId(1), ProfileId(0), state, 0.0, ends=ends, **facts
+    )
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [
+        (1, Reason.APPLICATION_ERROR),
+        (10, Reason.APPLICATION_ERROR),
+        (50, Reason.UNCAUGHT_EXCEPTION),
+        (52, Reason.JVM_OUT_OF_MEMORY),
+        (53, Reason.DISK_FAILURE),
+        (56, Reason.HEARTBEAT_FAILURE),
+        (126, Reason.COMMAND_NOT_FOUND),
+        (127, Reason.COMMAND_NOT_FOUND),
+        (134, Reason.ABORTED),
+        (137, Reason.SIGKILL),
+        (139, Reason.SEGMENTATION_FAULT),
+        (143, Reason.SIGTERM),
+    ],
+)
+def test_exit_codes_have_words(code, reason):
+    end = exit_of(pod(PodState.FAILED, ContainerEnd(SPARK, code, "Error")))
+    assert (end.reason, end.exit_code, end.charged) == (reason, code, True)
+    assert f"(exit code {code})" in end.message
+
+
+def test_137_is_out_of_memory_when_the_kubelet_says_so():
+    end = exit_of(pod(PodState.FAILED, ContainerEnd(SPARK, 137, "OOMKilled")))
+    assert end.reason is Reason.OOM_KILLED
+    assert "spark.executor.memoryOverhead" in end.message
+
+
+def test_the_exit_code_is_that_of_the_spark_container():
+    end = exit_of(pod(PodState.FAILED, ContainerEnd("sidecar", 2), ContainerEnd(SPARK, 1)))
+    assert end.exit_code == 1
+
+
+def test_a_failed_sidecar_is_named_when_spark_itself_did_not_fail():
+    end = exit_of(pod(PodState.FAILED, ContainerEnd("sidecar", 2), ContainerEnd(SPARK, 0)))
+    assert "sidecar ended with exit code 2" in end.message
+    running = exit_of(pod(PodState.FAILED, ContainerEnd("sidecar", 2)))
+    assert running.exit_code == -1
+
+
+def test_an_executor_that_ended_by_itself_is_charged_as_spark_does():
+    end = exit_of(pod(PodState.SUCCEEDED, ContainerEnd(SPARK, 0)))
+    assert (end.reason, end.charged) == (Reason.SUCCEEDED, True)
+    assert exit_of(pod(PodState.SUCCEEDED)).reason is Reason.SUCCEEDED
+
+
+def test_a_deleted_pod_is_nobodys_fault():
+    end = exit_of(pod(PodState.DELETED, ContainerEnd(SPARK, 143), deleting=True))
+    assert (end.reason, end.exit_code, end.charged) == (Reason.DELETED, 143, False)
+
+
+def test_a_deleted_pod_that_looks_failed_because_of_a_sidecar_is_charged_by_the_driver():
+    end = exit_of(pod(PodState.FAILED, ContainerEnd(SPARK, 143), deleting=True))
+    assert (end.reason, end.charged) == (Reason.DELETED, True)
+
+
+@pytest.mark.parametrize(
+    ("word", "reason"),
+    [
+        ("Evicted", Reason.EVICTED),
+        ("Preempting", Reason.PREEMPTED),
+        ("NodeLost", Reason.NODE_LOST),
+        ("Terminated", Reason.NODE_LOST),
+        ("OutOfcpu", Reason.NODE_REFUSED),
+        ("UnexpectedAdmissionError", Reason.NODE_REFUSED),
+    ],
+)
+def test_the_kubelets_words_win_over_the_exit_code(word, reason):
+    failed = pod(PodState.FAILED, ContainerEnd(SPARK, 137), reason=word, message="Low on memory")
+    end = exit_of(failed)
+    assert end.reason is reason
+    assert end.message.endswith("Low on memory")
+
+
+def test_a_deletion_by_the_scheduler_is_told_apart_from_one_by_a_user():
+    preempted = pod(PodState.DELETED, deleting=True, reason="PreemptionByScheduler")
+    assert exit_of(preempted).reason is Reason.PREEMPTED
+
+
+def test_a_container_that_could_not_start_is_a_configuration_error():
+    failed = pod(PodState.FAILED, ContainerEnd(SPARK, 128, "StartError", "no such file"))
+    assert exit_of(failed).reason is Reason.CONFIG_ERROR
+
+
+def test_a_pod_that_failed_without_any_container_says_so():
+    assert "before its container ran" in exit_of(pod(PodState.FAILED)).message
+
+
+@pytest.mark.parametrize(
+    ("word", "reason"),
+    [
+        ("ImagePullBackOff", Reason.IMAGE_PULL),
+        ("ErrImagePull", Reason.IMAGE_PULL),
+        ("CreateContainerConfigError", Reason.CONFIG_ERROR),
+        ("Unschedulable", Reason.UNSCHEDULABLE),
+    ],
+)
+def test_a_pending_pod_tells_what_keeps_it(word, reason):
+    problem = start_problem(pod(PodState.PENDING, reason=word))
+    assert problem is not None
+    assert problem.reason is reason
+
+
+def test_a_pod_that_is_merely_pending_has_no_problem():
+    assert start_problem(pod(PodState.PENDING, reason="ContainerCreating")) is None
+    assert start_problem(pod(PodState.RUNNING, reason="ImagePullBackOff")) is None
+
+
+def test_ends_that_are_no_failures_have_no_class():
+    no_failures = {reason for reason in Reason if failure_class(reason) is None}
+    assert no_failures == {Reason.SUCCEEDED, Reason.DRAINED, Reason.DELETED, Reason.MISSING}
+
+
+def test_a_full_cluster_and_a_broken_image_are_told_apart():
+    assert failure_class(Reason.UNSCHEDULABLE) is FailureClass.CAPACITY
+    assert failure_class(Reason.IMAGE_PULL) is FailureClass.CONFIGURATION
+
+
+@given(
+    st.sampled_from([PodState.FAILED, PodState.SUCCEEDED, PodState.DELETED]),
+    st.lists(
+        st.builds(ContainerEnd, st.sampled_from([SPARK, "x"]), st.integers(0, 255)), max_size=2
+    ),
+    st.booleans(),
+    st.sampled_from(["", "Evicted", "Whatever"]),
+)
+def test_every_end_has_a_reason_and_only_deleted_pods_are_not_charged(state, ends, deleting, word):
+    end = exit_of(pod(state, *ends, deleting=deleting, reason=word))
+    assert end.message
+    assert end.charged == (state is not PodState.DELETED)
