@@ -12,10 +12,15 @@ from tests.conformance.outcome import Departed, Diverged, Outcome, Same, first_d
 UNKNOWN_PROFILE_KEEPS_TARGET = "unknown-profile-keeps-target"
 PROFILE_WITHOUT_TARGET = "profile-without-target"
 INITIAL_OUTSIDE_BOUNDS = "initial-outside-bounds"
+FLAGS_READ_AS_IN_SPARK_4 = "flags-read-as-in-spark-4"
 
 _THROWN_BY_SPARK = (
     (re.compile(r"ResourceProfileId -?\d+ not found"), UNKNOWN_PROFILE_KEEPS_TARGET),
     (re.compile(r"key not found: -?\d+"), PROFILE_WITHOUT_TARGET),
+)
+_FLAGS = (
+    "spark.dynamicAllocation.shuffleTracking.enabled",
+    "spark.storage.decommission.shuffleBlocks.enabled",
 )
 _STUB_FAILURE = "stub: requestTotalExecutors"
 _CALL_FIELDS = ("call", "totals", "ids", "returned", "ack")
@@ -26,7 +31,7 @@ def compare(scenario: dict[str, Any], theirs: dict[str, Any], ours: dict[str, An
     if "fatal" in theirs:
         return Diverged(-1, "fatal", theirs["fatal"], None)
     if "startError" in theirs or "startError" in ours:
-        return _compare_start(theirs, ours)
+        return _compare_start(theirs, ours, scenario.get("sparkVersion", ""))
     operations = [{"op": "init"}, *scenario["ops"]]
     for done, (operation, their, our) in enumerate(
         zip(operations, theirs["steps"], ours["steps"], strict=True)
@@ -40,13 +45,17 @@ def compare(scenario: dict[str, Any], theirs: dict[str, Any], ours: dict[str, An
     return Same(len(theirs["steps"]))
 
 
-def _compare_start(theirs: dict[str, Any], ours: dict[str, Any]) -> Outcome:
+def _compare_start(
+    theirs: dict[str, Any], ours: dict[str, Any], spark_version: str
+) -> Outcome:
     if "startError" in theirs and "startError" in ours:
         return Same(1, ended_by_spark=True)
     refused = ours.get("startError")
-    if refused is not None and refused.get("key") == "spark.dynamicAllocation.initialExecutors":
+    if refused is not None and "the initial number of executors must lie" in refused["message"]:
         # Checked by SchedulerBackendUtils when the driver starts; the oracle has no scheduler backend.
         return Departed(INITIAL_OUTSIDE_BOUNDS, -1)
+    if refused is not None and spark_version.startswith("3.") and refused.get("key") in _FLAGS:
+        return Departed(FLAGS_READ_AS_IN_SPARK_4, -1)
     return Diverged(-1, "startError", theirs.get("startError"), refused)
 
 

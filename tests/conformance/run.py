@@ -88,8 +88,8 @@ def scenarios(
 def compare_one(scenario: Json, oracle: Oracle) -> Outcome:
     """Ask both and compare."""
     compare = importlib.import_module(f"tests.conformance.{scenario['kind']}_compare").compare
-    ours = answer({**scenario, "sparkVersion": oracle.version})
-    return compare(scenario, oracle.ask(scenario), ours)
+    told = {**scenario, "sparkVersion": oracle.version}
+    return compare(told, oracle.ask(scenario), answer(told))
 
 
 def run(

@@ -144,38 +144,42 @@ class DynamicAllocationConf:
         service = conf.boolean(SHUFFLE_SERVICE_ENABLED, False)
         decommission = conf.boolean(DECOMMISSION_ENABLED, False)
         backlog = conf.time(SCHEDULER_BACKLOG_TIMEOUT, 1, SECOND)
-        return cls(
-            min_executors=min_executors,
-            initial_executors=max(
-                min_executors,
-                conf.integer(INITIAL_EXECUTORS, min_executors),
-                conf.integer(EXECUTOR_INSTANCES, 0),
-            ),
-            max_executors=conf.integer(MAX_EXECUTORS, INT_MAX),
-            executor_allocation_ratio=conf.double(EXECUTOR_ALLOCATION_RATIO, 1.0),
-            scheduler_backlog_timeout_s=backlog,
-            sustained_scheduler_backlog_timeout_s=conf.time(
-                SUSTAINED_SCHEDULER_BACKLOG_TIMEOUT, backlog, SECOND
-            ),
-            executor_idle_timeout_s=conf.time(EXECUTOR_IDLE_TIMEOUT, 60, SECOND),
-            cached_executor_idle_timeout_s=conf.time(CACHED_EXECUTOR_IDLE_TIMEOUT, INT_MAX, SECOND),
-            shuffle_tracking_enabled=conf.boolean(SHUFFLE_TRACKING_ENABLED, True),
-            shuffle_tracking_timeout_ms=conf.time(SHUFFLE_TRACKING_TIMEOUT, LONG_MAX, MILLISECOND),
-            shuffle_service_enabled=service,
-            # Spark does not read, so does not refuse, these flags when they could not change the outcome.
-            shuffle_service_fetch_rdd_enabled=(
-                service and conf.boolean(SHUFFLE_SERVICE_FETCH_RDD_ENABLED, False)
-            ),
-            decommission_enabled=decommission,
-            shuffle_decommission_enabled=(
-                not decommission
-                or service
-                or reliable_shuffle_storage
-                or conf.boolean(SHUFFLE_DECOMMISSION_ENABLED, True)
-            ),
-            reliable_shuffle_storage=reliable_shuffle_storage,
-            overrides=overrides or {},
-        )
+        try:
+            return cls(
+                min_executors=min_executors,
+                initial_executors=max(
+                    min_executors,
+                    conf.integer(INITIAL_EXECUTORS, min_executors),
+                    conf.integer(EXECUTOR_INSTANCES, 0),
+                ),
+                max_executors=conf.integer(MAX_EXECUTORS, INT_MAX),
+                executor_allocation_ratio=conf.double(EXECUTOR_ALLOCATION_RATIO, 1.0),
+                scheduler_backlog_timeout_s=backlog,
+                sustained_scheduler_backlog_timeout_s=conf.time(
+                    SUSTAINED_SCHEDULER_BACKLOG_TIMEOUT, backlog, SECOND
+                ),
+                executor_idle_timeout_s=conf.time(EXECUTOR_IDLE_TIMEOUT, 60, SECOND),
+                cached_executor_idle_timeout_s=conf.time(
+                    CACHED_EXECUTOR_IDLE_TIMEOUT, INT_MAX, SECOND
+                ),
+                shuffle_tracking_enabled=conf.boolean(SHUFFLE_TRACKING_ENABLED, True),
+                shuffle_tracking_timeout_ms=conf.time(
+                    SHUFFLE_TRACKING_TIMEOUT, LONG_MAX, MILLISECOND
+                ),
+                shuffle_service_enabled=service,
+                # Spark does not read, so does not refuse, these flags when they could not change the outcome.
+                shuffle_service_fetch_rdd_enabled=(
+                    service and conf.boolean(SHUFFLE_SERVICE_FETCH_RDD_ENABLED, False)
+                ),
+                decommission_enabled=decommission,
+                shuffle_decommission_enabled=(
+                    not decommission or conf.boolean(SHUFFLE_DECOMMISSION_ENABLED, True)
+                ),
+                reliable_shuffle_storage=reliable_shuffle_storage,
+                overrides=overrides or {},
+            )
+        except InvalidSetting as refused:
+            raise _as_written(refused, conf) from refused
 
     def with_overrides(
         self, overrides: Mapping[ProfileId, ProfileOverrides]
@@ -311,6 +315,14 @@ class DynamicAllocationConf:
             ("shuffleTracking.timeout", own.shuffle_tracking_timeout_ms),
         ):
             _require(value is None or value >= 0, name(setting), value, "must be at least 0")
+
+
+def _as_written(refused: InvalidSetting, conf: SparkConf) -> InvalidSetting:
+    """The same refusal with the text that the user wrote."""
+    key = refused.key
+    if key == INITIAL_EXECUTORS and conf.get(EXECUTOR_INSTANCES, "").strip() == refused.value:
+        key = EXECUTOR_INSTANCES
+    return InvalidSetting(key, conf.get(key, refused.value), refused.rule)
 
 
 def _check_bounds(min_key: str, min_executors: int, max_key: str, max_executors: int) -> None:

@@ -317,7 +317,11 @@ class _ResourceSettings:
         return self._required(name).double(self._key(name), 0.0)
 
     def integer(self, name: str) -> int:
-        return self._required(name).integer(self._key(name), 0)
+        key = self._key(name)
+        amount = self._required(name).integer(key, 0)
+        if self._conf[key] != self._conf[key].strip():
+            raise InvalidSetting(key, self._conf[key], "must be a whole number without spaces")
+        return amount
 
     def text(self, name: str) -> str:
         return self._conf.get(self._key(name), "")
