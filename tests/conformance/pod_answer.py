@@ -51,7 +51,7 @@ def answer(scenario: dict[str, Any]) -> dict[str, Any]:
             name=driver_pod["metadata"].get("name", ""),
             uid=driver_pod["metadata"].get("uid", ""),
             namespace="default",
-            spark_user=getpass.getuser(),
+            spark_user=scenario.get("sparkUser") or getpass.getuser(),
         ),
         pod_name_prefix=conf.get("spark.kubernetes.executor.podNamePrefix", "oracle-random"),
         config_map=ExecutorConfigMap(CONFIG_MAP),
