@@ -15,7 +15,7 @@ EXIT_CREDENTIALS = 2
 EXIT_LEASE_LOST = 3
 
 
-def run(
+def run(  # noqa: PLR0917  (options of a command)
     kubeconfig: Annotated[
         Path | None,
         typer.Option(

@@ -141,7 +141,12 @@ class AllocationReporter:
     def _say_reachable(self, observation: Observation) -> None:
         unreachable = observation.unreachable
         if unreachable is None:
-            self.say(ConditionType.DRIVER_REACHABLE, True, Reason.ANSWERS)
+            self.say(
+                ConditionType.DRIVER_REACHABLE,
+                True,
+                Reason.ANSWERS,
+                "the driver's REST API answers",
+            )
         else:
             self.say(ConditionType.DRIVER_REACHABLE, False, unreachable.reason, unreachable.message)
 
@@ -155,7 +160,12 @@ class AllocationReporter:
                 "they run or store",
             )
         else:
-            self.say(ConditionType.DECOMMISSIONING, True, Reason.DRAINS)
+            self.say(
+                ConditionType.DECOMMISSIONING,
+                True,
+                Reason.DRAINS,
+                "executors that leave finish their tasks first",
+            )
 
     def _say_allocating(self, observation: Observation) -> None:
         profiles = observation.step.profiles
@@ -194,7 +204,12 @@ class AllocationReporter:
                 f"executors keep failing ({words}): one at a time is tried until it works; see their logs",
             )
         else:
-            self.say(ConditionType.STALLED, False, Reason.AS_WANTED)
+            self.say(
+                ConditionType.STALLED,
+                False,
+                Reason.AS_WANTED,
+                "executors come as they are asked for",
+            )
         recommending = observation.settings.mode is Mode.RECOMMEND
         if observation.unreachable is not None:
             self.say(
@@ -211,7 +226,7 @@ class AllocationReporter:
                 "spec.mode is Recommend: no pod is touched",
             )
         else:
-            self.say(ConditionType.READY, True, Reason.RUNNING)
+            self.say(ConditionType.READY, True, Reason.RUNNING, "executors are kept at the target")
         scaling_up = target > running
         self.say(
             ConditionType.ALLOCATING,

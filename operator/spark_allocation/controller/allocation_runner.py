@@ -58,6 +58,9 @@ from spark_allocation.snapshots_store import DriverKey, ExecutorPodsSnapshotsSto
 from spark_allocation.sources.driver_rest import DriverRest, Unreachable, find_driver, ui_ports
 
 LOOK_AGAIN_SECONDS = 3.0
+WHILE_STARTING_SECONDS = 1.0
+START_PATIENCE_SECONDS = 60.0
+"""A driver that has started so lately and does not answer is starting; later it is unreachable."""
 SWEEP_GRACE_SECONDS = 5
 
 log = structlog.get_logger("allocation_runner")
@@ -194,12 +197,17 @@ class AllocationRunner:
                 self._say_conflict(older, driver)
                 await self._reporter.write()
                 return LOOK_AGAIN_SECONDS
-            self._reporter.say(ConditionType.CONFLICTED, False, Reason.ONLY_ALLOCATION)
+            self._reporter.say(
+                ConditionType.CONFLICTED,
+                False,
+                Reason.ONLY_ALLOCATION,
+                "no other SparkAllocation serves the driver",
+            )
             self._served = driver
             self._reporter.set(driver_pod=driver.name, driver_pod_uid=driver.uid)
             if driver.ended or driver.deleting:
                 return await self._finish(driver)
-            if not driver.ip or not driver.container_running:
+            if not driver.ip or driver.started_at is None:
                 self._say_not_ready(
                     "DriverStarting",
                     Reason.DRIVER_STARTING,
@@ -210,7 +218,7 @@ class AllocationRunner:
             connection = await self._connect(driver)
             if connection is None:
                 await self._reporter.write()
-                return LOOK_AGAIN_SECONDS
+                return LOOK_AGAIN_SECONDS if self._seems_stuck() else WHILE_STARTING_SECONDS
             await self._serve(driver, connection, stopper)
         except ApiUnavailable as error:
             log.warning("api_unavailable", error=str(error))
@@ -238,14 +246,16 @@ class AllocationRunner:
             driver.labels.get("spark-app-selector", ""),
         )
         if isinstance(found, Unreachable):
-            self._say_unreachable(found)
+            self._say_unreachable(found, driver)
             return None
         rest, application = found
         environment = await rest.environment()
         if isinstance(environment, Unreachable):
-            self._say_unreachable(environment)
+            self._say_unreachable(environment, driver)
             return None
-        self._reporter.say(ConditionType.DRIVER_REACHABLE, True, Reason.ANSWERS)
+        self._reporter.say(
+            ConditionType.DRIVER_REACHABLE, True, Reason.ANSWERS, "the driver's REST API answers"
+        )
         mode = self._spec.mode or Mode.ALLOCATE
         offending = offences(environment.spark_properties)
         if offending and mode is not Mode.RECOMMEND:
@@ -289,6 +299,10 @@ class AllocationRunner:
             self._say_not_ready("InvalidSpec", Reason.INVALID_SPEC, str(settings))
             return None
         return _Connection(rest, application, configuration, settings, profiles, errors)
+
+    def _seems_stuck(self) -> bool:
+        ready = self._reporter.conditions[ConditionType.READY]
+        return ready is None or ready.reason != Reason.DRIVER_STARTING
 
     # -- serving -----------------------------------------------------------------------------------------------------
 
@@ -395,7 +409,7 @@ class AllocationRunner:
             maximum=connection.settings.core.pods.allocation_maximum,
         )
 
-    def _build(
+    def _build(  # noqa: PLR0917
         self,
         connection: _Connection,
         prefix: str,
@@ -524,7 +538,17 @@ class AllocationRunner:
         self._reporter.say(ConditionType.READY, False, reason, message)
         self._reporter.state(state, message)
 
-    def _say_unreachable(self, unreachable: Unreachable) -> None:
+    def _say_unreachable(self, unreachable: Unreachable, driver: DriverPod) -> None:
+        if (
+            driver.started_at is not None
+            and time.time() - driver.started_at < START_PATIENCE_SECONDS
+        ):
+            message = f"driver pod {driver.name} runs and its REST API does not answer yet"
+            self._reporter.say(
+                ConditionType.DRIVER_REACHABLE, None, Reason.DRIVER_STARTING, message
+            )
+            self._say_not_ready("DriverStarting", Reason.DRIVER_STARTING, message)
+            return
         self._reporter.say(
             ConditionType.DRIVER_REACHABLE, False, unreachable.reason, unreachable.message
         )

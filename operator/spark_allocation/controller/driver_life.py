@@ -170,7 +170,7 @@ class DriverLife:
             if step.wake_at_ns is not None:
                 pause = min(pause, (step.wake_at_ns - time.monotonic_ns()) / 1e9)
         except ApiUnavailable as error:
-            log.warning("api_unavailable", driver=self._key.driver_uid, error=str(error))
+            log.warning("api_unavailable", error=str(error))
             pause = AFTER_API_FAILURE_SECONDS
             await asyncio.sleep(AFTER_API_FAILURE_SECONDS)
         await asyncio.sleep(SHORTEST_PAUSE_SECONDS)  # gathers pod events that come in bursts
@@ -204,15 +204,11 @@ class DriverLife:
             log.log(
                 {"debug": 10, "info": 20, "warning": 30}[line.level],
                 "allocation",
-                driver=self._key.driver_uid,
-                namespace=self._key.namespace,
                 message=line.message,
             )
         for removal in step.removals:
             log.info(
                 "executor_ended",
-                driver=self._key.driver_uid,
-                namespace=self._key.namespace,
                 executor=removal.executor_id,
                 profile=removal.profile_id,
                 reason=removal.exit.reason,

@@ -97,7 +97,7 @@ def make_registry(api: KubernetesApi) -> kopf.OperatorRegistry:
         PLURAL,
         registry=registry,
         backoff=5.0,
-        cancellation_backoff=None,
+        cancellation_backoff=5.0,
         cancellation_timeout=10.0,
     )
     async def run_allocation(

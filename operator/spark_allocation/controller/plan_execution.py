@@ -144,8 +144,6 @@ class PlanExecution:
         for request in requests:
             log.info(
                 "executors_requested",
-                allocation=self._identity.allocation_name,
-                namespace=self._identity.namespace,
                 profile=request.profile_id,
                 count=request.count,
                 target=request.target,
@@ -218,8 +216,6 @@ class PlanExecution:
         self._break_off(obstacle)
         log.warning(
             "executor_not_created",
-            allocation=self._identity.allocation_name,
-            namespace=self._identity.namespace,
             executor=executor_id,
             reason=obstacle.reason,
             message=obstacle.message,
@@ -322,7 +318,6 @@ class PlanExecution:
                 self._allocation.drain_refused(pod.executor_id)
                 log.warning(
                     "drain_refused",
-                    allocation=self._identity.allocation_name,
                     pod=pod.name,
                     message=outcome.message,
                 )
@@ -330,8 +325,6 @@ class PlanExecution:
     async def _withdraw(self, excess: ExcessPods) -> None:
         log.info(
             "excess_pods_withdrawn",
-            allocation=self._identity.allocation_name,
-            namespace=self._identity.namespace,
             profile=excess.profile_id,
             executors=list(excess.executor_ids),
             message=excess.log_line,
@@ -360,7 +353,6 @@ class PlanExecution:
     async def _delete_given_up(self, given_up: GivenUpPods) -> None:
         log.warning(
             "executors_not_detected",
-            allocation=self._identity.allocation_name,
             message=given_up.log_line,
         )
         if given_up.delete:

@@ -89,6 +89,7 @@ class Process:
             for selector in (DRIVER_SELECTOR, MANAGED_SELECTOR)
         ]
         self._leading: tuple[asyncio.Task[None], ...] = ()
+        self._stop = asyncio.Event()
         self._heartbeat = LoopHeartbeat()
         registry = CollectorRegistry()
         registry.register(
@@ -126,10 +127,9 @@ class Process:
             LeaseLost: another process leads now.
         """
         await self.health.start()
-        stop = asyncio.Event()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, stop.set)
+            loop.add_signal_handler(number, self._stop.set)
         try:
             async with asyncio.TaskGroup() as group:
                 tasks = [
@@ -138,7 +138,7 @@ class Process:
                     *(group.create_task(watch.run()) for watch in self._driver_watches),
                     group.create_task(self._lead(group)),
                 ]
-                await stop.wait()
+                await self._stop.wait()
                 log.info("stopping")
                 for task in (*tasks, *self._leading):
                     task.cancel()
@@ -165,6 +165,8 @@ class Process:
             await serving
         finally:
             making.cancel()
+            # kopf takes the process's signals over while it runs: its end is how we learn of them
+            self._stop.set()
 
     def _not_ready_because(self) -> str:
         if self._lease is not None and not self._lease.leading.is_set():

@@ -27,7 +27,7 @@ class Claims:
         for other_driver, claimants in self._claims.items():
             if other_driver != driver_uid:
                 claimants.pop(allocation_uid, None)
-        created_at, name = self._known[allocation_uid]
+        _, name = self._known[allocation_uid]
         claimants = self._claims.setdefault(driver_uid, {})
         claimants[allocation_uid] = name
         oldest = min(claimants, key=lambda uid: (self._known[uid][0], uid))

@@ -153,6 +153,16 @@ class ExecutorAllocationManager:
         """
         self._publish()
 
+    def restore_targets(self, targets: Mapping[ProfileId, int]) -> None:
+        """Go on with targets that an earlier run has published for the same application (ours).
+
+        The initial executors were asked for then, so initializing is over; the next tick judges by the need.
+        """
+        self._initializing = False
+        for profile_id, target in targets.items():
+            self._targets[profile_id] = target
+            self._to_add.setdefault(profile_id, 1)
+
     def on_stage_submitted(self, profile_id: ProfileId, now_ns: int) -> None:  # noqa: ARG002
         """A stage of a profile was submitted: initializing ends, and a new profile gets its initial target at once.
 

@@ -19,6 +19,7 @@ class DriverPod:
         restart_count: restarts of its first container that runs Spark.
         ui_port: the container port named ``spark-ui``, if one is declared.
         created_at: epoch seconds.
+        started_at: epoch seconds since when a container runs; None while none does.
     """
 
     namespace: str
@@ -30,7 +31,7 @@ class DriverPod:
     restart_count: int
     created_at: float
     ui_port: int | None = None
-    container_running: bool = True
+    started_at: float | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
     annotations: Mapping[str, str] = field(default_factory=dict)
 

@@ -5,7 +5,7 @@ decision changed, at most every ten seconds when only counts did. It sends the d
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -113,17 +113,26 @@ class StatusWriter:
         self._written.update(changes)
 
     def _is_news(self, changes: Mapping[str, Any]) -> bool:
-        """Whether anything but a count of pods changed."""
-        if changes.keys() - {"executors", "pending", "failed", "profiles"}:
+        """Whether anything but a count of pods, or a sentence that holds counts, changed."""
+        if changes.keys() - {"executors", "pending", "message", "profiles", "conditions"}:
+            return True
+        if "conditions" in changes and _gist(changes["conditions"]) != _gist(
+            self._written.get("conditions") or ()
+        ):
             return True
         before = {item["id"]: item for item in self._written.get("profiles") or ()}
-        for item in changes.get("profiles") or ():
-            known = before.get(item["id"], {})
-            if any(
-                item.get(key) != known.get(key) for key in ("target", "reason", "decommissioning")
-            ):
-                return True
-        return "failed" in changes
+        return any(
+            item.get(key) != before.get(item["id"], {}).get(key)
+            for item in changes.get("profiles") or ()
+            for key in ("target", "reason", "decommissioning")
+        )
+
+
+def _gist(conditions: Iterable[Mapping[str, Any]]) -> set[tuple[str, str, str, int]]:
+    return {
+        (item["type"], item["status"], item["reason"], item.get("observedGeneration", 0))
+        for item in conditions
+    }
 
 
 def totals(profiles: list[ProfileStatus]) -> dict[str, int]:

@@ -76,6 +76,13 @@ def driver_pod(pod: wire.Pod) -> DriverPod:
         for port in container.ports
     }
     statuses = pod.status.container_statuses
+    started = [
+        status.state.running.started_at.timestamp()
+        for status in statuses
+        if status.state is not None
+        and status.state.running is not None
+        and status.state.running.started_at is not None
+    ]
     return DriverPod(
         namespace=metadata.namespace,
         name=metadata.name,
@@ -86,7 +93,7 @@ def driver_pod(pod: wire.Pod) -> DriverPod:
         restart_count=max((status.restart_count for status in statuses), default=0),
         created_at=metadata.creation_timestamp.timestamp() if metadata.creation_timestamp else 0.0,
         ui_port=ports.get("spark-ui"),
-        container_running=any(status.state and status.state.running for status in statuses),
+        started_at=max(started, default=None),
         labels=metadata.labels or {},
         annotations=metadata.annotations or {},
     )

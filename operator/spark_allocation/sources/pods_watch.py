@@ -87,7 +87,8 @@ class PodsWatch(Generic[T]):
                 version, listed_at = await self._list()
                 pause = FIRST_PAUSE_SECONDS
                 await self._watch_from(
-                    version, until=listed_at + RELIST_SECONDS * random.uniform(0.8, 1.2)
+                    version,
+                    until=listed_at + RELIST_SECONDS * random.uniform(0.8, 1.2),  # noqa: S311
                 )
             except _ListAgain as reason:
                 log.info("pods_relist", scope=self.scope, reason=str(reason))
@@ -135,12 +136,13 @@ class PodsWatch(Generic[T]):
             event = wire.decode_event(line)
             if event.type == "ERROR":
                 raise _ListAgain(bytes(event.object)[:300].decode(errors="replace"))
+            if event.type == "BOOKMARK":
+                self._heard()
+                return wire.decode_bookmark(event.object).metadata.resource_version
             pod = wire.decode_pod(event.object)
         except msgspec.DecodeError as error:
             raise _ListAgain(f"undecodable event: {error}") from error
         self._heard()
-        if event.type == "BOOKMARK":
-            return pod.metadata.resource_version
         kept = self._project(pod)
         self.events += 1
         if kept is not None:

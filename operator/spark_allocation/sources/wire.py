@@ -140,6 +140,12 @@ class ListMetadata(msgspec.Struct, rename="camel", gc=False):
     continue_token: str = msgspec.field(default="", name="continue")
 
 
+class Bookmark(msgspec.Struct, gc=False):
+    """What a bookmark carries: a resource version, in an object that is empty otherwise."""
+
+    metadata: Metadata
+
+
 class PodList(msgspec.Struct, gc=False):
     """A page of pods."""
 
@@ -156,4 +162,5 @@ class WatchEvent(msgspec.Struct, gc=False):
 
 decode_pod_list = msgspec.json.Decoder(PodList).decode
 decode_pod = msgspec.json.Decoder(Pod).decode
+decode_bookmark = msgspec.json.Decoder(Bookmark).decode
 decode_event = msgspec.json.Decoder(WatchEvent).decode
