@@ -1,0 +1,87 @@
+# Every target of the project; `make help` lists them. CI runs nothing else.
+PYTHON ?= python3
+SPARK ?= 4.1.4
+N ?= 200
+SEED ?= 1
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+SOURCES := operator tests examples
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test e2e lint types format unit conformance integration bench crd requirements image cluster-up \
+	cluster-down cluster-status clean
+
+help:  ## Show this list
+	@awk 'BEGIN {FS = ":.*##"} /^[a-z0-9-]+:.*##/ {printf "  \033[1m%-16s\033[0m%s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(INSTALLED): requirements/dev.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "Python 3.11 or newer is needed; name it: make PYTHON=/path/to/python3.12"; exit 1; }
+	@echo "installing the locked requirements into $(VENV)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --require-hashes -r requirements/dev.txt
+	@$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: $(INSTALLED)  ## A real Spark job on a real cluster, its executors allocated by the operator
+	@$(BIN)/python -m tests.demo --spark $(SPARK)
+
+test: $(INSTALLED)  ## Everything that can run on this machine, with a line for what was left out and why
+	@$(BIN)/python -m tests.everything --spark $(SPARK)
+
+e2e: $(INSTALLED)  ## Only the tests with a real Spark on a real cluster (SPARK=3.5.9 for another version)
+	@SPARK=$(SPARK) $(BIN)/python -m pytest tests/e2e -m cluster
+
+unit: $(INSTALLED)  ## Only the pure tests (seconds)
+	@$(BIN)/python -m pytest tests/unit
+
+integration: $(INSTALLED)  ## Only the tests against a real API server
+	@$(BIN)/python -m pytest tests/integration -m cluster
+
+conformance: $(INSTALLED)  ## Compare with Spark's own classes: N=… scenarios of each kind, SPARK=…, SEED=…
+	@for kind in eam alloc pod; do \
+		$(BIN)/python -m tests.conformance.run --kind $$kind --count $(N) --spark $(SPARK) --seed $(SEED) || exit 1; \
+	done
+
+bench: $(INSTALLED)  ## Figures of the core: decisions and events a second
+	@$(BIN)/python -m tests.perf.bench_core
+
+lint: $(INSTALLED)  ## ruff, the import contracts, and generated files that are out of date
+	@$(BIN)/ruff check $(SOURCES)
+	@$(BIN)/ruff format --check $(SOURCES)
+	@PYTHONPATH=operator $(BIN)/lint-imports
+	@$(BIN)/spark-allocation crd --directory crds --check
+
+types: $(INSTALLED)  ## mypy, strict
+	@$(BIN)/mypy
+
+format: $(INSTALLED)  ## Let ruff format and fix
+	@$(BIN)/ruff check --fix $(SOURCES)
+	@$(BIN)/ruff format $(SOURCES)
+
+crd: $(INSTALLED)  ## Write crds/ from the models
+	@$(BIN)/spark-allocation crd --directory crds
+
+requirements: $(INSTALLED)  ## Lock the dependencies of pyproject.toml anew, with hashes
+	@$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header \
+		pyproject.toml --output-file requirements/runtime.txt
+	@$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header \
+		requirements/build.in --output-file requirements/build.txt
+	@$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header \
+		pyproject.toml requirements/build.in --group dev --output-file requirements/dev.txt
+
+image: $(INSTALLED)  ## Build the operator's image and load it into the test cluster
+	@$(BIN)/python -m tests.cluster load-image operator
+
+cluster-up: $(INSTALLED)  ## Bring the test cluster up
+	@$(BIN)/python -m tests.cluster up
+
+cluster-down: $(INSTALLED)  ## Take the test cluster down; nothing of it is left
+	@$(BIN)/python -m tests.cluster down
+
+cluster-status: $(INSTALLED)  ## Is the test cluster well?
+	@$(BIN)/python -m tests.cluster status
+
+clean:  ## Remove what was built here; caches of the test cluster stay
+	@rm -rf $(VENV) demo-output dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis
