@@ -765,6 +765,20 @@ class TestOurAdditions:
         assert grace() == 30
         assert grace(spark="4.0.1") is None
 
+    def test_an_executor_never_restarts_under_its_id(self) -> None:
+        stateful = {K8S + "allocation.pods.allocator": "statefulset"}
+
+        assert built(stateful).pod["spec"]["restartPolicy"] == "Never"
+        assert built(stateful, as_spark=True).pod["spec"]["restartPolicy"] == "Always"
+
+    def test_a_template_that_the_operator_has_not_seen_is_refused(self) -> None:
+        found = refused({EXECUTOR + "podTemplateFile": "/opt/spark/pod-template/t.yaml"})
+
+        assert (found.reason, found.key) == (
+            RefusalReason.INVALID_TEMPLATE,
+            EXECUTOR + "podTemplateFile",
+        )
+
     def test_sidecars_become_init_containers_that_restart(self) -> None:
         template = {
             "spec": {

@@ -2,10 +2,13 @@
 
 import re
 import shlex
+from random import Random
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.conformance.generators.pod import generate
+from tests.documents.executor_pod_configuration import OURS, PAGE, page
 
 from spark_allocation.core.executor_java_options import (
     is_executor_startup_conf,
@@ -212,3 +215,19 @@ class TestTheListOfSettings:
 
     def test_versions_are_versions(self) -> None:
         assert all(re.fullmatch(r"(\d\.\d)?", setting.since) for setting in POD_SETTINGS)
+
+    def test_each_setting_takes_part_in_the_comparison_with_spark(self) -> None:
+        compared: set[str] = set()
+        for number in range(300):
+            compared.update(generate(Random(number), "4.1.4")["conf"])
+
+        missing = [
+            setting.key
+            for setting in POD_SETTINGS
+            if setting.key not in OURS and not any(key.startswith(setting.key) for key in compared)
+        ]
+        assert missing == []
+
+    def test_the_reference_page_is_up_to_date(self) -> None:
+        """``python -m tests.documents.executor_pod_configuration`` writes it."""
+        assert PAGE.read_text(encoding="utf-8") == page()

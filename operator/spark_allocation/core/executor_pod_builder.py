@@ -44,6 +44,7 @@ from spark_allocation.core.feature_steps.hadoop_conf import HadoopConfExecutorFe
 from spark_allocation.core.feature_steps.local_dirs import LocalDirsFeatureStep
 from spark_allocation.core.feature_steps.operator_additions import (
     NativeSidecarsFeatureStep,
+    NeverRestartFeatureStep,
     OperatorMetadataFeatureStep,
     TerminationGracePeriodFeatureStep,
 )
@@ -66,6 +67,7 @@ from spark_allocation.core.spark_conf_references import with_references_replaced
 from spark_allocation.core.spark_version import SparkVersion
 
 _POD_NAME_PREFIX = "spark.kubernetes.executor.podNamePrefix"
+_TEMPLATE_FILE = "spark.kubernetes.executor.podTemplateFile"
 _TEMPLATE_CONTAINER_NAME = "spark.kubernetes.executor.podTemplateContainerName"
 _FEATURE_STEPS = "spark.kubernetes.executor.pod.featureSteps"
 _EXCLUDED_FEATURE_STEPS = "spark.kubernetes.executor.pod.excludedFeatureSteps"
@@ -89,6 +91,7 @@ _SPARK_STEPS: tuple[StepMaker, ...] = (
 _OPERATOR_STEPS: tuple[StepMaker, ...] = (
     InlineDecommissionFeatureStep,
     NativeSidecarsFeatureStep,
+    NeverRestartFeatureStep,
     TerminationGracePeriodFeatureStep,
     OperatorMetadataFeatureStep,
 )
@@ -228,6 +231,13 @@ def _check_knowable(conf: SparkConf, context: ExecutorPodContext) -> None:
             masked[0],
             REDACTED,
             "is masked in the driver's report: give its value in spec.sparkConf",
+        )
+    if context.pod_template is None and _TEMPLATE_FILE in conf:
+        refuse(
+            RefusalReason.INVALID_TEMPLATE,
+            _TEMPLATE_FILE,
+            conf[_TEMPLATE_FILE],
+            "is a file in the driver that could not be read: give the template in spec.executor.podTemplate",
         )
     namespace = conf.get(_NAMESPACE, "default")
     if namespace != context.driver.namespace:

@@ -17,14 +17,12 @@ class PodSetting:
         effect: what it does to the pod, as a phrase.
         since: the Spark version from which it has this effect; empty when every supported version has it.
         entry: Spark reads it through a config entry.
-        tested_by: a test that states its effect.
     """
 
     key: str
     effect: str
     since: str = ""
     entry: bool = True
-    tested_by: str = ""
 
     @property
     def is_family(self) -> bool:
@@ -149,11 +147,17 @@ POD_SETTINGS: tuple[PodSetting, ...] = (
     PodSetting(_EXECUTOR + "node.selector.", "nodeSelector, over the general one", entry=False),
     PodSetting(_K8S + "scheduler.name", "schedulerName"),
     PodSetting(_EXECUTOR + "scheduler.name", "schedulerName, before the general one"),
-    PodSetting(_EXECUTOR + "podTemplateFile", "the pod to start from (read by the caller)"),
+    PodSetting(
+        _EXECUTOR + "podTemplateFile",
+        "the pod to start from; refused when the file cannot be read from outside",
+    ),
     PodSetting(
         _EXECUTOR + "podTemplateContainerName", "which container of the template is Spark's"
     ),
-    PodSetting(_K8S + "allocation.pods.allocator", "`statefulset`: restartPolicy Always"),
+    PodSetting(
+        _K8S + "allocation.pods.allocator",
+        "`statefulset`: restartPolicy Always in Spark; this operator's pods never restart",
+    ),
     PodSetting(
         _EXECUTOR + "terminationGracePeriodSeconds",
         "terminationGracePeriodSeconds (30)",

@@ -65,6 +65,23 @@ class TerminationGracePeriodFeatureStep(FeatureStepWithoutResources):
             pod.spec["terminationGracePeriodSeconds"] = self._seconds
 
 
+class NeverRestartFeatureStep(FeatureStepWithoutResources):
+    """An executor that ended is replaced under a new id, never restarted under its own.
+
+    With ``spark.kubernetes.allocation.pods.allocator=statefulset`` Spark's pods restart, because a StatefulSet demands
+    it; ours belong to none, and a restarted executor would register an id that the driver has already seen leave.
+    """
+
+    spark_class: ClassVar[str] = ""
+
+    def __init__(self, request: ExecutorPodRequest) -> None:
+        """Nothing to check."""
+
+    def configure(self, pod: SparkPod) -> None:
+        """Set the pod's restart policy."""
+        pod.spec["restartPolicy"] = "Never"
+
+
 class NativeSidecarsFeatureStep(FeatureStepWithoutResources):
     """Turns the template's other containers into init containers that restart.
 
