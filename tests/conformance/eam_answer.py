@@ -8,6 +8,7 @@ from spark_allocation.core.allocation_manager import ExecutorAllocationManager
 from spark_allocation.core.dynamic_allocation_conf import DynamicAllocationConf
 from spark_allocation.core.executor_monitor import ExecutorMonitor
 from spark_allocation.core.executor_tracker import ExecutorTracker
+from spark_allocation.core.jvm_numbers import saturate_long
 from spark_allocation.core.listener_events import (
     BlockUpdated,
     ExecutorAdded,
@@ -125,7 +126,7 @@ class EamSession:
 
     @property
     def now(self) -> int:
-        return self.milliseconds * MILLISECOND
+        return saturate_long(self.milliseconds * MILLISECOND)
 
     def step(self, index: int, operation: Json) -> Json:
         errors: Json = {}

@@ -3,13 +3,15 @@
     python -m tests.conformance.run --kind eam --count 1000 --spark 3.5.9 --spark 4.1.4 --seed 7
 
 Scenario number ``i`` of a seed is always the same. A divergence is made small, printed and, with ``--save``, written to
-``tests/conformance/scenarios/`` with Spark's answer. Exit code 1 when anything diverged.
+``tests/conformance/scenarios/`` with Spark's answer. Exit code 1 when anything diverged. ``--record FILE`` instead appends
+Spark's answers to the scenarios of a file.
 
 A kind brings ``tests.conformance.generators.<kind>.generate(random, spark_version)`` and
 ``tests.conformance.<kind>_compare.compare(scenario, theirs, ours)``.
 """
 
 import argparse
+import contextlib
 import importlib
 import json
 import sys
@@ -116,14 +118,26 @@ def _smaller(scenario: Json, outcome: Diverged, oracle: Oracle) -> tuple[Json, D
     return (small, again) if isinstance(again, Diverged) else (scenario, outcome)
 
 
-def record(scenario: Json, versions: list[str], path: Path) -> None:
-    """Append a scenario with the answers of real Spark, for tests without a JVM."""
+def record(scenario: Json, oracles: list[Oracle], path: Path) -> None:
+    """Append a scenario with the answers of real Spark, for tests without a JVM; one answer when the versions agree."""
     answers = {}
-    for version in versions:
-        with Oracle(version) as oracle:
-            answers[version] = oracle.ask(scenario)
+    for oracle in oracles:
+        answers[oracle.version] = oracle.ask(scenario)
+        outcome = compare_one(scenario, oracle)
+    first, *others = answers.values()
+    entry: Json = {"scenario": scenario}
+    if isinstance(outcome, Departed):
+        entry["departure"] = outcome.name
+    entry["answers"] = {"all": first} if all(other == first for other in others) else answers
     with path.open("a", encoding="utf-8") as lines:
-        lines.write(json.dumps({"scenario": scenario, "answers": answers}) + "\n")
+        lines.write(json.dumps(entry, separators=(",", ":")) + "\n")
+
+
+def _record_all(found: list[Json], versions: list[str], name: str) -> None:
+    with contextlib.ExitStack() as stack:
+        oracles = [stack.enter_context(Oracle(version)) for version in versions if found]
+        for scenario in found:
+            record(scenario, oracles, SCENARIOS / f"{name}.jsonl")
 
 
 def main() -> None:
@@ -133,9 +147,16 @@ def main() -> None:
     parser.add_argument("--first", type=int, default=0, help="number of the first scenario")
     parser.add_argument("--spark", action="append", help="Spark version, may be repeated")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument(
+        "--record", type=Path, help="record Spark's answers to these scenario lines"
+    )
     parser.add_argument("--save", action="store_true", help="keep small diverging scenarios")
     arguments = parser.parse_args()
     versions = arguments.spark or list(SPARK_VERSIONS)
+    if arguments.record:
+        lines = arguments.record.read_text(encoding="utf-8").splitlines()
+        _record_all([json.loads(line) for line in lines], versions, f"{arguments.kind}_recorded")
+        return
     summaries = []
     for version in versions:
         summary = run(
@@ -145,8 +166,9 @@ def main() -> None:
         for scenario, divergence in summary.divergences:
             print(f"DIVERGED {scenario['id']} on Spark {version}: {divergence}")
             print("  " + json.dumps(scenario))
-            if arguments.save:
-                record(scenario, versions, SCENARIOS / f"{arguments.kind}_divergences.jsonl")
+        if arguments.save:
+            found = [scenario for scenario, _ in summary.divergences]
+            _record_all(found, versions, f"{arguments.kind}_divergences")
     print(HEADER)
     for summary in summaries:
         print(summary.row())

@@ -15,6 +15,8 @@ def generate(random: Random, spark_version: str) -> dict[str, Any]:
     """A scenario: a cluster in a closed loop, senseless operations, or bad settings."""
     kind = random.random()
     scenario: dict[str, Any] = {"kind": "eam", "conf": settings(random)}
+    if random.random() < 0.2:
+        scenario["startMs"] = random.choice((0, 1, 100_000, 1_700_000_000_000, 4_000_000_000_000))
     if random.random() < 0.02:
         scenario["reliableShuffleStorage"] = True
     if kind < 0.45:
