@@ -21,11 +21,10 @@ from pyspark.resource import (
     ResourceProfileBuilder,
     TaskResourceRequests,
 )
-from pyspark.sql import SparkSession
-from pyspark.sql.functions import sum as sum_of
 
 RESULT_PREFIX = "SPARK-ALLOCATION-RESULT "
 KEYS = 97
+GROUPS_OF_A_TASK = 40
 
 
 class ExecutorsStayError(Exception):
@@ -74,8 +73,7 @@ class DriverApi:
 
 def main() -> int:
     options = parse_options()
-    session = SparkSession.builder.getOrCreate()
-    context = session.sparkContext
+    context = SparkContext.getOrCreate()
     driver = DriverApi(context)
     answers = Answers()
     complaint = None
@@ -83,9 +81,10 @@ def main() -> int:
         say("first burst: tasks with a shuffle")
         first_burst(context, options, answers)
         say("first burst: a cached data set, read twice")
-        cached_data_set(session, answers)
+        cached_data_set(context, answers)
         say("quiet: waiting until the last executor has gone")
         driver.wait_until_no_executor_is_left(options.quiet_deadline)
+        time.sleep(options.quiet_seconds)
         say("second burst: two stages, the second on a resource profile of its own")
         second_burst(context, options, answers)
         say("quiet: waiting until the last executor has gone")
@@ -100,7 +99,7 @@ def main() -> int:
         **work_done(driver),
     }
     print(RESULT_PREFIX + json.dumps(result), flush=True)
-    session.stop()
+    context.stop()
     return 0 if answers.right and complaint is None else 1
 
 
@@ -124,11 +123,11 @@ def first_burst(context: SparkContext, options: argparse.Namespace, answers: Ans
     )
 
 
-def cached_data_set(session: SparkSession, answers: Answers) -> None:
-    count = 400_000
-    squares = session.range(0, count, 1, 16).selectExpr("id", "id * id AS square").cache()
-    total = squares.agg(sum_of("square")).first()[0]
-    multiples = squares.where("square % 3 = 0").count()
+def cached_data_set(context: SparkContext, answers: Answers) -> None:
+    count = 200_000
+    squares = context.parallelize(range(count), 16).map(lambda number: number * number).cache()
+    total = squares.sum()
+    multiples = squares.filter(lambda square: square % 3 == 0).count()
     squares.unpersist(blocking=True)
     answers.add("sum of squares", total, (count - 1) * count * (2 * count - 1) // 6)
     answers.add("squares that 3 divides", multiples, (count + 2) // 3)
@@ -136,33 +135,27 @@ def cached_data_set(session: SparkSession, answers: Answers) -> None:
 
 def second_burst(context: SparkContext, options: argparse.Namespace, answers: Answers) -> None:
     count, seconds = options.profile_tasks * 4_000, options.task_seconds
-    groups = options.profile_tasks * 8
+    groups = options.profile_tasks * GROUPS_OF_A_TASK
 
     def slowly(numbers):
         time.sleep(seconds)
         return ((number % groups, number**3) for number in numbers)
 
     def add_up(pairs):
-        total = 0
         for _, cubes in pairs:
-            total += sum(cubes)
             time.sleep(seconds)
-        yield total
+            yield sum(cubes)
 
-    profile = large_executors()
-    partial_sums = (
+    sums = (
         context.parallelize(range(count), max(1, options.tasks // 3))
         .mapPartitions(slowly)
         .groupByKey(options.profile_tasks)
-        .withResources(profile)
+        .withResources(large_executors())
         .mapPartitions(add_up)
+        .collect()
     )
-    total = 0
-    for _ in range(options.profile_rounds):
-        # Later rounds find the shuffle written and run the second stage alone.
-        total += sum(partial_sums.collect())
-    known = ((count - 1) * count // 2) ** 2
-    answers.add("sum of cubes", total, known * options.profile_rounds)
+    answers.add("groups of the second burst", len(sums), groups)
+    answers.add("sum of cubes", sum(sums), ((count - 1) * count // 2) ** 2)
 
 
 def large_executors() -> ResourceProfile:
@@ -216,10 +209,10 @@ def parse_options() -> argparse.Namespace:
         "--profile-tasks", type=int, default=1, help="tasks at once on the resource profile"
     )
     parser.add_argument(
-        "--profile-rounds", type=int, default=4, help="jobs on the resource profile"
+        "--quiet-seconds", type=float, default=5.0, help="how long it stays quiet without executors"
     )
     parser.add_argument(
-        "--quiet-deadline", type=float, default=120.0, help="seconds for the last executor to go"
+        "--quiet-deadline", type=float, default=180.0, help="seconds for the last executor to go"
     )
     return parser.parse_args()
 

@@ -17,7 +17,6 @@ from rich.console import Console
 from rich.table import Table
 from tests import cluster as clusters
 from tests.cluster import Cluster, ClusterError
-from tests.cluster.reporting import Reporter
 from tests.demo import chart, story, table
 from tests.demo.api import Api
 from tests.demo.diagnosis import print_diagnosis
@@ -30,6 +29,7 @@ from tests.demo.installation import (
     make_namespace,
 )
 from tests.demo.manifests import ROOT
+from tests.machine.reporting import Reporter
 
 NAMESPACE = "spark-allocation-demo"
 OUTPUT = ROOT / "demo-output"
@@ -103,14 +103,12 @@ def get_cluster(options: argparse.Namespace, reporter: Reporter) -> Cluster:
 def get_images(options: argparse.Namespace, cluster: Cluster, reporter: Reporter) -> Images:
     if options.context:
         return Images(spark=options.spark_image, operator=options.operator_image)
-    from tests import images
-
     with reporter.step("loading the Spark image"):
-        spark = images.load_spark(cluster, reporter, version=options.spark)
+        spark = clusters.load_spark(cluster, reporter, version=options.spark)
     operator = ""
     if options.operator == "cluster":
         with reporter.step("loading the operator's image"):
-            operator = images.load_operator(cluster, reporter)
+            operator = clusters.load_operator(cluster, reporter)
     return Images(spark=spark, operator=operator)
 
 

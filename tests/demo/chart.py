@@ -89,7 +89,7 @@ def write_png(timeline: Timeline, file: Path, *, title: str) -> None:
         0, max(1, *(counts.alive for counts in alive), *(s.target for s in seen)) + 0.6
     )
     executors.yaxis.get_major_locator().set_params(integer=True)
-    executors.legend(loc="upper left", ncols=2, fontsize=9, framealpha=0.9)
+    figure.legend(loc="outside lower center", ncols=5, fontsize=9, frameon=False)
     executors.set_title(title, loc="left", fontsize=11)
 
     backlog.fill_between(

@@ -16,7 +16,7 @@ from tests.demo.verdict import Check, Ending, job_result, judge
 
 DRIVER_POD = "rise-and-fall"
 LOOK_EVERY_SECONDS = 1.0
-JOB_SECONDS = 300.0
+JOB_SECONDS = 600.0
 SWEEP_SECONDS = 60.0
 DRIVER_ACCOUNT = "spark-driver"
 

@@ -66,21 +66,29 @@ class _LiveTable:
 
 
 class _PlainLines:
-    """One line when a number changes, and every ten seconds."""
+    """One line when a number of executors or the state changes, and every ten seconds."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._said = ""
+        self._said: object = None
         self._said_at = -PLAIN_EVERY_SECONDS
 
     def show(self, observation: Observation) -> None:
-        text = plain_line(observation)
+        news = (
+            observation.driver_phase,
+            observation.status.get("state"),
+            observation.targets,
+            dict(observation.executors),
+        )
         silent_for = observation.seconds - self._said_at
-        if text == self._said and silent_for < PLAIN_EVERY_SECONDS:
+        if news == self._said and silent_for < PLAIN_EVERY_SECONDS:
             return
-        self._said, self._said_at = text, observation.seconds
+        self._said, self._said_at = news, observation.seconds
         self._console.print(
-            f"{observation.seconds:4.0f} s  {text}", markup=False, highlight=False, soft_wrap=True
+            f"{observation.seconds:4.0f} s  {plain_line(observation)}",
+            markup=False,
+            highlight=False,
+            soft_wrap=True,
         )
 
 
