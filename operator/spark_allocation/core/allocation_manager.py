@@ -438,19 +438,28 @@ class ExecutorAllocationManager:
         chosen: list[str] = []
         kept: dict[RemovalOutcome, list[str]] = {}
         remaining = self._monitor.remaining_counts()
+        # A profile's limits are the same for all its executors, of which there may be thousands.
+        limits: dict[ProfileId, tuple[int, int]] = {}
         for executor_id, profile_id in timed_out:
+            limit = limits.get(profile_id)
+            if limit is None:
+                min_executors = self._bounds_of(profile_id).min_executors
+                limit = limits[profile_id] = (min_executors, self._targets.get(profile_id, 0))
             left = remaining[profile_id] - 1
             if profile_id == UNKNOWN_PROFILE_ID:
                 outcome = RemovalOutcome.KEPT_UNKNOWN_PROFILE
-            elif left < self._bounds_of(profile_id).min_executors:
+            elif left < limit[0]:
                 outcome = RemovalOutcome.KEPT_MIN_EXECUTORS
-            elif left < self._targets.get(profile_id, 0):
+            elif left < limit[1]:
                 outcome = RemovalOutcome.KEPT_TARGET
             else:
                 chosen.append(executor_id)
                 remaining[profile_id] = left
                 continue
-            kept.setdefault(outcome, []).append(executor_id)
+            if outcome in kept:
+                kept[outcome].append(executor_id)
+            else:
+                kept[outcome] = [executor_id]
         return chosen, kept
 
     def _remove(self, chosen: Sequence[str]) -> Sequence[str]:

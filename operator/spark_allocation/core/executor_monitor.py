@@ -165,9 +165,8 @@ class ExecutorMonitor:
         """Executors per profile without those on their way out, from which removals are counted down."""
         remaining = self._profile_counts.copy()
         for tracker in self._executors.values():
-            if tracker.pending_removal:
-                remaining[tracker.profile_id] -= 1
-            if tracker.decommissioning:
+            if tracker.pending_removal or tracker.decommissioning:
+                # Spark counts one that is both twice; it can be both only after the setting was changed.
                 remaining[tracker.profile_id] -= 1
         return remaining
 
