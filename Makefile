@@ -9,7 +9,7 @@ INSTALLED := $(VENV)/.installed
 SOURCES := operator tests examples
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test e2e lint types format unit conformance integration bench crd requirements image cluster-up \
+.PHONY: help demo test e2e lint types format unit conformance integration bench bench-watch crd requirements image cluster-up \
 	cluster-down cluster-status clean
 
 help:  ## Show this list
@@ -46,6 +46,9 @@ conformance: $(INSTALLED)  ## Compare with Spark's own classes: N=… scenarios 
 
 bench: $(INSTALLED)  ## Figures of the core: decisions and events a second
 	@$(BIN)/python -m tests.perf.bench_core
+
+bench-watch: $(INSTALLED)  ## Figures of the pods watch: CPU and memory for fifty thousand pods
+	@$(BIN)/python -m tests.perf.bench_pods_watch
 
 lint: $(INSTALLED)  ## ruff, the import contracts, and generated files that are out of date
 	@$(BIN)/ruff check $(SOURCES)
