@@ -761,6 +761,30 @@ class TestReconfiguration:
         assert app.removed() == ("1",)
 
 
+class TestRestoredTargets:
+    """Ours: an operator that starts again goes on where the last one stopped."""
+
+    def test_the_initial_executors_are_not_asked_for_again(self) -> None:
+        app = Application(0, 10, 5)
+        app.manager.restore_targets({DEFAULT_PROFILE_ID: 2, ProfileId(1): 3})
+        app.add_profile(profile(1))
+        assert app.manager.targets == {0: 2, 1: 3}
+
+        app.submit(0, tasks=4, profile_id=1)
+        app.tick()
+
+        assert app.manager.targets == {0: 0, 1: 3}
+
+    def test_bounds_that_changed_in_between_hold(self) -> None:
+        app = Application(0, 10, 0)
+        app.submit(0, tasks=100)
+
+        app.manager.restore_targets({DEFAULT_PROFILE_ID: 50})
+        app.tick()
+
+        assert app.target() == 10
+
+
 class TestOwnBoundsOfAProfile:
     """Ours: in Spark all profiles share the bounds."""
 

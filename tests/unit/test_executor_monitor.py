@@ -209,6 +209,20 @@ def test_executors_that_are_being_removed_are_not_listed() -> None:
     assert monitor.remaining_counts() == {0: 1, 1: 0}
 
 
+@pytest.mark.parametrize("decommission", [True, False])
+def test_a_removal_that_did_not_happen_can_be_taken_back(decommission: bool) -> None:
+    monitor = Monitor()
+    monitor.add("1")
+    mark = monitor.executors_decommissioned if decommission else monitor.executors_killed
+    mark(["1"])
+    assert monitor.due(60) == []
+
+    monitor.executors_kept(["1", "unknown"])
+
+    assert monitor.due(60) == ["1"]
+    assert monitor.remaining_counts() == {0: 1}
+
+
 class TestShuffle:
     def test_data_of_a_running_job_holds_an_executor(self) -> None:
         monitor = Monitor()

@@ -156,9 +156,11 @@ class ExecutorAllocationManager:
     def restore_targets(self, targets: Mapping[ProfileId, int]) -> None:
         """Go on with targets that an earlier run has published for the same application (ours).
 
-        The initial executors were asked for then, so initializing is over; the next tick judges by the need.
+        The initial executors were asked for then, so initializing is over; the next tick judges by the need. Bounds may
+        have changed since, so it also moves the targets into them.
         """
         self._initializing = False
+        self._bounds_changed = True
         for profile_id, target in targets.items():
             self._targets[profile_id] = target
             self._to_add.setdefault(profile_id, 1)
