@@ -1,0 +1,146 @@
+"""Limits on a pod's metadata and on the fields of its spec other than volumes and containers."""
+
+from collections.abc import Iterator
+
+from spark_allocation.core.pod_limits.allow_list import OffendingField
+from spark_allocation.core.pod_limits.comparison import (
+    Json,
+    PodComparison,
+    finding,
+    items,
+    mapping,
+    matches,
+)
+from spark_allocation.core.pod_limits.containers import security_context_limits
+
+_LISTED_METADATA = frozenset(
+    {"annotations", "finalizers", "labels", "name", "namespace", "ownerReferences"}
+)
+_HARMLESS = frozenset(
+    {
+        "activeDeadlineSeconds",
+        "affinity",
+        "dnsConfig",
+        "dnsPolicy",
+        "enableServiceLinks",
+        "hostAliases",
+        "hostname",
+        "nodeSelector",
+        "os",
+        "readinessGates",
+        "resources",
+        "restartPolicy",
+        "schedulerName",
+        "schedulingGates",
+        "setHostnameAsFQDN",
+        "shareProcessNamespace",
+        "subdomain",
+        "terminationGracePeriodSeconds",
+        "topologySpreadConstraints",
+    }
+)
+_CHECKED = frozenset(
+    {
+        "automountServiceAccountToken",
+        "containers",
+        "imagePullSecrets",
+        "initContainers",
+        "nodeName",
+        "priorityClassName",
+        "runtimeClassName",
+        "securityContext",
+        "serviceAccount",
+        "serviceAccountName",
+        "tolerations",
+        "volumes",
+    }
+)
+_GRANTING_KEYS = (
+    "aadpodidbinding",
+    "azure.workload.identity/",
+    "container.apparmor.security.beta.kubernetes.io/",
+    "eks.amazonaws.com/",
+    "iam.amazonaws.com/",
+    "iam.gke.io/",
+    "vault.hashicorp.com/",
+)
+"""Labels and annotations that other controllers answer with rights."""
+
+
+def metadata_limits(both: PodComparison, template: Json | None) -> Iterator[OffendingField]:
+    """Owners, finalizers, and labels and annotations that grant something."""
+    metadata, of_driver = mapping(both.pod, "metadata"), mapping(both.driver, "metadata")
+    for owner in items(metadata, "ownerReferences"):
+        if owner.get("uid") != of_driver.get("uid"):
+            yield finding("metadata.ownerReferences", owner.get("name"), "is not the driver pod")
+    for owner in items(mapping(template or {}, "metadata"), "ownerReferences"):
+        yield finding(
+            "template.metadata.ownerReferences",
+            owner.get("name"),
+            "must be left out: the driver pod is the only owner of an executor",
+        )
+    for name in metadata.get("finalizers") or []:
+        if not matches(name, both.allowed.finalizers):
+            yield finding("metadata.finalizers", name, "would keep the pod from going away")
+    for kind in ("labels", "annotations"):
+        for key, value in sorted(mapping(metadata, kind).items()):
+            known = mapping(of_driver, kind).get(key) == value
+            if (
+                key.startswith(_GRANTING_KEYS)
+                and not known
+                and not matches(key, both.allowed.metadata_keys)
+            ):
+                yield finding(
+                    f"metadata.{kind}[{key}]",
+                    value,
+                    "grants rights that the driver pod does not have",
+                )
+    yield from both.fields("metadata", metadata, [of_driver], _LISTED_METADATA)
+
+
+def spec_limits(both: PodComparison) -> Iterator[OffendingField]:
+    """The fields of the spec other than volumes and containers."""
+    spec, of_driver = both.spec, both.driver_spec
+    yield from both.fields("spec", spec, [of_driver], _HARMLESS | _CHECKED)
+    if spec.get("nodeName"):
+        # Where the driver runs is no reason to force executors there past the scheduler.
+        yield from both.unless_allowed(
+            "spec.nodeName", spec["nodeName"], "goes around the scheduler"
+        )
+    mount = "automountServiceAccountToken"
+    if of_driver.get(mount) is False and spec.get(mount) is not False:
+        yield from both.unless_allowed(
+            f"spec.{mount}", spec.get(mount), "must be false: the driver pod has no token either"
+        )
+    accounts = {of_driver.get("serviceAccountName"), of_driver.get("serviceAccount")}
+    for field_name in ("serviceAccount", "serviceAccountName"):
+        name = spec.get(field_name)
+        if name and name not in accounts and not matches(name, both.allowed.service_accounts):
+            yield finding(f"spec.{field_name}", name, "is not the driver pod's service account")
+    for field_name, patterns in (
+        ("priorityClassName", both.allowed.priority_classes),
+        ("runtimeClassName", both.allowed.runtime_classes),
+    ):
+        name = spec.get(field_name)
+        if name and name != of_driver.get(field_name) and not matches(name, patterns):
+            yield finding(f"spec.{field_name}", name, "is not the driver pod's")
+    for toleration in items(spec, "tolerations"):
+        key = toleration.get("key") or "*"
+        known = toleration in items(of_driver, "tolerations")
+        if not known and not matches(key, both.allowed.tolerations):
+            yield finding(
+                "spec.tolerations", key, "tolerates a taint that the driver pod does not tolerate"
+            )
+    pulled_with = {reference.get("name") for reference in items(of_driver, "imagePullSecrets")}
+    for reference in items(spec, "imagePullSecrets"):
+        name = str(reference.get("name"))
+        if name not in pulled_with and not matches(name, both.allowed.secrets):
+            yield finding(
+                "spec.imagePullSecrets", name, "is a Secret that the driver pod does not pull with"
+            )
+    yield from security_context_limits(
+        both,
+        "spec.securityContext",
+        mapping(spec, "securityContext"),
+        [mapping(of_driver, "securityContext")],
+    )
