@@ -17,7 +17,10 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
+from collections import deque
 from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Self
 
@@ -122,6 +125,7 @@ class Oracle:
 
     def __init__(self, version: str = DEFAULT_VERSION) -> None:
         self.version = version
+        self._one_at_a_time = threading.Lock()
         self._process = subprocess.Popen(
             _command(version),
             stdin=subprocess.PIPE,
@@ -134,12 +138,27 @@ class Oracle:
         """The answer to one scenario, or to one step of an open one."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        self._process.stdin.write(json.dumps(request) + "\n")
-        self._process.stdin.flush()
-        line = self._process.stdout.readline()
+        with self._one_at_a_time:
+            self._process.stdin.write(json.dumps(request) + "\n")
+            self._process.stdin.flush()
+            line = self._process.stdout.readline()
         if not line:
             raise OracleUnavailable(f"the oracle ended early: exit code {self._process.poll()}")
         return json.loads(line)
+
+    def ask_ahead(
+        self, requests: Iterable[dict[str, Any]]
+    ) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+        """Requests with their answers, in order; the JVM works while the caller does."""
+        with ThreadPoolExecutor(1) as worker:
+            ahead: deque[tuple[dict[str, Any], Future[dict[str, Any]]]] = deque()
+            for request in requests:
+                ahead.append((request, worker.submit(self.ask, request)))
+                if len(ahead) > 4:
+                    done, answer = ahead.popleft()
+                    yield done, answer.result()
+            for done, answer in ahead:
+                yield done, answer.result()
 
     def open(self, kind: str, scenario: dict[str, Any]) -> dict[str, Any]:
         """Begin a scenario step by step; continue with `ask` and one operation at a time."""

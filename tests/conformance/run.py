@@ -89,9 +89,14 @@ def scenarios(
 
 def compare_one(scenario: Json, oracle: Oracle) -> Outcome:
     """Ask both and compare."""
+    return judge(scenario, oracle.ask(scenario), oracle.version)
+
+
+def judge(scenario: Json, theirs: Json, spark_version: str) -> Outcome:
+    """Compare Spark's answer with ours."""
     compare = importlib.import_module(f"tests.conformance.{scenario['kind']}_compare").compare
-    told = {**scenario, "sparkVersion": oracle.version}
-    return compare(told, oracle.ask(scenario), answer(told))
+    told = {**scenario, "sparkVersion": spark_version}
+    return compare(told, theirs, answer(told))
 
 
 def run(
@@ -101,11 +106,13 @@ def run(
     summary = Summary(kind, spark_version, seed)
     begun = time.monotonic()
     with Oracle(spark_version) as oracle:
-        for scenario in scenarios(kind, count, spark_version, seed, first):
-            outcome = compare_one(scenario, oracle)
+        given = scenarios(kind, count, spark_version, seed, first)
+        for scenario, theirs in oracle.ask_ahead(given):
+            outcome = judge(scenario, theirs, spark_version)
             if isinstance(outcome, Diverged):
-                scenario, outcome = _smaller(scenario, outcome, oracle)
-            summary.add(scenario, outcome)
+                summary.add(*_smaller(scenario, outcome, oracle))
+            else:
+                summary.add(scenario, outcome)
             if len(summary.divergences) >= stop_after:
                 break
     summary.seconds = time.monotonic() - begun
