@@ -15,10 +15,9 @@ The same input gives the same bytes: there is no clock and no chance in it, and 
 in alphabetical order here. With ``as_spark`` the result is Spark's own pod, which the conformance tests compare with
 the real classes; without it, this operator's additions follow (see `feature_steps.operator_additions`).
 
-Source: ``org.apache.spark.scheduler.cluster.k8s.KubernetesExecutorBuilder``, ``KubernetesUtils.selectSparkContainer``.
+Source: ``org.apache.spark.scheduler.cluster.k8s.KubernetesExecutorBuilder``.
 """
 
-import copy
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -27,7 +26,6 @@ from typing import Any
 from spark_allocation.core.executor_pod_context import (
     ExecutorPodContext,
     ExecutorPodRequest,
-    SparkPod,
     extend,
 )
 from spark_allocation.core.executor_pod_settings import ENTRY_KEYS
@@ -60,6 +58,7 @@ from spark_allocation.core.pod_refusals import (
     RefusalReason,
     refuse,
 )
+from spark_allocation.core.pod_template import spark_pod_of
 from spark_allocation.core.redacted_settings import REDACTED, required_keys_redacted
 from spark_allocation.core.resource_profiles import ResourceProfile
 from spark_allocation.core.spark_conf import InvalidSetting, SparkConf
@@ -163,7 +162,7 @@ def _build(
         as_spark=as_spark,
     )
     _check_pod_name_prefix(context.pod_name_prefix)
-    pod = _from_template(context.pod_template, request.entries.get(_TEMPLATE_CONTAINER_NAME))
+    pod = spark_pod_of(context.pod_template, request.entries.get(_TEMPLATE_CONTAINER_NAME))
     resources: list[dict[str, Any]] = []
     for step in _feature_steps(request):
         step.configure(pod)
@@ -259,34 +258,6 @@ def _check_pod_name_prefix(prefix: str) -> None:
             "must be a DNS subdomain name of at most "
             f"{_DNS_SUBDOMAIN_MAX_LENGTH - _LONGEST_POD_NAME_SUFFIX} characters",
         )
-
-
-def _from_template(template: Mapping[str, Any] | None, container_name: str | None) -> SparkPod:
-    """Take the Spark container out of the template: the named one, if exactly one has the name, else the first."""
-    if template is None:
-        return SparkPod({"apiVersion": "v1", "kind": "Pod", "metadata": {}, "spec": {}}, {})
-    pod = copy.deepcopy(dict(template))
-    pod.setdefault("apiVersion", "v1")
-    pod.setdefault("kind", "Pod")
-    spec = pod.get("spec")
-    if not isinstance(spec, dict):
-        refuse(RefusalReason.INVALID_TEMPLATE, "spec.executor.podTemplate", "", "must have a spec")
-    containers = spec.pop("containers", [])
-    if not isinstance(containers, list) or not all(isinstance(c, dict) for c in containers):
-        refuse(
-            RefusalReason.INVALID_TEMPLATE,
-            "spec.executor.podTemplate",
-            "",
-            "must have a list of containers",
-        )
-    named = [
-        c for c in containers if container_name is not None and c.get("name") == container_name
-    ]
-    chosen = named[0] if len(named) == 1 else next(iter(containers), None)
-    if chosen is None:
-        return SparkPod(pod, {})
-    extend(spec, "containers", [c for c in containers if c is not chosen])
-    return SparkPod(pod, chosen)
 
 
 def _own_claims(request: ExecutorPodRequest, claims: list[dict[str, Any]]) -> bool:

@@ -92,14 +92,25 @@ def all_containers(spec: Json) -> list[Json]:
 
 
 def items(parent: Json, field_name: str) -> list[Json]:
-    """The list under a field; missing and null are empty."""
-    return list(parent.get(field_name) or [])
+    """The objects in the list under a field. What is no list of objects is empty: the API server refuses it anyway."""
+    found = parent.get(field_name)
+    if not isinstance(found, list | tuple):
+        return []
+    return [item for item in found if isinstance(item, Mapping)]
+
+
+def texts(parent: Json, field_name: str) -> list[str]:
+    """The texts in the list under a field."""
+    found = parent.get(field_name)
+    if not isinstance(found, list | tuple):
+        return []
+    return [item for item in found if isinstance(item, str)]
 
 
 def mapping(parent: Json, field_name: str) -> Json:
-    """The object under a field; missing and null are empty."""
-    found: Json = parent.get(field_name) or {}
-    return found
+    """The object under a field. What is no object is empty: the API server refuses it anyway."""
+    found = parent.get(field_name)
+    return found if isinstance(found, Mapping) else {}
 
 
 def matches(value: str, patterns: Iterable[str]) -> bool:
@@ -120,7 +131,7 @@ def _referred(
     of_driver: Iterable[tuple[Any, str | None]],
     kind: str,
 ) -> Iterator[OffendingField]:
-    known = set(of_driver)
+    known = list(of_driver)
     if (name, None) in known:
         return
     if keys is None or not any(known_name == name for known_name, _ in known):

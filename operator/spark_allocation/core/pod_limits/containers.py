@@ -12,6 +12,7 @@ from spark_allocation.core.pod_limits.comparison import (
     items,
     mapping,
     matches,
+    texts,
 )
 
 _HARMLESS = frozenset(
@@ -81,9 +82,9 @@ def security_context_limits(
     listed = _HARMLESS_SECURITY_CONTEXT | _CHECKED_SECURITY_CONTEXT
     yield from both.fields(path, given, of_driver, listed)
     added_in_driver = {
-        name for other in of_driver for name in mapping(other, "capabilities").get("add") or []
+        name for other in of_driver for name in texts(mapping(other, "capabilities"), "add")
     }
-    for name in mapping(given, "capabilities").get("add") or []:
+    for name in texts(mapping(given, "capabilities"), "add"):
         if name not in added_in_driver and not matches(name, both.allowed.capabilities):
             yield finding(
                 f"{path}.capabilities", name, "is a capability that the driver pod does not add"
@@ -91,7 +92,7 @@ def security_context_limits(
     if given.get("runAsUser") == 0 and all(other.get("runAsUser") != 0 for other in of_driver):
         yield from both.unless_allowed(f"{path}.runAsUser", 0, "is root, unlike in the driver pod")
     for field_name in ("appArmorProfile", "seccompProfile"):
-        profile = given.get(field_name)
+        profile = mapping(given, field_name)
         confined = not profile or profile.get("type") == "RuntimeDefault"
         if not confined and all(other.get(field_name) != profile for other in of_driver):
             yield from both.unless_allowed(

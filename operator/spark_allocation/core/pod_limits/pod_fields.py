@@ -10,6 +10,7 @@ from spark_allocation.core.pod_limits.comparison import (
     items,
     mapping,
     matches,
+    texts,
 )
 from spark_allocation.core.pod_limits.containers import security_context_limits
 
@@ -79,14 +80,14 @@ def metadata_limits(both: PodComparison, template: Json | None) -> Iterator[Offe
             owner.get("name"),
             "must be left out: the driver pod is the only owner of an executor",
         )
-    for name in metadata.get("finalizers") or []:
+    for name in texts(metadata, "finalizers"):
         if not matches(name, both.allowed.finalizers):
             yield finding("metadata.finalizers", name, "would keep the pod from going away")
     for kind in ("labels", "annotations"):
         for key, value in sorted(mapping(metadata, kind).items()):
             known = mapping(of_driver, kind).get(key) == value
             if (
-                key.startswith(_GRANTING_KEYS)
+                str(key).startswith(_GRANTING_KEYS)
                 and not known
                 and not matches(key, both.allowed.metadata_keys)
             ):
@@ -112,26 +113,26 @@ def spec_limits(both: PodComparison) -> Iterator[OffendingField]:
         yield from both.unless_allowed(
             f"spec.{mount}", spec.get(mount), "must be false: the driver pod has no token either"
         )
-    accounts = {of_driver.get("serviceAccountName"), of_driver.get("serviceAccount")}
+    accounts = [of_driver.get("serviceAccountName"), of_driver.get("serviceAccount")]
     for field_name in ("serviceAccount", "serviceAccountName"):
         name = spec.get(field_name)
-        if name and name not in accounts and not matches(name, both.allowed.service_accounts):
+        if name and name not in accounts and not matches(str(name), both.allowed.service_accounts):
             yield finding(f"spec.{field_name}", name, "is not the driver pod's service account")
     for field_name, patterns in (
         ("priorityClassName", both.allowed.priority_classes),
         ("runtimeClassName", both.allowed.runtime_classes),
     ):
         name = spec.get(field_name)
-        if name and name != of_driver.get(field_name) and not matches(name, patterns):
+        if name and name != of_driver.get(field_name) and not matches(str(name), patterns):
             yield finding(f"spec.{field_name}", name, "is not the driver pod's")
     for toleration in items(spec, "tolerations"):
         key = toleration.get("key") or "*"
         known = toleration in items(of_driver, "tolerations")
-        if not known and not matches(key, both.allowed.tolerations):
+        if not known and not matches(str(key), both.allowed.tolerations):
             yield finding(
                 "spec.tolerations", key, "tolerates a taint that the driver pod does not tolerate"
             )
-    pulled_with = {reference.get("name") for reference in items(of_driver, "imagePullSecrets")}
+    pulled_with = [reference.get("name") for reference in items(of_driver, "imagePullSecrets")]
     for reference in items(spec, "imagePullSecrets"):
         name = str(reference.get("name"))
         if name not in pulled_with and not matches(name, both.allowed.secrets):

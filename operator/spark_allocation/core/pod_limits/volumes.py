@@ -21,9 +21,10 @@ _HARMLESS = frozenset({"downwardAPI", "emptyDir", "ephemeral", "name"})
 def volume_limits(both: PodComparison) -> Iterator[OffendingField]:
     """Every volume, by what it is a volume of."""
     for volume in items(both.spec, "volumes"):
-        for kind, source in sorted(volume.items()):
-            if kind in _HARMLESS or source is None:
+        for kind in sorted(volume.keys() - _HARMLESS):
+            if volume[kind] is None:
                 continue
+            source = mapping(volume, kind)
             path = f"spec.volumes[{volume.get('name')}].{kind}"
             match kind:
                 case "secret":
@@ -47,7 +48,8 @@ def _projected(both: PodComparison, path: str, part: Json) -> Iterator[Offending
         for volume in items(both.driver_spec, "volumes")
         for other in items(mapping(volume, "projected"), "sources")
     ]
-    for kind, source in sorted(part.items()):
+    for kind in sorted(part):
+        source = mapping(part, kind)
         below = f"{path}.{kind}"
         match kind:
             case "downwardAPI":
@@ -101,7 +103,7 @@ def _host_path(both: PodComparison, path: str, given: str, volume: Any) -> Itera
         yield finding(path, given, "is mounted read-only in the driver pod")
 
 
-def _other(both: PodComparison, path: str, kind: str, source: Any) -> Iterator[OffendingField]:
+def _other(both: PodComparison, path: str, kind: str, source: Json) -> Iterator[OffendingField]:
     if any(other.get(kind) == source for other in items(both.driver_spec, "volumes")):
         return
     if kind == "nfs" and matches(str(source.get("server")), both.allowed.nfs_servers):
