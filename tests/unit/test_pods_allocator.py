@@ -89,9 +89,10 @@ class TestBatches:
         world = AllocatorWorld(replace(SPARK, max_pending_pods=9))
         world.allocator.expect({DEFAULT: 7})
         plan = world.plan()
-        assert plan.log_lines == (
+        (line,) = plan.log_lines
+        assert line == (
             "Going to request 5 executors from Kubernetes for ResourceProfile Id: 0, target: 7, known: 0, "
-            "sharedSlotFromPendingPods: 9.",
+            "sharedSlotFromPendingPods: 9."
         )
         assert plan.profiles[DEFAULT].bound is RequestBound.BATCH_SIZE
 

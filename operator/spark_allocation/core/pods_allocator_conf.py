@@ -77,7 +77,7 @@ class PodsAllocatorConf:
         repair_known_faults: (1) group pods by their profile also when only one profile is expected: Spark then takes
             every pod for one of profile 0, and starts executors without end when the one is another; (2) forget a
             pod that a full list, asked for after its creation, does not show: Spark counts an executor that registered
-            and died unseen for ever (SPARK-52589); (3) take claims of running pods for used in rounds without a new
+            and died unseen for ever (SPARK-52589). The list must be consistent, not one of ``resourceVersion=0``; (3) take claims of running pods for used in rounds without a new
             snapshot too: Spark then offers them again.
     """
 

@@ -1,10 +1,11 @@
 """Random scenarios of kind ``alloc``: the pods allocator and the world around it.
 
-Four families; a scenario names its own:
+Five families; a scenario names its own:
 
 - ``loop``: a cluster and a scheduler that behave: pods appear, run, register, end, vanish; watch events and polls get
   lost; targets follow. What exists is known from our own allocator, which plays along; the operations it leads to
   are then plain data, and the oracle judges.
+- ``excess``: many pending pods of which only some are in excess, so that Scala's hash tables choose.
 - ``senseless``: operations in any order on any executor, clocks that jump, also back.
 - ``claims``: as ``loop``, with persistent volume claims that are reused and waited for.
 - ``settings``: values near and beyond what Spark accepts.
@@ -19,7 +20,7 @@ from spark_allocation.core.spark_version import SparkVersion
 
 Scenario = dict[str, Any]
 
-_FAMILIES = ("loop", "loop", "loop", "senseless", "senseless", "claims", "settings")
+_FAMILIES = ("loop", "loop", "loop", "senseless", "senseless", "excess", "claims", "settings")
 _ALLOCATION = "spark.kubernetes.allocation."
 _VOLUME = "spark.kubernetes.executor.volumes.persistentVolumeClaim.spark-local-dir-"
 
@@ -69,6 +70,49 @@ def _loop(rng: Random, version: SparkVersion) -> Scenario:
     scenario: Scenario = {"conf": _conf(rng), "profiles": _profiles(rng)}
     scenario["ops"] = _Loop(rng, scenario, version).ops(rng.randint(8, 40))
     return scenario
+
+
+def _excess(rng: Random, _: SparkVersion) -> Scenario:
+    wave = rng.choice((4, 5, 11, 12, 13, 14, 23, 24, 25, 26, 30, 45))
+    profiles = _profiles(rng) if rng.random() < 0.3 else []
+    ids = [0, *(profile["id"] for profile in profiles)]
+    passed = rng.choice((0, 0, 3, 40))
+    conf = {
+        "spark.executor.maxNumFailures": "1000000",
+        "spark.dynamicAllocation.executorIdleTimeout": "10s",
+        _ALLOCATION + "batch.size": "100",
+    }
+    ops: list[dict[str, Any]] = []
+    if passed:
+        # Ids that are used up without pods: the hash tables meet larger numbers.
+        ops += [{"op": "failCreates", "n": passed}, {"op": "totals", "totals": {"0": 1}}]
+        ops += [{"op": "tick", "ms": 1} for _ in range(passed)]
+    ops.append({"op": "totals", "totals": {str(each): wave // len(ids) for each in ids}})
+    everyone = list(range(1, wave + passed + 2))
+    if rng.random() < 0.7:
+        shown = rng.sample(everyone, len(everyone))
+        ops += [{"op": "watch", "exec": str(each)} for each in shown]
+    else:
+        ops.append({"op": "poll"})
+    ops += [{"op": "tick", "ms": 1}, {"op": "tick", "ms": 10_001}]
+    for _ in range(rng.randint(1, 4)):
+        known = [str(each) for each in everyone if rng.random() < 0.2]
+        ops.append({"op": "known", "ids": known})
+        for each in everyone:
+            if rng.random() < 0.1:
+                ops.append(
+                    {"op": "phase", "exec": str(each), "phase": rng.choice(("Running", "Failed"))}
+                )
+        ops.append(
+            {
+                "op": "totals",
+                "totals": {str(each): rng.randint(0, wave // len(ids)) for each in ids},
+            }
+        )
+        if rng.random() < 0.5:
+            ops.append({"op": "poll"})
+        ops.append({"op": "tick", "ms": rng.choice((1, 1_000, 10_001))})
+    return {"conf": conf, "profiles": profiles, "ops": ops}
 
 
 def _claims(rng: Random, version: SparkVersion) -> Scenario:
@@ -278,4 +322,10 @@ class _Loop:
         self._do({"op": "known", "ids": running})
 
 
-_MAKERS = {"loop": _loop, "senseless": _senseless, "claims": _claims, "settings": _settings}
+_MAKERS = {
+    "loop": _loop,
+    "excess": _excess,
+    "senseless": _senseless,
+    "claims": _claims,
+    "settings": _settings,
+}
