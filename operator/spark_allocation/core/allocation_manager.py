@@ -305,13 +305,12 @@ class ExecutorAllocationManager:
             at_floor = self._targets[profile_id] > need
             return (TargetReason.FLOOR_MIN if at_floor else TargetReason.NOT_NEEDED), delta
         delta = 0
-        due = self._add_time != _NOT_SET and now_ns >= self._add_time
-        if due:
+        if self._add_time != _NOT_SET and now_ns >= self._add_time:
             delta = self._add(profile_id, need, bounds)
-        return self._growth_reason(need, self._targets[profile_id], bounds, delta, due=due), delta
+        return self._growth_reason(need, self._targets[profile_id], bounds, delta), delta
 
     def _growth_reason(
-        self, need: int, target: int, bounds: ExecutorBounds, delta: int, *, due: bool
+        self, need: int, target: int, bounds: ExecutorBounds, delta: int
     ) -> TargetReason:
         if need > target >= bounds.max_executors:
             return TargetReason.CAPPED_BY_MAX
@@ -319,7 +318,7 @@ class ExecutorAllocationManager:
             return TargetReason.BACKLOG
         if need == target:
             return TargetReason.SATISFIED
-        if self._add_time == _NOT_SET or due:
+        if self._add_time == _NOT_SET:
             return TargetReason.NO_BACKLOG
         if self._sustained:
             return TargetReason.WAITING_SUSTAINED_BACKLOG_TIMEOUT

@@ -200,7 +200,7 @@ def profile(random: Random, profile_id: int) -> Json:
             if random.random() < 0.5
             else amount
         )
-        task["gpu"] = random.choice((0.1, 0.25, 0.3, 0.5, 1, amount, amount, 0))
+        task["gpu"] = random.choice((0.1, 0.15, 0.25, 0.3, 0.35, 0.5, 1, amount, amount, 0))
     if random.random() < 0.02:
         task["gpu"] = random.choice((0.7, 1.5, 5, 0.34))
     if not executor or random.random() < 0.1:
