@@ -34,3 +34,22 @@ def profile_workloads() -> st.SearchStrategy[ProfileWorkload]:
         running=st.integers(0, 40),
         unschedulable=st.integers(0, 2),
     )
+
+
+def monitor_operations() -> st.SearchStrategy[tuple[str, str, int]]:
+    """What may happen to an executor: (operation, executor id, a small number)."""
+    names = [
+        "add",
+        "start",
+        "end",
+        "cache",
+        "drop",
+        "unpersist",
+        "remove",
+        "kill",
+        "job",
+        "job end",
+        "clean",
+        "wait",
+    ]
+    return st.tuples(st.sampled_from(names), st.sampled_from(["1", "2", "10"]), st.integers(0, 3))

@@ -1,6 +1,8 @@
 """How targets grow and fall and what is removed: Spark's ExecutorAllocationManagerSuite restated, and our own rules."""
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from tests.unit.allocation_builders import Application, profile
 
 from spark_allocation.core.allocation_client import ClusterManagerUnreachable
@@ -171,6 +173,44 @@ class TestGrowth:
         app.schedulable(1)
         app.tick(after=1)
         assert (app.target(), app.need()) == (4, 5)
+
+
+@settings(max_examples=40)
+@given(tasks=st.integers(0, 300), high=st.integers(1, 200), rounds=st.integers(1, 12))
+def test_the_steps_are_powers_of_two_up_to_the_need_and_the_maximum(
+    tasks: int, high: int, rounds: int
+) -> None:
+    app = Application(0, high, 0)
+    app.submit(0, tasks=tasks)
+
+    for _ in range(rounds):
+        app.add()
+
+    assert app.target() == min(2**rounds - 1, tasks, high)
+
+
+@settings(max_examples=40)
+@given(initial=st.integers(0, 50), low=st.integers(0, 50), need=st.integers(0, 60))
+def test_a_target_above_the_need_falls_at_once(initial: int, low: int, need: int) -> None:
+    app = Application(low, 100, max(low, initial))
+    app.submit(0, tasks=need)
+
+    app.tick()
+
+    assert app.target() == max(low, min(initial, need))
+
+
+@settings(max_examples=40)
+@given(
+    tasks=st.integers(1, 1000),
+    cores=st.integers(1, 16),
+    ratio=st.fractions(0, 1).filter(lambda ratio: ratio > 0).map(float),
+)
+def test_the_need_is_enough_and_not_one_too_many(tasks: int, cores: int, ratio: float) -> None:
+    app = Application(cores=cores, executor_allocation_ratio=ratio)
+    app.submit(0, tasks=tasks)
+
+    assert (app.need() - 1) * cores < tasks * ratio <= app.need() * cores * (1 + 1e-12)
 
 
 class TestNeed:

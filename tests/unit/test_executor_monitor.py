@@ -1,6 +1,9 @@
 """When executors are idle, what holds them, and when they time out: Spark's ExecutorMonitorSuite restated, and ours."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.unit.strategies import monitor_operations
 
 from spark_allocation.core.dynamic_allocation_conf import DynamicAllocationConf, ProfileOverrides
 from spark_allocation.core.executor_monitor import ExecutorMonitor, RemovalCounters
@@ -479,3 +482,49 @@ def test_nothing_is_scanned_before_something_can_be_due() -> None:
     assert monitor.next_timeout_ns == LONG_MAX
     monitor.reset()
     assert monitor.due(100) == []
+
+
+@given(st.lists(monitor_operations(), max_size=40))
+def test_the_remembered_list_is_what_a_look_at_every_executor_gives(
+    operations: list[tuple[str, str, int]],
+) -> None:
+    monitor = Monitor(
+        executor_idle_timeout_s=2,
+        cached_executor_idle_timeout_s=4,
+        shuffle_tracking_timeout_ms=6000,
+    )
+    now = 0
+    for name, executor, number in operations:
+        match name:
+            case "add":
+                monitor.add(executor, at=now)
+            case "start":
+                monitor.start(executor, at=now)
+            case "end":
+                monitor.end(executor, at=now, stage=number)
+            case "cache":
+                monitor.cache(executor, number)
+            case "drop":
+                monitor.drop(executor, number)
+            case "unpersist":
+                monitor.rdd_unpersisted(RDD)
+            case "remove":
+                monitor.executor_removed(executor, "lost")
+            case "kill":
+                monitor.executors_killed([executor])
+            case "job":
+                monitor.job_started(number, [(number, number % 2)])
+            case "job end":
+                monitor.job_ended(number)
+            case "clean":
+                monitor.shuffle_cleaned(number)
+            case "wait":
+                now += number
+        looked_at = [
+            view.id
+            for view in monitor.executors()
+            if not view.pending_removal
+            and view.timeout_at_ns is not None
+            and view.timeout_at_ns <= now * SECOND
+        ]
+        assert monitor.due(now) == sorted(looked_at)
