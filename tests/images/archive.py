@@ -57,6 +57,8 @@ def write_image(
                 "WorkingDir": configuration.working_directory,
             },
             "rootfs": {"type": "layers", "diff_ids": [f"sha256:{digest}" for digest in digests]},
+            # buildah builds on an image only when its history accounts for every layer.
+            "history": [{"created_by": f"layer {number}"} for number in range(len(layers))],
         },
         sort_keys=True,
     ).encode()
@@ -93,6 +95,13 @@ def write_completely(file: Path, fill: Callable[[Path], None]) -> None:
     finally:
         with suppress(FileNotFoundError):
             unfinished.unlink()
+
+
+def remove_older(archive: Path, pattern: str) -> None:
+    """Remove what `pattern` matches beside `archive`: former builds, close to a gigabyte each."""
+    for older in archive.parent.glob(pattern):
+        if older != archive:
+            older.unlink(missing_ok=True)
 
 
 def add_file(

@@ -2,17 +2,24 @@
 
 The Dockerfile takes its base as an argument; here that is the base layer of the test images, so
 no registry is needed. The build runs in a chroot with the host's network, because its RUN steps
-call pip: pip's own configuration and certificate variables are passed on as build arguments and
-mounts, never written into the image or the repository.
+call pip: this machine's pip settings and certificates are mounted for the build only, so they end
+up neither in the image nor in the repository.
 """
 
+import configparser
 import os
 import subprocess
 import tempfile
 from pathlib import Path
 
-from tests.images.archive import ImageConfiguration, content_key, write_completely, write_image
-from tests.images.rootfs import base_layer
+from tests.images.archive import (
+    ImageConfiguration,
+    content_key,
+    remove_older,
+    write_completely,
+    write_image,
+)
+from tests.images.rootfs import PYTHON_PACKAGES, base_layer
 from tests.machine.cache import cache_folder
 from tests.machine.errors import ClusterError
 from tests.machine.host_packages import IMAGE_PACKAGES, ensure_packages
@@ -22,10 +29,8 @@ OPERATOR_IMAGE = "localhost/spark-allocation/operator:dev"
 BASE_IMAGE = "localhost/spark-allocation/base:1"
 
 _REPOSITORY = Path(__file__).parents[2]
-_PIP_VARIABLES = (
-    *("http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"),
-    *("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_TRUSTED_HOST", "PIP_DEFAULT_TIMEOUT"),
-)
+_PROXIES = ("http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
+_PIP_OPTIONS = ("index-url", "extra-index-url", "trusted-host", "timeout", "default-timeout")
 _CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 
 
@@ -42,16 +47,16 @@ def operator_archive(reporter: Reporter, base_image: str | None = None) -> Path:
     if not (_REPOSITORY / "Dockerfile").exists():
         raise ClusterError(f"{_REPOSITORY} has no Dockerfile to build the operator's image from.")
     ensure_packages(IMAGE_PACKAGES, reporter)
-    base = base_layer(reporter) if base_image is None else None
+    base = base_layer(reporter, PYTHON_PACKAGES) if base_image is None else None
     key = content_key(base.name if base else str(base_image), *_sources())
     archive = cache_folder() / "images" / f"operator-{key}.tar"
     if archive.exists():
         return archive
-    with tempfile.TemporaryDirectory(dir=archive.parent, prefix=".buildah-") as storage:
-        buildah = _Buildah(Path(storage))
+    with tempfile.TemporaryDirectory(dir=archive.parent, prefix=".operator-") as folder:
+        buildah = _Buildah(Path(folder))
         if base is not None:
             with reporter.step("giving the base image to buildah"):
-                base_archive = Path(storage) / "base.tar"
+                base_archive = Path(folder) / "base.tar"
                 write_image(
                     base_archive,
                     name=BASE_IMAGE,
@@ -64,9 +69,10 @@ def operator_archive(reporter: Reporter, base_image: str | None = None) -> Path:
                 base_archive.unlink()
         with reporter.step("building the operator's image"):
             buildah.run(
-                *("bud", "--isolation", "chroot", "--network", "host", "--tag", OPERATOR_IMAGE),
+                *("bud", "--isolation", "chroot", "--network", "host"),
                 *("--build-arg", f"BASE_IMAGE={base_image or BASE_IMAGE}"),
-                *_pip_settings(),
+                *_network_settings(Path(folder)),
+                *("--tag", OPERATOR_IMAGE),
                 *("--file", str(_REPOSITORY / "Dockerfile"), str(_REPOSITORY)),
             )
         with reporter.step("writing the operator's image"):
@@ -76,11 +82,16 @@ def operator_archive(reporter: Reporter, base_image: str | None = None) -> Path:
                     "push", OPERATOR_IMAGE, f"docker-archive:{file}:{OPERATOR_IMAGE}"
                 ),
             )
+    remove_older(archive, "operator-*.tar")
     return archive
 
 
 class _Buildah:
-    """buildah with a storage folder of its own, so that nothing of a build stays behind."""
+    """buildah with a storage of its own, which goes with the folder: a build leaves nothing.
+
+    A storage kept for its layers was tried: with the vfs driver, which needs no mounts, copying
+    the layers costs more time than running the steps again.
+    """
 
     def __init__(self, storage: Path) -> None:
         self._global = (
@@ -104,8 +115,9 @@ def _sources() -> list[bytes]:
         capture_output=True,
         check=True,
     ).stdout.split(b"\0")
-    wanted = (b"operator/", b"requirements/", b"crds/")
-    files = {b"Dockerfile", b".dockerignore", b"pyproject.toml", b"README.md", b"LICENSE"}
+    wanted = (b"operator/", b"requirements/")
+    files = {b"Dockerfile", b".dockerignore", b"pyproject.toml"}
+    files |= {b"README.md", b"LICENSE", b"CHANGELOG.md"}
     parts: list[bytes] = []
     for name in sorted(set(listed)):
         if name and (name.startswith(wanted) or name in files):
@@ -115,15 +127,26 @@ def _sources() -> list[bytes]:
     return parts
 
 
-def _pip_settings() -> list[str]:
+def _network_settings(folder: Path) -> list[str]:
+    """buildah's options that let pip reach what it reaches on this machine."""
     settings: list[str] = []
-    for name in _PIP_VARIABLES:
+    for name in _PROXIES:
         if name in os.environ:
             settings += ["--build-arg", f"{name}={os.environ[name]}"]
+    configuration = configparser.RawConfigParser()
+    configuration.read(["/etc/pip.conf", Path.home() / ".config/pip/pip.conf"])
+    kept = {
+        option: configuration["global"][option]
+        for option in _PIP_OPTIONS
+        if configuration.has_option("global", option)
+    }
+    for option in _PIP_OPTIONS:
+        variable = f"PIP_{option.replace('-', '_').upper()}"
+        if variable in os.environ:
+            kept[option] = os.environ[variable]
     if _CERTIFICATES.exists():
+        kept["cert"] = str(_CERTIFICATES)
         settings += ["--volume", f"{_CERTIFICATES}:{_CERTIFICATES}:ro"]
-    for configuration in (Path("/etc/pip.conf"), Path.home() / ".config/pip/pip.conf"):
-        if configuration.exists():
-            settings += ["--volume", f"{configuration}:/etc/pip.conf:ro"]
-            break
-    return settings
+    file = folder / "pip.conf"
+    file.write_text("[global]\n" + "".join(f"{key} = {value}\n" for key, value in kept.items()))
+    return [*settings, "--volume", f"{file}:/etc/pip.conf:ro"]

@@ -1,4 +1,4 @@
-"""The base layer of the test images: a small Debian with Python and a Java runtime.
+"""The base layers of the test images: a small Debian with Python, and a Java runtime for Spark.
 
 Made with debootstrap from the mirror the machine's own apt uses, so no mirror is named here.
 """
@@ -18,7 +18,8 @@ from tests.machine.reporting import Reporter
 
 APT = Path("/etc/apt")
 SUITE = "bookworm"
-PACKAGES = (
+PYTHON_PACKAGES = ("ca-certificates", "python3", "python3-pip", "python3-venv")
+SPARK_PACKAGES = (
     "ca-certificates",
     "openjdk-17-jre-headless",
     "python3",
@@ -29,27 +30,27 @@ PACKAGES = (
 _UNNEEDED = ("var/cache/apt", "var/lib/apt/lists", "usr/share/doc", "usr/share/man")
 
 
-def base_layer(reporter: Reporter) -> Path:
-    """The base layer's tar file, made if the cache does not hold it (about a minute).
+def base_layer(reporter: Reporter, packages: tuple[str, ...]) -> Path:
+    """The tar file of a Debian with `packages`, made if the cache lacks it (up to a minute).
 
     Raises:
         ClusterError: not root, no Debian mirror known to apt, or debootstrap failed.
     """
-    layer = cache_folder() / "images" / f"base-{content_key(SUITE, *PACKAGES, *_UNNEEDED)}.tar"
+    layer = cache_folder() / "images" / f"base-{content_key(SUITE, *packages, *_UNNEEDED)}.tar"
     if not layer.exists():
         ensure_packages(IMAGE_PACKAGES, reporter)
         source = mirror()
-        with reporter.step(f"making the base layer ({SUITE}, {', '.join(PACKAGES)})"):
-            write_completely(layer, lambda file: _bootstrap(file, source))
+        with reporter.step(f"making the base layer ({SUITE}, {', '.join(packages)})"):
+            write_completely(layer, lambda file: _bootstrap(file, packages, source))
     return layer
 
 
-def _bootstrap(layer: Path, source: str) -> None:
+def _bootstrap(layer: Path, packages: tuple[str, ...], source: str) -> None:
     with tempfile.TemporaryDirectory(dir=layer.parent, prefix=".base-") as folder:
         root = Path(folder) / "root"
         result = subprocess.run(
             [
-                *("debootstrap", "--variant=minbase", f"--include={','.join(PACKAGES)}"),
+                *("debootstrap", "--variant=minbase", f"--include={','.join(packages)}"),
                 *(SUITE, str(root), source),
             ],
             capture_output=True,

@@ -19,10 +19,11 @@ from tests.images.archive import (
     add_link,
     architecture,
     content_key,
+    remove_older,
     write_completely,
     write_image,
 )
-from tests.images.rootfs import base_layer
+from tests.images.rootfs import SPARK_PACKAGES, base_layer
 from tests.machine.cache import cache_folder
 from tests.machine.errors import ClusterError
 from tests.machine.reporting import Reporter
@@ -46,7 +47,7 @@ def spark_archive(reporter: Reporter, version: str = DEFAULT_SPARK_VERSION) -> P
     Raises:
         ClusterError: the base layer cannot be made, or pip cannot install that Spark.
     """
-    base = base_layer(reporter)
+    base = base_layer(reporter, SPARK_PACKAGES)
     scripts = [(_SCRIPTS / name).read_bytes() for name in ("entrypoint.sh", "decom.sh")]
     key = content_key(base.name, version, *scripts, Path(__file__).read_bytes())
     archive = cache_folder() / "images" / f"spark-{version}-{key}.tar"
@@ -83,6 +84,7 @@ def spark_archive(reporter: Reporter, version: str = DEFAULT_SPARK_VERSION) -> P
                 working_directory="/opt/spark/work-dir",
             ),
         )
+    remove_older(archive, f"spark-{version}-*.tar")
     return archive
 
 
