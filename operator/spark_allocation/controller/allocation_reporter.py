@@ -14,10 +14,11 @@ from spark_allocation.api.v1alpha1 import (
     SparkAllocationStatus,
 )
 from spark_allocation.controller.driver_life import Observation
-from spark_allocation.core.allocation import ProfileState, Step
+from spark_allocation.core.allocation import Step
 from spark_allocation.core.allocation_decisions import ProfileDecision, TargetReason
 from spark_allocation.core.driver_report import Application, DriverPod
 from spark_allocation.core.pods_plan import RequestBound
+from spark_allocation.core.profile_states import ProfileState
 from spark_allocation.reports.events import EventWriter
 from spark_allocation.reports.status import (
     LARGEST_STATUS_PROFILES,

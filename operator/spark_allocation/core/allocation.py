@@ -16,8 +16,14 @@ What the operator adds to Spark's rules, each time for the sake of running work:
 - Only an executor whose pod runs and is ours can be drained, and only so many at once.
 - A pod that is being deleted is leaving, whoever deletes it: it counts neither as running nor as excess, since a
   deletion cannot be undone.
-- Targets survive a restart of the operator: they are taken from where they were last published, and the initial number
-  is not asked for a second time.
+- Targets survive a restart of the operator: they are taken from where they were last published, moved into the bounds
+  that hold now, and the initial number is not asked for a second time.
+- When the API server refuses to let an executor go, nobody is drained for `DRAIN_PAUSE_SECONDS`: the executors stay
+  and count, and time out again by the same rules.
+- A success speaks for new executors once: the first task that an executor finishes, or its first minute on the
+  driver's list. Old executors that work on do not excuse new ones that fail.
+- While nothing may be done (`Allocation.step` with ``acts=False``), targets are computed and shown, and no pod is
+  marked for anything.
 
 Source: ``ExecutorAllocationManager.schedule``, ``KubernetesClusterSchedulerBackend.doRequestTotalExecutors``.
 """
@@ -34,8 +40,7 @@ from spark_allocation.core.dynamic_allocation_conf import DynamicAllocationConf
 from spark_allocation.core.executor_exits import FailureClass, failure_class, start_problem
 from spark_allocation.core.executor_monitor import ExecutorMonitor
 from spark_allocation.core.executor_pods import ExecutorId, ExecutorPod, PodState
-from spark_allocation.core.executor_tracker import HeldBy
-from spark_allocation.core.failure_tracker import FailureBackoff
+from spark_allocation.core.failure_tracker import BackoffConf, FailureBackoff
 from spark_allocation.core.jvm_numbers import LONG_MAX
 from spark_allocation.core.lifecycle_manager import (
     DriverExecutor,
@@ -48,10 +53,14 @@ from spark_allocation.core.lifecycle_manager import (
 from spark_allocation.core.pods_allocator import ExecutorPodsAllocator
 from spark_allocation.core.pods_allocator_conf import PodsAllocatorConf
 from spark_allocation.core.pods_plan import PodRequests, PodsPlan, RequestBound
+from spark_allocation.core.profile_states import ProfileState, profile_states
 from spark_allocation.core.resource_profiles import ProfileId, ResourceProfileManager
 from spark_allocation.core.snapshots import ExecutorPodsSnapshot
 
+DRAIN_PAUSE_SECONDS = 10
+
 _NANOSECONDS_PER_MILLISECOND = 1_000_000
+_NANOSECONDS_PER_SECOND = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,27 +77,6 @@ class AllocationSettings:
     lifecycle: LifecycleConf = field(default_factory=LifecycleConf)
     local_shuffle: bool = True
     max_concurrent_drains: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class ProfileState:
-    """One resource profile as status, metrics and logs show it; counts of executors."""
-
-    profile_id: ProfileId
-    desired: int
-    target: int
-    running: int
-    registered: int
-    pending: int
-    unacknowledged: int
-    idle: int
-    held_by_shuffle: int
-    held_by_cache: int
-    decommissioning: int
-    pending_tasks: int
-    running_tasks: int
-    reason: str
-    bound: RequestBound = RequestBound.NOTHING
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,9 +141,16 @@ class Allocation:
         self._driver_executors: DriverExecutors | None = None
         self._dead: dict[ExecutorId, DriverExecutor] = {}
         self._start_problems: dict[ExecutorId, FailureClass] = {}
+        self._backoff_conf = BackoffConf()
+        self._listed_since_ns: dict[ExecutorId, int] = {}
+        self._proven: set[ExecutorId] = set()
+        self._vanished: list[ExecutorPod] = []
+        self._acts = True
+        self._no_drain_before_ns = 0
+        self._now_ns = now_ns
         self.failed_executors = 0
         self.lifecycle = ExecutorPodsLifecycleManager(settings.lifecycle)
-        self.backoff = FailureBackoff()
+        self.backoff = FailureBackoff(self._backoff_conf)
         self.pods = ExecutorPodsAllocator(settings.pods)
         self.monitor = ExecutorMonitor(settings.dynamic, self.is_executor_active)
         self.feeder = DriverFeeder(self.monitor, local_shuffle=settings.local_shuffle)
@@ -163,7 +158,12 @@ class Allocation:
             settings.dynamic, self, self.monitor, profiles, self.feeder
         )
         if targets:
-            self.manager.restore_targets(targets)
+            self.manager.restore_targets(
+                {
+                    profile_id: self._within_bounds(profile_id, n)
+                    for profile_id, n in targets.items()
+                }
+            )
         self.manager.start(now_ns)
 
     @property
@@ -179,7 +179,17 @@ class Allocation:
         self.lifecycle.reconfigure(settings.lifecycle)
 
     def take_report(self, report: DriverReport, *, now_ns: int, now_ms: int) -> None:
-        """Take one answer of the driver (``now_ms`` is epoch milliseconds)."""
+        """Take one answer of the driver.
+
+        Args:
+            report: the answer.
+            now_ns: monotonic nanoseconds at which the answer had arrived.
+            now_ms: the same moment in epoch milliseconds.
+        """
+        if self._settings.dynamic.executor_allocation_ratio != 1.0:
+            # the gauge knows nothing of our ratio, and the need of a profile cannot be told from a sum
+            report = replace(report, max_needed_executors=None)
+        self.manager.max_needed_override = None
         self.feeder.take(report, self.manager, now_ns=now_ns, now_ms=now_ms)
         self.manager.max_needed_override = self._needs_by_gauge()
         if report.dead_executors is not None:
@@ -192,9 +202,7 @@ class Allocation:
             for executor in report.executors
         }
         self._driver_executors = DriverExecutors({**self._dead, **alive}, observed_at=now_ms)
-        for executor in report.executors:
-            if executor.total_tasks > executor.active_tasks + executor.failed_tasks:
-                self.backoff.succeeded(executor.id)
+        self._note_successes(report, now_ns)
 
     def step(
         self,
@@ -204,6 +212,7 @@ class Allocation:
         now_ns: int,
         now_ms: int,
         report_is_fresh: bool,
+        acts: bool = True,
     ) -> Step:
         """Decide.
 
@@ -213,14 +222,18 @@ class Allocation:
             now_ns: monotonic nanoseconds.
             now_ms: epoch milliseconds.
             report_is_fresh: the last answer of the driver is recent enough to decide on.
+            acts: the caller is going to carry the step out. Otherwise there is no plan, no drain and no deletion in it.
         """
         self._snapshot = snapshot
+        self._acts = acts
+        self._now_ns = now_ns
         self._note_leaving(snapshot)
         self._asked = _Asked()
         review = self.lifecycle.review(
             snapshot,
             self._driver_executors if report_is_fresh else None,
             now=now_ms,
+            vanished=vanished,
             draining=self._draining,
         )
         self._note_failures(snapshot, review.removals, now_ms)
@@ -228,15 +241,19 @@ class Allocation:
         if tick.decisions:
             self._last_decisions = tick.decisions
         plan = None
-        if self._round_is_due(now_ms):
+        self._vanished.extend(
+            pod for pod in vanished if acts or pod.executor_id in self.pods.unseen
+        )
+        if acts and self._round_is_due(now_ms):
             self._planned_at_ms = now_ms
             plan = self.pods.plan(
                 snapshot,
                 registered=self.feeder.executors.keys(),
                 now=now_ms,
-                vanished=vanished,
+                vanished=self._vanished,
                 not_counted=self._draining | review.driver_lost,
             )
+            self._vanished.clear()
             plan = replace(plan, create=self._held_back(plan.create, now_ms))
             self._last_bounds = {
                 profile_id: profile.bound for profile_id, profile in plan.profiles.items()
@@ -244,13 +261,24 @@ class Allocation:
         return Step(
             plan=plan,
             drains=tuple(self._asked.drains),
-            delete=review.delete,
+            delete=review.delete if acts else (),
             removals=review.removals,
             held_back=self.backoff.opened(),
             decisions=tick.decisions,
-            profiles=self._profile_states(),
+            profiles=profile_states(
+                snapshot,
+                leaving=self._draining,
+                pods=self.pods,
+                monitor=self.monitor,
+                feeder=self.feeder,
+                decisions=self._last_decisions,
+                bounds=self._last_bounds,
+                targets=self.manager.targets,
+            ),
             log=tick.log,
-            wake_at_ns=self._wake_at(now_ns, now_ms, review.wake_at),
+            wake_at_ns=self._wake_at(
+                now_ns, now_ms, review.wake_at if acts else None, ticked=report_is_fresh
+            ),
         )
 
     def creation_started(self, executor_id: ExecutorId, profile_id: ProfileId, now_ms: int) -> None:
@@ -263,10 +291,19 @@ class Allocation:
         self.pods.pod_creation_failed(executor_id)
         self.backoff.failed(failure, executor_id, now_ms)
 
-    def drain_refused(self, executor_id: ExecutorId) -> None:
-        """The deletion was not carried out: the executor stays, and times out again by the same rules."""
+    def creation_unclear(self, executor_id: ExecutorId, failure: FailureClass, now_ms: int) -> None:
+        """The API server failed over it: the pod counts until somebody has looked, and the failure is remembered."""
+        self.backoff.failed(failure, executor_id, now_ms)
+
+    def drain_not_begun(self, executor_id: ExecutorId) -> None:
+        """Nobody was asked to let the executor go: it stays, and times out again by the same rules."""
         self._draining.discard(executor_id)
         self.monitor.executors_kept([str(executor_id)])
+
+    def drain_refused(self, executor_id: ExecutorId) -> None:
+        """The API server does not let the executor go: nobody is asked again for a while."""
+        self.drain_not_begun(executor_id)
+        self._no_drain_before_ns = self._now_ns + DRAIN_PAUSE_SECONDS * _NANOSECONDS_PER_SECOND
 
     # -- the manager's client (`ExecutorAllocationClient`) -------------------------------------------------------------
 
@@ -292,8 +329,10 @@ class Allocation:
     # -- inside ------------------------------------------------------------------------------------------------------
 
     def _remove(self, executor_ids: Sequence[str]) -> list[str]:
-        limit = self._settings.max_concurrent_drains
         accepted: list[str] = []
+        if not self._acts or self._now_ns < self._no_drain_before_ns:
+            return accepted
+        limit = self._settings.max_concurrent_drains
         for executor_id in executor_ids:
             if limit is not None and len(self._draining) >= limit:
                 break
@@ -315,6 +354,25 @@ class Allocation:
         self._draining = leaving
         if news:
             self.monitor.executors_decommissioned(map(str, news))
+
+    def _within_bounds(self, profile_id: ProfileId, target: int) -> int:
+        bounds = self._settings.dynamic.bounds(profile_id)
+        return max(bounds.min_executors, min(target, bounds.max_executors))
+
+    def _note_successes(self, report: DriverReport, now_ns: int) -> None:
+        listed = {executor.id for executor in report.executors}
+        self._proven &= listed
+        self._listed_since_ns = {
+            executor_id: self._listed_since_ns.get(executor_id, now_ns) for executor_id in listed
+        }
+        healthy_after_ns = self._backoff_conf.healthy_after_ms * _NANOSECONDS_PER_MILLISECOND
+        for executor in report.executors:
+            if executor.id in self._proven:
+                continue
+            finished = executor.total_tasks > executor.active_tasks + executor.failed_tasks
+            if finished or now_ns - self._listed_since_ns[executor.id] >= healthy_after_ns:
+                self._proven.add(executor.id)
+                self.backoff.succeeded(executor.id)
 
     def _note_failures(
         self,
@@ -351,11 +409,10 @@ class Allocation:
         """The driver's own need, where it says more than our estimate: see `driver_feeder`."""
         gauge = self.feeder.gauge
         at_work = self.feeder.profiles_at_work
-        if gauge is None or not at_work or self._settings.dynamic.executor_allocation_ratio != 1.0:
+        if gauge is None or not at_work:
             return None
         if len(at_work) == 1:
             return dict.fromkeys(at_work, gauge)
-        self.manager.max_needed_override = None
         estimates = {profile_id: self.manager.max_needed(profile_id) or 0 for profile_id in at_work}
         surplus = gauge - sum(estimates.values())
         if surplus <= 0:
@@ -371,75 +428,39 @@ class Allocation:
         elapsed = now_ms - self._planned_at_ms
         return elapsed >= self._settings.pods.batch_delay_ms or elapsed < 0
 
-    def _wake_at(self, now_ns: int, now_ms: int, review_at_ms: int | None) -> int | None:
-        moments = [self.manager.add_time, self.monitor.next_timeout_ns]
+    def _wake_at(
+        self, now_ns: int, now_ms: int, review_at_ms: int | None, *, ticked: bool
+    ) -> int | None:
+        """When a timer runs out next, always later than now; None when only news can change anything."""
+        moments = [self.manager.add_time]
+        timeout_at = self.monitor.next_timeout_ns
+        # below now: the monitor has not looked since something changed, and only a tick makes it look
+        moments.append(timeout_at if timeout_at > now_ns or not ticked else now_ns + 1)
+        if self._no_drain_before_ns > now_ns:
+            moments.append(self._no_drain_before_ns)
         moments += [
             now_ns + max(1, at_ms - now_ms) * _NANOSECONDS_PER_MILLISECOND
             for at_ms in (review_at_ms, self.backoff.retry_at(now_ms))
             if at_ms is not None
         ]
-        if self._short_of_target() and self._planned_at_ms is not None:
+        if self._acts and self._planned_at_ms is not None and self._next_round_matters():
             pause_ms = self._planned_at_ms + self._settings.pods.batch_delay_ms - now_ms
             moments.append(now_ns + max(1, pause_ms) * _NANOSECONDS_PER_MILLISECOND)
         later = [at for at in moments if at is not None and now_ns < at < LONG_MAX]
         return min(later, default=None)
 
-    def _short_of_target(self) -> bool:
-        wanted = sum(self.pods.expected.values())
-        there = sum(
-            1
-            for pod in self._snapshot.pods.values()
-            if pod.state in (PodState.RUNNING, PodState.PENDING)
-            and pod.executor_id not in self._draining
-        )
-        return there < wanted or bool(self.pods.unseen)
-
-    def _profile_states(self) -> tuple[ProfileState, ...]:
-        pods: Counter[tuple[ProfileId, str]] = Counter()
+    def _next_round_matters(self) -> bool:
+        """Some profile lacks executors, has pods to withdraw, or waits for pods that nobody has seen yet."""
+        if self.pods.unseen:
+            return True
+        there: Counter[ProfileId] = Counter()
+        pending: Counter[ProfileId] = Counter()
+        not_counted = self._draining | self.lifecycle.driver_lost
         for pod in self._snapshot.pods.values():
-            if pod.executor_id in self._draining and pod.state in (
-                PodState.RUNNING,
-                PodState.PENDING,
-            ):
-                pods[pod.profile_id, "leaving"] += 1
-            else:
-                pods[pod.profile_id, pod.state] += 1
-        for unseen in self.pods.unseen.values():
-            if unseen.executor_id not in self._snapshot.pods:
-                pods[unseen.profile_id, "unseen"] += 1
-        for executor in self.feeder.executors.values():
-            pods[executor.profile_id, "registered"] += 1
-        for view in self.monitor.executors():
-            if view.running_tasks == 0 and not view.decommissioning and not view.pending_removal:
-                pods[view.profile_id, "idle"] += 1
-                if view.held_by is not HeldBy.NONE:
-                    pods[view.profile_id, f"held by {view.held_by}"] += 1
-        profile_ids = self.manager.targets.keys() | {profile_id for profile_id, _ in pods}
-        return tuple(
-            self._profile_state(profile_id, pods)
-            for profile_id in sorted(profile_ids)
-            if profile_id >= 0
-        )
-
-    def _profile_state(
-        self, profile_id: ProfileId, pods: Counter[tuple[ProfileId, str]]
-    ) -> ProfileState:
-        decision = self._last_decisions.get(profile_id)
-        tasks = self.feeder.of_profile(profile_id)
-        return ProfileState(
-            profile_id=profile_id,
-            desired=(decision.need or 0) if decision is not None else 0,
-            target=self.pods.expected.get(profile_id, 0),
-            running=pods[profile_id, PodState.RUNNING],
-            registered=pods[profile_id, "registered"],
-            pending=pods[profile_id, PodState.PENDING],
-            unacknowledged=pods[profile_id, "unseen"],
-            idle=pods[profile_id, "idle"],
-            held_by_shuffle=pods[profile_id, f"held by {HeldBy.SHUFFLE}"],
-            held_by_cache=pods[profile_id, f"held by {HeldBy.CACHE}"],
-            decommissioning=pods[profile_id, "leaving"],
-            pending_tasks=tasks.pending,
-            running_tasks=tasks.running,
-            reason=decision.reason.value if decision is not None else "",
-            bound=self._last_bounds.get(profile_id, RequestBound.NOTHING),
+            if pod.executor_id not in not_counted:
+                there[pod.profile_id] += pod.state in (PodState.RUNNING, PodState.PENDING)
+                pending[pod.profile_id] += pod.state is PodState.PENDING
+        return any(
+            there[profile_id] < target or (there[profile_id] > target and pending[profile_id] > 0)
+            for profile_id, target in self.pods.expected.items()
         )

@@ -12,7 +12,8 @@ between two of them into the same calls:
   unschedulable task sets that REST does not show. With one profile at work it *is* the need. With several, what it
   says beyond the sum of our estimates goes to the profile with the most pending tasks.
 - *The backlog.* Every newly seen stage attempt is a submission, and a submission is a backlog; so is any pending task.
-  It began when the stage was submitted, not when it was noticed. No pending task left means that the queue is empty.
+  So is a gauge above all that the visible tasks need: then copies wait, or tasks that no executor may run, which REST
+  does not show. A backlog began when the stage was submitted, not when it was noticed. With neither, the queue is empty.
 - *Executors.* One that appears in the driver's list has registered, one that disappears is removed. Idle is 0 active
   tasks, since the poll that saw it first; when the total of tasks has changed, it worked in between and the idle time
   starts anew. That is never earlier than Spark's own idle start.
@@ -38,7 +39,11 @@ _NANOSECONDS_PER_MILLISECOND = 1_000_000
 
 
 class BacklogHooks(Protocol):
-    """What the feeder tells the allocation manager."""
+    """What the feeder tells the allocation manager, and the one thing that it asks."""
+
+    def max_needed(self, profile_id: ProfileId) -> int | None:
+        """Executors that the visible tasks of a profile could use; None when the profile is not known."""
+        ...
 
     def on_stage_submitted(self, profile_id: ProfileId, now_ns: int) -> None:
         """A stage attempt of this profile was submitted."""
@@ -109,11 +114,19 @@ class DriverFeeder:
         new = self._new_stages(report)
         for profile_id in dict.fromkeys(stage.profile_id for stage in new):
             hooks.on_stage_submitted(profile_id, now_ns)
-        if new or any(tasks.pending > 0 for tasks in self._workload.values()):
+        waiting = any(tasks.pending > 0 for tasks in self._workload.values())
+        waiting = waiting or self._needs_more_than_it_shows(hooks)
+        if new or waiting:
             hooks.on_scheduler_backlogged(now_ns, self._submitted_at(new, now_ns, now_ms))
-        if not any(tasks.pending > 0 for tasks in self._workload.values()):
+        if not waiting:
             hooks.on_scheduler_queue_empty()
         self._polled_at_ns = now_ns
+
+    def _needs_more_than_it_shows(self, hooks: BacklogHooks) -> bool:
+        if self._gauge is None or not self._stages:
+            return False
+        visible = (hooks.max_needed(profile_id) or 0 for profile_id in self.profiles_at_work)
+        return self._gauge > sum(visible)
 
     def _take_executors(self, report: DriverReport, now_ns: int) -> None:
         listed = {executor.id: executor for executor in report.executors}
