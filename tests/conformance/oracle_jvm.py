@@ -95,7 +95,9 @@ def _compile(jars: Path, classes: Path) -> None:
     compiler += ["-cp", f"{jars}/*", "scala.tools.nsc.Main", "-nowarn", "-d", str(unfinished)]
     compiler += ["-cp", ":".join(str(jar) for jar in sorted(jars.glob("*.jar")))]
     sources = [str(source) for source in sorted(SOURCES.glob("src/*.scala"))]
-    subprocess.run([*compiler, *sources], check=True)
+    if subprocess.run([*compiler, *sources], check=False).returncode != 0:
+        shutil.rmtree(unfinished)
+        raise OracleUnavailable(f"the harness does not compile against {jars.parent}")
     shutil.copy(SOURCES / "conf" / "log4j2.properties", unfinished)
     unfinished.rename(classes)
 
