@@ -203,8 +203,12 @@ class TestNames:
         assert hostname.endswith("-exec-123")
         assert hostname[0].isalnum()
 
-    def test_a_host_name_has_no_dots(self) -> None:
-        assert built(pod_name_prefix="a.b").pod["spec"]["hostname"] == "a_b-exec-1"
+    def test_a_host_name_has_neither_dots_nor_the_underscores_that_spark_makes_of_them(
+        self,
+    ) -> None:
+        assert built(pod_name_prefix="a.b").pod["spec"]["hostname"] == "a-b-exec-1"
+        by_spark = built(pod_name_prefix="a.b", as_spark=True)
+        assert by_spark.pod["spec"]["hostname"] == "a_b-exec-1"
 
     @pytest.mark.parametrize(
         ("name", "label"),

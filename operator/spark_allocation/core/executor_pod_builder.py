@@ -41,6 +41,7 @@ from spark_allocation.core.feature_steps.feature_step import FeatureStep
 from spark_allocation.core.feature_steps.hadoop_conf import HadoopConfExecutorFeatureStep
 from spark_allocation.core.feature_steps.local_dirs import LocalDirsFeatureStep
 from spark_allocation.core.feature_steps.operator_additions import (
+    HostnameFeatureStep,
     NativeSidecarsFeatureStep,
     NeverRestartFeatureStep,
     OperatorMetadataFeatureStep,
@@ -88,6 +89,7 @@ _SPARK_STEPS: tuple[StepMaker, ...] = (
     LocalDirsFeatureStep,
 )
 _OPERATOR_STEPS: tuple[StepMaker, ...] = (
+    HostnameFeatureStep,
     InlineDecommissionFeatureStep,
     NativeSidecarsFeatureStep,
     NeverRestartFeatureStep,

@@ -51,6 +51,23 @@ class OperatorMetadataFeatureStep(FeatureStepWithoutResources):
             metadata["ownerReferences"] = [owner_reference(self._request)]
 
 
+class HostnameFeatureStep(FeatureStepWithoutResources):
+    """A host name that the API server accepts.
+
+    Spark turns the dots of a pod's name into underscores, which a host name must not have: with a dot in
+    ``spark.kubernetes.executor.podNamePrefix`` the API server refuses each of Spark's own pods.
+    """
+
+    spark_class: ClassVar[str] = ""
+
+    def __init__(self, request: ExecutorPodRequest) -> None:
+        """Nothing to check: the pod's name is a DNS subdomain, so underscores stand for dots only."""
+
+    def configure(self, pod: SparkPod) -> None:
+        """Use hyphens instead."""
+        pod.spec["hostname"] = pod.spec["hostname"].replace("_", "-")
+
+
 class TerminationGracePeriodFeatureStep(FeatureStepWithoutResources):
     """The grace period that evictions, node drains and autoscalers use."""
 
