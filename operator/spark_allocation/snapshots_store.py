@@ -86,11 +86,17 @@ class ExecutorPodsSnapshotsStore:
         """A pod is gone; its last state is kept for the subscriber."""
         self._scopes.setdefault(scope, {}).pop(pod.pod.uid, None)
         driver = self._drivers.get(pod.key)
-        if driver is not None:
-            driver.pods.pop(pod.pod.uid, None)
+        if driver is not None and driver.pods.pop(pod.pod.uid, None) is not None:
             self._depart(driver, pod)
             self._forget_if_unused(pod.key)
         self._wake(pod.key)
+
+    def forget(self, scope: str, uid: str) -> None:
+        """A pod was relabelled so that it is no executor any more."""
+        key = self._scopes.get(scope, {}).pop(uid, None)
+        if key is not None:
+            self._take_from(key, uid)
+            self._wake(key)
 
     def replace_all(self, scope: str, pods: Iterable[SeenPod], at: float) -> None:
         """The full list of one watch: what is missing from it is gone, whatever was not said."""
@@ -102,12 +108,8 @@ class ExecutorPodsSnapshotsStore:
             changed.add(pod.key)
         after = self._scopes[scope]
         for uid, key in before.items():
-            if uid not in after:
-                driver = self._drivers.get(key)
-                gone = driver.pods.pop(uid, None) if driver is not None else None
-                if driver is not None and gone is not None:
-                    self._depart(driver, gone)
-                    self._forget_if_unused(key)
+            if after.get(uid) != key:
+                self._take_from(key, uid)
                 changed.add(key)
         self._full_sync_at[scope] = at
         if len(self._full_sync_at) >= self._expected_scopes:
@@ -140,8 +142,21 @@ class ExecutorPodsSnapshotsStore:
             self._forget_if_unused(key)
 
     def _put(self, scope: str, pod: SeenPod) -> None:
-        self._scopes.setdefault(scope, {})[pod.pod.uid] = pod.key
+        uids = self._scopes.setdefault(scope, {})
+        before = uids.get(pod.pod.uid)
+        if before is not None and before != pod.key:
+            # somebody gave the pod to another owner: it is no executor of the former one any more
+            self._take_from(before, pod.pod.uid)
+            self._wake(before)
+        uids[pod.pod.uid] = pod.key
         self._drivers.setdefault(pod.key, _Driver()).pods[pod.pod.uid] = pod
+
+    def _take_from(self, key: DriverKey, uid: str) -> None:
+        driver = self._drivers.get(key)
+        gone = driver.pods.pop(uid, None) if driver is not None else None
+        if driver is not None and gone is not None:
+            self._depart(driver, gone)
+            self._forget_if_unused(key)
 
     def _depart(self, driver: _Driver, pod: SeenPod) -> None:
         if driver.wakes:

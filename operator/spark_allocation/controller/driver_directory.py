@@ -33,6 +33,13 @@ class DriverDirectory:
         self._pods.pop(pod.uid, None)
         self._wake(pod.namespace)
 
+    def forget(self, scope: str, uid: str) -> None:
+        """A pod that is no driver any more."""
+        self._scopes.setdefault(scope, set()).discard(uid)
+        gone = self._pods.pop(uid, None)
+        if gone is not None:
+            self._wake(gone.namespace)
+
     def replace_all(self, scope: str, pods: Iterable[DriverPod], at: float) -> None:  # noqa: ARG002
         """The full list of one watch."""
         self._watched.add(scope)

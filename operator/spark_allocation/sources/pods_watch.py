@@ -6,6 +6,9 @@ times the CPU a pod (docs/designs/0001-own-pods-watch.md). The contract here:
 - A full list replaces the picture: what is missing from it is gone, whatever a broken watch failed to say.
 - A watch resumes at the last resource version it has seen, bookmarks included.
 - An ERROR event, an undecodable line or an expired list page means: list again.
+- An event that is older than what is known of its pod changes nothing: a server that repeats itself brings no deleted
+  pod back. (Resource versions of one resource are ordered numbers.)
+- Watches that end at once, and lists that are asked for again at once, are asked for more and more slowly.
 - The picture is listed anew every ten minutes or so even when nothing looks wrong.
 - A lost API server is asked again after a pause that doubles from half a second to thirty seconds, with jitter, so
   that a thousand watchers do not return in the same moment.
@@ -21,6 +24,7 @@ from typing import Generic, Protocol, TypeVar
 import msgspec
 import structlog
 
+from spark_allocation.epoch_clock import epoch_seconds
 from spark_allocation.kube.api_client import ApiUnavailable
 from spark_allocation.kube.pods_api import PodsApi
 from spark_allocation.sources import wire
@@ -46,6 +50,9 @@ class PodsSink(Protocol[T_contra]):
     def remove(self, scope: str, pod: T_contra) -> None:
         """A pod is gone; this is its last state."""
 
+    def forget(self, scope: str, uid: str) -> None:
+        """A pod is there, but is no longer what the sink is about."""
+
 
 class _ListAgain(Exception):  # noqa: N818
     """The watch cannot go on from where it stands."""
@@ -62,12 +69,16 @@ class PodsWatch(Generic[T]):
         selector: str,
         project: Callable[[wire.Pod], T | None],
         sink: PodsSink[T],
+        first_pause_seconds: float = FIRST_PAUSE_SECONDS,
     ) -> None:
         """
         Args:
             namespace: None for all namespaces.
             project: what is kept of a pod; None drops it.
+            first_pause_seconds: before something that failed is tried again; doubles each time.
         """
+        self._first_pause = first_pause_seconds
+        self._versions: dict[str, int] = {}
         self._pods = pods
         self._namespace = namespace
         self._selector = selector
@@ -81,34 +92,43 @@ class PodsWatch(Generic[T]):
 
     async def run(self) -> None:
         """List and watch until cancelled."""
-        pause = FIRST_PAUSE_SECONDS
+        pause = self._first_pause
         while True:
+            events = self.events
             try:
                 version, listed_at = await self._list()
-                pause = FIRST_PAUSE_SECONDS
+                events = self.events
                 await self._watch_from(
                     version,
                     until=listed_at + RELIST_SECONDS * random.uniform(0.8, 1.2),  # noqa: S311
                 )
+                pause = self._first_pause
+                continue
             except _ListAgain as reason:
                 log.info("pods_relist", scope=self.scope, reason=str(reason))
             except ApiUnavailable as error:
                 log.warning(
                     "api_unavailable", scope=self.scope, error=str(error), retry_in_seconds=pause
                 )
-                await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311
-                pause = min(LONGEST_PAUSE_SECONDS, pause * 2)
+            if self.events > events:
+                pause = self._first_pause  # it worked for a while
+            await self._pause(pause)
+            pause = min(LONGEST_PAUSE_SECONDS, pause * 2)
+
+    async def _pause(self, seconds: float) -> None:
+        await asyncio.sleep(seconds * random.uniform(0.5, 1.0))  # noqa: S311
 
     async def _list(self) -> tuple[str, float]:
         pods: list[T] = []
+        versions: dict[str, int] = {}
         token = ""
-        asked_at = time.time()
+        asked_at = epoch_seconds()
         while True:
             answer = await self._pods.list_page(self._namespace, self._selector, token)
             if answer.status == HTTPStatus.GONE:
                 # the snapshot that the pages belong to was compacted away: begin a new one
-                pods, token, asked_at = [], "", time.time()
-                await asyncio.sleep(FIRST_PAUSE_SECONDS)
+                pods, token, asked_at = [], "", epoch_seconds()
+                await self._pause(self._first_pause)
                 continue
             if not answer.ok:
                 raise ApiUnavailable(f"list {self.scope}: {answer.status} {answer.message}")
@@ -117,18 +137,32 @@ class PodsWatch(Generic[T]):
             except msgspec.DecodeError as error:
                 raise ApiUnavailable(f"list {self.scope}: not a pod list: {error}") from error
             self._heard()
-            pods.extend(kept for pod in page.items if (kept := self._project(pod)) is not None)
+            for pod in page.items:
+                kept = self._project(pod)
+                if kept is not None:
+                    pods.append(kept)
+                    versions[pod.metadata.uid] = _number(pod.metadata.resource_version)
             token = page.metadata.continue_token
             if not token:
                 break
         self.lists += 1
+        self._versions = versions
         self._sink.replace_all(self.scope, pods, asked_at)
         return page.metadata.resource_version, time.monotonic()
 
     async def _watch_from(self, version: str, until: float) -> None:
+        pause = self._first_pause
         while time.monotonic() < until:
+            heard_at = self.last_word_at
             async for line in self._pods.watch(self._namespace, self._selector, version):
-                version = self._take(line) or version
+                version = max(version, self._take(line), key=_number)
+            if self.last_word_at > heard_at:
+                pause = self._first_pause
+            else:
+                await self._pause(
+                    pause
+                )  # it ended without a word: a server that goes, or refuses us
+                pause = min(LONGEST_PAUSE_SECONDS, pause * 2)
 
     def _take(self, line: bytes) -> str:
         """Pass one event on and return the resource version that it carries."""
@@ -145,12 +179,27 @@ class PodsWatch(Generic[T]):
         self._heard()
         kept = self._project(pod)
         self.events += 1
-        if kept is not None:
+        if kept is None:
+            if self._versions.pop(pod.metadata.uid, None) is not None:
+                self._sink.forget(self.scope, pod.metadata.uid)
+        elif self._is_news(pod.metadata):
             if event.type == "DELETED":
                 self._sink.remove(self.scope, kept)
             else:
                 self._sink.update(self.scope, kept)
         return pod.metadata.resource_version
 
+    def _is_news(self, metadata: wire.Metadata) -> bool:
+        """Whether this is newer than what is known of the pod; a deletion is remembered until the next full list."""
+        version = _number(metadata.resource_version)
+        if version < self._versions.get(metadata.uid, 0):
+            return False
+        self._versions[metadata.uid] = version
+        return True
+
     def _heard(self) -> None:
         self.last_word_at = time.monotonic()
+
+
+def _number(resource_version: str) -> int:
+    return int(resource_version) if resource_version.isdecimal() else 0
