@@ -5,6 +5,7 @@ the mode that adds nothing of its own.
 """
 
 import getpass
+from dataclasses import dataclass
 from typing import Any
 
 import yaml
@@ -32,8 +33,18 @@ CONFIG_MAP = "spark-exec-UNIQUE-conf-map"
 _TEMPLATE_FILE = "spark.kubernetes.executor.podTemplateFile"
 
 
-def answer(scenario: dict[str, Any]) -> dict[str, Any]:
-    """Build the pod that the scenario asks for."""
+@dataclass(frozen=True, slots=True)
+class PodQuestion:
+    """A scenario in the words of this project's core: the arguments of `build_executor_pod`."""
+
+    conf: SparkConf
+    profile: ResourceProfile
+    executor_id: ExecutorId
+    context: ExecutorPodContext
+
+
+def question(scenario: dict[str, Any]) -> PodQuestion:
+    """What the scenario asks the core."""
     conf = SparkConf(
         {
             "spark.master": "k8s://https://127.0.0.1:1",
@@ -59,7 +70,15 @@ def answer(scenario: dict[str, Any]) -> dict[str, Any]:
         default_local_dir=LOCAL_DIR,
     )
     executor_id = ExecutorId(int(scenario.get("execId", "1")))
-    built = build_executor_pod(conf, _profile(scenario), executor_id, context, as_spark=True)
+    return PodQuestion(conf, _profile(scenario), executor_id, context)
+
+
+def answer(scenario: dict[str, Any]) -> dict[str, Any]:
+    """Build the pod that the scenario asks for."""
+    asked = question(scenario)
+    built = build_executor_pod(
+        asked.conf, asked.profile, asked.executor_id, asked.context, as_spark=True
+    )
     head = {"id": scenario.get("id"), "kind": "pod"}
     if isinstance(built, PodRefused):
         error = {
