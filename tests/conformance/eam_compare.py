@@ -12,6 +12,7 @@ from tests.conformance.outcome import Departed, Diverged, Outcome, Same, first_d
 UNKNOWN_PROFILE_KEEPS_TARGET = "unknown-profile-keeps-target"
 PROFILE_WITHOUT_TARGET = "profile-without-target"
 INITIAL_OUTSIDE_BOUNDS = "initial-outside-bounds"
+FRACTIONAL_TASK_CPUS = "fractional-task-cpus"
 FLAGS_READ_AS_IN_SPARK_4 = "flags-read-as-in-spark-4"
 
 _THROWN_BY_SPARK = (
@@ -31,7 +32,7 @@ def compare(scenario: dict[str, Any], theirs: dict[str, Any], ours: dict[str, An
     if "fatal" in theirs:
         return Diverged(-1, "fatal", theirs["fatal"], None)
     if "startError" in theirs or "startError" in ours:
-        return _compare_start(theirs, ours, scenario.get("sparkVersion", ""))
+        return _compare_start(scenario, theirs, ours)
     operations = [{"op": "init"}, *scenario["ops"]]
     for done, (operation, their, our) in enumerate(
         zip(operations, theirs["steps"], ours["steps"], strict=True)
@@ -46,7 +47,7 @@ def compare(scenario: dict[str, Any], theirs: dict[str, Any], ours: dict[str, An
 
 
 def _compare_start(
-    theirs: dict[str, Any], ours: dict[str, Any], spark_version: str
+    scenario: dict[str, Any], theirs: dict[str, Any], ours: dict[str, Any]
 ) -> Outcome:
     if "startError" in theirs and "startError" in ours:
         return Same(1, ended_by_spark=True)
@@ -54,7 +55,10 @@ def _compare_start(
     if refused is not None and "the initial number of executors must lie" in refused["message"]:
         # Checked by SchedulerBackendUtils when the driver starts; the oracle has no scheduler backend.
         return Departed(INITIAL_OUTSIDE_BOUNDS, -1)
-    if refused is not None and spark_version.startswith("3.") and refused.get("key") in _FLAGS:
+    if refused is None and _is_fraction(scenario["conf"].get("spark.task.cpus", "1")):
+        return Departed(FRACTIONAL_TASK_CPUS, -1)
+    old = scenario.get("sparkVersion", "").startswith("3.")
+    if refused is not None and old and refused.get("key") in _FLAGS:
         return Departed(FLAGS_READ_AS_IN_SPARK_4, -1)
     return Diverged(-1, "startError", theirs.get("startError"), refused)
 
@@ -65,11 +69,18 @@ def _after_spark_threw(
     if operation["op"] == "rp":
         if "error" in our:
             return Same(done, ended_by_spark=True)
+        if _is_fraction(operation["task"].get("cpus", 1)):
+            return Departed(FRACTIONAL_TASK_CPUS, our["i"])
         return Diverged(our["i"], "error", error, None)
     for pattern, departure in _THROWN_BY_SPARK:
         if pattern.search(str(error.get("message"))):
             return Departed(departure, our["i"])
     return Diverged(our["i"], "error", error, our.get("error"))
+
+
+def _is_fraction(cpus: float | str) -> bool:
+    """Written as a number that is no integer: refused before Spark 4.3."""
+    return re.fullmatch(r"\s*[+-]?\d+\s*", str(cpus)) is None
 
 
 def _same_error(theirs: dict[str, Any], ours: dict[str, Any] | None) -> bool:

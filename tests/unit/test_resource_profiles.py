@@ -112,6 +112,8 @@ class TestDefaultProfile:
             ({"spark.executor.resource.gpu.vendor": "x"}, EXECUTOR_GPUS),
             ({"spark.executor.resource.gpu": "1"}, "spark.executor.resource.gpu"),
             ({EXECUTOR_GPUS: " 2"}, EXECUTOR_GPUS),
+            ({"spark.task.cpus": "0"}, "spark.task.cpus"),
+            ({"spark.task.cpus": "some"}, "spark.task.cpus"),
             ({TASK_GPUS: "many"}, TASK_GPUS),
         ],
     )
@@ -146,6 +148,21 @@ class TestTasksPerExecutor:
         capacity: ExecutorCapacity,
     ) -> None:
         assert executor_capacity(profile(executor, task), SparkConf(settings)) == capacity
+
+    @pytest.mark.parametrize(
+        ("cores", "cpus", "tasks"),
+        [(2, 0.5, 4), (7, 0.7, 10), (8, 0.15, 53), (4, 1.5, 2), (1, 0.9, 1)],
+    )
+    def test_a_task_may_take_a_fraction_of_a_core(
+        self, cores: int, cpus: float, tasks: int
+    ) -> None:
+        """Since Spark 4.3; drivers before refuse it themselves."""
+        conf = SparkConf(
+            {**KUBERNETES, "spark.executor.cores": str(cores), "spark.task.cpus": str(cpus)}
+        )
+
+        assert executor_capacity(profile({CORES: cores}, {CPUS: cpus}), conf).tasks == tasks
+        assert executor_capacity(default_profile(conf), conf).tasks == tasks
 
     def test_what_a_profile_leaves_open_is_the_applications(self) -> None:
         conf = SparkConf({**KUBERNETES, "spark.executor.cores": "6", "spark.task.cpus": "2"})

@@ -3,7 +3,7 @@
 Theory of operation
 -------------------
 A profile is a value with the id that the driver gave it. How many tasks an executor of a profile runs at once is decided
-by its scarcest resource: cores divided by the cpus of a task, and for every custom resource (GPUs, …) its amount divided
+by its scarcest resource: cores divided by the cpus of a task (since Spark 4.3 these may be a fraction), and for every custom resource (GPUs, …) its amount divided
 by the amount of a task, where a fraction of one half or less lets several tasks share one address.
 `ResourceProfileManager` keeps the profiles of one application with the answers already computed, as Spark's class of
 that name does: the numbers of a profile never change.
@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NewType
 
-from spark_allocation.core.jvm_numbers import double_to_int, wrap_int
+from spark_allocation.core.jvm_numbers import INT_MAX, double_to_int, wrap_int
 from spark_allocation.core.spark_conf import BYTE, MIB, InvalidSetting, SparkConf
 
 ProfileId = NewType("ProfileId", int)
@@ -38,6 +38,8 @@ MERGE_CONFLICTS = "spark.scheduler.resource.profileMergeConflicts"
 _EXECUTOR_RESOURCE_PREFIX = "spark.executor.resource."
 _TASK_RESOURCE_PREFIX = "spark.task.resource."
 _DEFAULT_MEMORY_MIB = 1024
+_LEAST_CPUS = 1e-9
+_BILLION = 10**9
 
 
 class InvalidProfile(ValueError):  # noqa: N818  (it is what the user reads)
@@ -69,14 +71,14 @@ class TaskResourceRequest:
     """An amount of one resource for each task (``TaskResourceRequest``).
 
     Raises:
-        InvalidProfile: when the amount is neither at most 1 nor whole.
+        InvalidProfile: when the amount is neither at most 1 nor whole; cpus may be any number (Spark 4.3).
     """
 
     resource_name: str
     amount: float
 
     def __post_init__(self) -> None:
-        if not (self.amount <= 1.0 or self.amount % 1 == 0):
+        if self.resource_name != CPUS and not (self.amount <= 1.0 or self.amount % 1 == 0):
             raise InvalidProfile(
                 self.resource_name,
                 f"the amount {self.amount} must be at most 1.0, or a whole number",
@@ -93,7 +95,7 @@ class ResourceProfile:
         task_only: a ``TaskResourceProfile``: its executors are those of the default profile.
 
     Raises:
-        InvalidProfile: when the amount of a task is neither at most 0.5 nor whole (not for ``task_only``).
+        InvalidProfile: when the amount of a task is neither at most 0.5 nor whole (not for ``task_only``, nor cpus).
     """
 
     id: ProfileId
@@ -104,7 +106,7 @@ class ResourceProfile:
     def __post_init__(self) -> None:
         if self.task_only:
             return
-        for request in self.task_resources.values():
+        for request in self.custom_task_resources().values():
             if not (request.amount <= 0.5 or request.amount % 1 == 0):
                 raise InvalidProfile(
                     request.resource_name,
@@ -156,9 +158,7 @@ def default_profile(conf: SparkConf) -> ResourceProfile:
         InvalidSetting: when an amount cannot be read.
         InvalidProfile: when an amount of a task is neither at most 0.5 nor whole.
     """
-    task: dict[str, TaskResourceRequest] = {
-        CPUS: TaskResourceRequest(CPUS, float(conf.integer(TASK_CPUS, 1)))
-    }
+    task: dict[str, TaskResourceRequest] = {CPUS: TaskResourceRequest(CPUS, _task_cpus(conf))}
     for name, settings in _custom_resources(conf, _TASK_RESOURCE_PREFIX).items():
         fraction = settings.double("amount")
         if fraction > 0:
@@ -374,21 +374,29 @@ def _executors_take_whole_hosts(conf: SparkConf) -> bool:
 
 
 def _tasks_by_cores(profile: ResourceProfile, conf: SparkConf) -> int:
-    if CPUS in profile.task_resources:
-        cpus = double_to_int(profile.task_resources[CPUS].amount)
-    else:
-        cpus = conf.integer(TASK_CPUS, 1)
-    if cpus <= 0:
-        raise InvalidProfile(CPUS, "a task must take at least 1")
+    cpus = (
+        profile.task_resources[CPUS].amount if CPUS in profile.task_resources else _task_cpus(conf)
+    )
+    if not _LEAST_CPUS <= cpus <= INT_MAX:
+        raise InvalidProfile(CPUS, f"a task must take at least {_LEAST_CPUS} and at most {INT_MAX}")
     if CORES in profile.executor_resources:
         cores = wrap_int(profile.executor_resources[CORES].amount)
     else:
         cores = conf.integer(EXECUTOR_CORES, 1)
     if cores < cpus:
         raise InvalidProfile(
-            CORES, f"an executor has {cores}, a task takes {cpus}: no task would fit"
+            CORES, f"an executor has {cores}, a task takes {cpus:g}: no task would fit"
         )
-    return cores // cpus
+    # In billionths, as 7 / 0.7 is not 10 in floating point.
+    return cores * _BILLION // round(cpus * _BILLION)
+
+
+def _task_cpus(conf: SparkConf) -> float:
+    cpus = conf.double(TASK_CPUS, 1.0)
+    if not _LEAST_CPUS <= cpus <= INT_MAX:
+        rule = f"must be at least {_LEAST_CPUS} and at most {INT_MAX}"
+        raise InvalidSetting(TASK_CPUS, conf.get(TASK_CPUS, ""), rule)
+    return cpus
 
 
 def _offered(

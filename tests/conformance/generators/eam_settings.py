@@ -192,7 +192,9 @@ def profile(random: Random, profile_id: int) -> Json:
     if random.random() < 0.3:
         executor["memory"] = 2048
     if cores is not None and random.random() < 0.6:
-        task["cpus"] = random.choice((1, 1, cores, 0.5 if random.random() < 0.02 else 1))
+        task["cpus"] = random.choice(
+            (1, 1, cores, random.choice((0.1, 0.5, 0.7, 1.5)) if random.random() < 0.05 else 1)
+        )
     if random.random() < 0.4:
         amount = random.choice((1, 2, 3, 4))
         executor["gpu"] = (
