@@ -16,6 +16,9 @@ from spark_allocation.api.group import FINALIZER, GROUP, PLURAL
 from spark_allocation.controller.runners import Runners
 from spark_allocation.kube.api_client import KubernetesApi
 
+RELEASE_SECONDS = 10.0
+"""How long a deleted SparkAllocation may take to let its executors go before its finalizer goes all the same."""
+
 
 class _NothingRemembered(kopf.DiffBaseStorage):
     """No copy of the last spec: handlers are level-based."""
@@ -72,6 +75,9 @@ def make_registry(api: KubernetesApi) -> kopf.OperatorRegistry:
         settings.networking.enforce_retry_after = True
         settings.execution.default_backoff = 5
         settings.process.ultimate_exiting_timeout = 20
+        # kopf looks again at a daemon that has not ended "instantly" only after a touch of the object, which our
+        # storage does not write: without this pause a drain that takes a request or two would keep the finalizer
+        settings.background.instant_exit_timeout = RELEASE_SECONDS
 
     @kopf.on.login(registry=registry)
     async def login(**_: Any) -> kopf.ConnectionInfo:
