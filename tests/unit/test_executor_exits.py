@@ -99,9 +99,20 @@ def test_the_kubelets_words_win_over_the_exit_code(word, reason):
     assert end.message.endswith("Low on memory")
 
 
-def test_a_deletion_by_the_scheduler_is_told_apart_from_one_by_a_user():
-    preempted = pod(PodState.DELETED, deleting=True, reason="PreemptionByScheduler")
-    assert exit_of(preempted).reason is Reason.PREEMPTED
+@pytest.mark.parametrize(
+    ("word", "reason"),
+    [
+        ("PreemptionByScheduler", Reason.PREEMPTED),
+        ("EvictionByEvictionAPI", Reason.EVICTED),
+        ("DeletionByTaintManager", Reason.NODE_LOST),
+        ("TerminationByKubelet", Reason.EVICTED),
+        ("", Reason.DELETED),
+    ],
+)
+def test_a_disruption_is_told_apart_from_a_deletion_by_a_user(word, reason):
+    end = exit_of(pod(PodState.DELETED, deleting=True, reason=word))
+    assert end.reason is reason
+    assert not end.charged
 
 
 def test_a_container_that_could_not_start_is_a_configuration_error():

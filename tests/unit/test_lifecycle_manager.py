@@ -197,9 +197,10 @@ class TestLostExecutors:
         watcher.driver_lists(e1=False)
         review = watcher.look()
         assert review.driver_lost == {1}
+        assert review.removals == review.delete == ()
+        review = watcher.look(5_000)
         assert reasons(review) == [(1, Reason.DRIVER_LOST)]
-        assert review.delete == ()
-        (deletion,) = watcher.look(5_000).delete
+        (deletion,) = review.delete
         assert (deletion.cause, deletion.force) == (DeletionCause.DRIVER_LOST, False)
 
     def test_one_that_exits_by_itself_meanwhile_is_left_to_its_end(self):
@@ -212,6 +213,17 @@ class TestLostExecutors:
         assert review.driver_lost == frozenset()
         assert review.delete == ()
 
+    def test_one_that_is_dying_is_told_by_how_its_pod_ends(self):
+        """The driver sees the connection break before the kubelet tells of the exit code."""
+        watcher = Watcher()
+        watcher.show(pod(1))
+        watcher.driver_lists(e1=False)
+        watcher.look()
+        watcher.show(pod(1, PodState.FAILED, 52))
+        review = watcher.look(2_000)
+        assert reasons(review) == [(1, Reason.JVM_OUT_OF_MEMORY)]
+        assert review.removals[0].failed
+
     def test_one_that_never_registers_is_lost_after_the_registration_timeout(self):
         watcher = Watcher()
         watcher.show(pod(1))
@@ -220,7 +232,7 @@ class TestLostExecutors:
             assert watcher.look(10_000).driver_lost == frozenset()
         review = watcher.look(1_000)
         assert review.driver_lost == {1}
-        assert review.removals[0].never_registered
+        assert watcher.look(5_000).removals[0].never_registered
 
     def test_one_that_the_driver_forgot_is_lost_after_the_registration_timeout(self):
         watcher = Watcher()

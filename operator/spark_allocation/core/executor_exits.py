@@ -117,6 +117,10 @@ class ExecutorExit:
 # What the kubelet or the API server writes into a pod's status.reason.
 _BY_POD_REASON: dict[str, tuple[ExecutorExitReason, str]] = {
     "Evicted": (ExecutorExitReason.EVICTED, "evicted by the kubelet because the node ran short"),
+    "EvictionByEvictionAPI": (
+        ExecutorExitReason.EVICTED,
+        "evicted through the API, as when its node is drained",
+    ),
     "Preempting": (ExecutorExitReason.PREEMPTED, "preempted on its node by a critical pod"),
     "Preempted": (ExecutorExitReason.PREEMPTED, "preempted by a pod of higher priority"),
     "PreemptionByScheduler": (
@@ -125,6 +129,10 @@ _BY_POD_REASON: dict[str, tuple[ExecutorExitReason, str]] = {
     ),
     "NodeLost": (ExecutorExitReason.NODE_LOST, "its node was lost"),
     "NodeShutdown": (ExecutorExitReason.NODE_LOST, "its node was shut down"),
+    "TerminationByKubelet": (
+        ExecutorExitReason.EVICTED,
+        "ended by the kubelet: its node runs short, is shut down or makes room for a critical pod",
+    ),
     "Shutdown": (ExecutorExitReason.NODE_LOST, "its node was shut down"),
     "Terminated": (ExecutorExitReason.NODE_LOST, "its node was shut down"),
     "DeletionByTaintManager": (ExecutorExitReason.NODE_LOST, "its node was tainted NoExecute"),

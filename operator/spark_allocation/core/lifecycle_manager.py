@@ -11,9 +11,9 @@ Two pictures disagree from time to time: the pods (a watch, seconds old at most)
 - An executor that the driver has and no pod shows is *missing*: reported once, when a full list that was asked for
   more than the delta after its registration does not show it (``missingPodDetectDelta``).
 - A running pod whose executor the driver does not have is *lost*: the driver lists it as dead, or has not listed it
-  as alive for the registration timeout. It stops counting at once, so that it is replaced, and its pod is deleted when
-  a later poll, at least the grace afterwards, still says so: an executor that just exits by itself is on the driver's
-  list of the dead before its pod shows the end. While there are no polls this rule is frozen, and the time without
+  as alive for the registration timeout. It stops counting at once, so that it is replaced, and it is reported and its
+  pod deleted when a later poll, at least the grace afterwards, still says so: an executor that just exits by itself is
+  on the driver's list of the dead before its pod shows the end, and the end tells more. While there are no polls this rule is frozen, and the time without
   polls is not held against anybody: a driver that did not answer did not register executors either.
 - A pod that leaves because somebody drains it is not lost, whatever the driver says.
 
@@ -355,11 +355,19 @@ class ExecutorPodsLifecycleManager:
             absent_since = self._absent_since.setdefault(executor_id, driver.observed_at)
             dead = executor is not None
             overdue = driver.observed_at - absent_since > self._conf.registration_timeout_ms
-            if (dead or overdue) and executor_id not in self._lost_since:
-                self._lost_since[executor_id] = driver.observed_at
-                if executor_id not in self._removed:
-                    self._removed.add(executor_id)
-                    yield self._lost_removal(pod, dead=dead)
+            if dead or overdue:
+                self._lost_since.setdefault(executor_id, driver.observed_at)
+            if self._is_surely_lost(executor_id, driver) and executor_id not in self._removed:
+                self._removed.add(executor_id)
+                yield self._lost_removal(pod, dead=dead)
+
+    def _is_surely_lost(self, executor_id: ExecutorId, driver: DriverExecutors) -> bool:
+        """A later poll still says so; by then a pod that was ending has shown how it ended."""
+        lost_since = self._lost_since.get(executor_id)
+        return (
+            lost_since is not None
+            and driver.observed_at - lost_since >= self._conf.finished_pod_grace_ms
+        )
 
     def _lost_removal(self, pod: ExecutorPod, *, dead: bool) -> ExecutorRemoval:
         never_registered = pod.executor_id not in self._registered
@@ -421,11 +429,11 @@ class ExecutorPodsLifecycleManager:
     ) -> Iterable[PodDeletion]:
         if driver is None:
             return
-        for executor_id, lost_since in self._lost_since.items():
+        for executor_id in self._lost_since:
             pod = snapshot.pods[executor_id]
             force = pod.node in gone_nodes
             if (
-                driver.observed_at - lost_since >= self._conf.finished_pod_grace_ms
+                self._is_surely_lost(executor_id, driver)
                 and (force or not pod.deleting)
                 and self._ask_for_deletion(executor_id, now)
             ):
