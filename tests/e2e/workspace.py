@@ -16,6 +16,7 @@ from tests.e2e.waiting import eventually
 FILES = Path(__file__).parent
 RISE_AND_FALL = manifests.EXAMPLES / "jobs" / "rise_and_fall.py"
 BATCH = FILES / "jobs" / "batch.py"
+TWO_PROFILES = FILES / "jobs" / "two_profiles.py"
 PROPERTIES = manifests.EXAMPLES / "passive-driver.properties"
 
 FIRST_LIFE = "/opt/life/first"
@@ -53,7 +54,9 @@ class Workspace:
             conf: further ``key=value`` settings of the driver.
         """
         if self._config_map("job") is None:
-            make_job_files(self.cluster, self.namespace, "job", RISE_AND_FALL, BATCH, PROPERTIES)
+            make_job_files(
+                self.cluster, self.namespace, "job", RISE_AND_FALL, BATCH, TWO_PROFILES, PROPERTIES
+            )
         pod = manifests.driver_pod(
             namespace=self.namespace,
             image=self.spark_image,
