@@ -1,7 +1,7 @@
 """Runs in a pod in place of a driver where a test is about the way to the driver, not about Spark.
 
 Serves the JSON documents of answers.json (path -> document) on port 4040, `{{POD_IP}}` in them replaced. A path that
-is not there answers 404, as Spark's UI does. It decides nothing.
+is not there answers 404, as Spark's UI does. It decides nothing; a test that wants another answer PUTs it.
 """
 
 import json
@@ -25,6 +25,12 @@ class Answering(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
+
+    def do_PUT(self) -> None:
+        length = int(self.headers["Content-Length"])
+        ANSWERS[self.path] = json.loads(self.rfile.read(length))
+        self.send_response(204)
+        self.end_headers()
 
     def log_message(self, *arguments: object) -> None:
         pass
