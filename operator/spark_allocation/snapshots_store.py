@@ -35,6 +35,7 @@ class SeenPod:
         allocation_uid: the value of our label, empty on pods that are not ours.
         incarnation: the value of our annotation.
         application_id: Spark's app selector label.
+        next_executor_id: the end of the id block that its id was taken from; 0 on pods that are not ours.
     """
 
     key: DriverKey
@@ -42,6 +43,7 @@ class SeenPod:
     allocation_uid: str = ""
     incarnation: str = ""
     application_id: str = ""
+    next_executor_id: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,8 @@ class ConditionType(StrEnum):
     """Executors are being created, or wait to become ready."""
     STALLED = "Stalled"
     """Executors are wanted and cannot be had, for the reason given."""
+    AMBIGUOUS_DRIVER = "AmbiguousDriver"
+    """Several live pods match the selector; one that is served already goes on being served."""
     CONFLICTED = "Conflicted"
     """Another SparkAllocation serves the same driver; this one touches nothing."""
     DECOMMISSIONING = "Decommissioning"
@@ -52,6 +54,7 @@ class Reason(StrEnum):
     UNKNOWN = "Unknown"
     # the object itself
     INVALID_SPEC = "InvalidSpec"
+    INTERNAL_ERROR = "InternalError"
     OLDER_ALLOCATION_WINS = "OlderAllocationWins"
     ONLY_ALLOCATION = "OnlyAllocation"
     PAUSED = "Paused"
@@ -61,6 +64,8 @@ class Reason(StrEnum):
     SCALING_UP = "ScalingUp"
     POD_INVALID = "PodInvalid"
     POD_NOT_BUILT = "PodNotBuilt"
+    FIELD_NOT_ALLOWED = "FieldNotAllowed"
+    ALLOCATION_MAXIMUM = "AllocationMaximum"
     QUOTA_EXCEEDED = "QuotaExceeded"
     CREATE_FORBIDDEN = "CreateForbidden"
     NAMESPACE_TERMINATING = "NamespaceTerminating"
@@ -72,6 +77,7 @@ class Reason(StrEnum):
     # draining
     DRAINS = "Drains"
     DECOMMISSION_OFF = "DecommissionOff"
+    DELETE_FORBIDDEN = "DeleteForbidden"
     # the end
     RUNNING = "Running"
 

@@ -5,12 +5,15 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from pydantic import ValidationError
 
 from spark_allocation.controller.logging_setup import configure_logging
 from spark_allocation.controller.process import run_process
 from spark_allocation.controller.process_settings import ProcessSettings
+from spark_allocation.kube.api_client import NoCredentials
 from spark_allocation.kube.leader_lease import LeaseLost
 
+EXIT_USAGE = 2
 EXIT_CREDENTIALS = 2
 EXIT_LEASE_LOST = 3
 
@@ -38,7 +41,7 @@ def run(  # noqa: PLR0917  (options of a command)
     Every option can also be set as an environment variable, SPARK_ALLOCATION_KUBECONFIG and so on. Ending the
     operator touches no pod: executors run on, and the next operator goes on where this one stopped.
 
-    Exit codes: 0 after a signal, 2 without usable credentials, 3 when another operator has taken the Lease.
+    Exit codes: 0 after a signal, 2 for wrong options or without usable credentials, 3 when another operator has taken the Lease.
     """
     given: dict[str, Any] = {
         "kubeconfig": kubeconfig,
@@ -48,13 +51,21 @@ def run(  # noqa: PLR0917  (options of a command)
         "log_format": log_format,
         "log_level": log_level,
     }
-    settings = ProcessSettings(**{key: value for key, value in given.items() if value is not None})
+    try:
+        settings = ProcessSettings(
+            **{key: value for key, value in given.items() if value is not None}
+        )
+    except ValidationError as error:
+        for problem in error.errors():
+            option = "-".join(str(part).replace("_", "-") for part in problem["loc"])
+            typer.echo(f"--{option}: {problem['msg']}", err=True)
+        raise typer.Exit(EXIT_USAGE) from None
     configure_logging(log_format=settings.log_format, log_level=settings.log_level)
     try:
         asyncio.run(run_process(settings))
     except LeaseLost as lost:
         typer.echo(str(lost), err=True)
         raise typer.Exit(EXIT_LEASE_LOST) from None
-    except ValueError as error:
+    except NoCredentials as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(EXIT_CREDENTIALS) from None

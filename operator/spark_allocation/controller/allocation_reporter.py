@@ -39,6 +39,7 @@ _WARNINGS = frozenset(
         (ConditionType.DRIVER_PASSIVE, False),
         (ConditionType.STALLED, True),
         (ConditionType.CONFLICTED, True),
+        (ConditionType.AMBIGUOUS_DRIVER, True),
         (ConditionType.DECOMMISSIONING, False),
     }
 )
@@ -70,7 +71,10 @@ class AllocationReporter:
         for item in reversed(stored.get("decisions") or ()):
             self._decisions.appendleft(DecisionStatus.model_validate(item))
         self.generation = 0
+        self.spec_problem = ""
+        """What is wrong with the newest spec, while the last good settings stay in force."""
         self._fields: dict[str, Any] = {}
+        self._last_failure = ""
         self._pending_events: list[tuple[str, str, str, bool]] = []
 
     @property
@@ -104,14 +108,15 @@ class AllocationReporter:
             application_id=application.id,
             incarnation=incarnation,
             spark_version=application.spark_version,
+            finished_at=None,
         )
 
     def state(self, word: str, message: str) -> None:
         """The STATE column and its sentence."""
         self.set(state=word, message=message[:1024])
 
-    async def write(self) -> None:
-        """Write what is new.
+    async def write(self) -> float:
+        """Write what is new, and return in how many seconds more can be written; 0 when nothing is left.
 
         Raises:
             ApiUnavailable: nothing is lost; the next call tries again.
@@ -119,7 +124,7 @@ class AllocationReporter:
         events, self._pending_events = self._pending_events, []
         for about, reason, message, warning in events:
             await self._events.post(about, reason, message, warning=warning)
-        await self._writer.write(
+        return await self._writer.write(
             SparkAllocationStatus(
                 observed_generation=self.generation,
                 conditions=self.conditions.all(),
@@ -131,6 +136,9 @@ class AllocationReporter:
     async def observed(self, observation: Observation) -> None:
         """Report one step of a life."""
         step = observation.step
+        for removal in step.removals:
+            if removal.failed:
+                self._last_failure = removal.exit.message[:300]
         self._note_decisions(step)
         profiles = [_profile_status(profile) for profile in step.profiles[:LARGEST_STATUS_PROFILES]]
         self.set(profiles=profiles, failed=observation.failed_executors, **totals(profiles))
@@ -152,7 +160,10 @@ class AllocationReporter:
             self.say(ConditionType.DRIVER_REACHABLE, False, unreachable.reason, unreachable.message)
 
     def _say_draining(self, observation: Observation) -> None:
-        if observation.settings.drain_grace_seconds is None:
+        if observation.drain_obstacle is not None:
+            obstacle = observation.drain_obstacle
+            self.say(ConditionType.DECOMMISSIONING, False, obstacle.reason, obstacle.message)
+        elif observation.settings.drain_grace_seconds is None:
             self.say(
                 ConditionType.DECOMMISSIONING,
                 False,
@@ -198,11 +209,12 @@ class AllocationReporter:
             self.say(ConditionType.STALLED, True, obstacle.reason, obstacle.message)
         elif observation.step.held_back and short:
             words = ", ".join(sorted(observation.step.held_back))
+            last = f"; the last one: {self._last_failure}" if self._last_failure else ""
             self.say(
                 ConditionType.STALLED,
                 True,
                 Reason.EXECUTORS_FAIL,
-                f"executors keep failing ({words}): one at a time is tried until it works; see their logs",
+                f"executors keep failing ({words}): one at a time is tried until it works{last}",
             )
         else:
             self.say(
@@ -218,6 +230,13 @@ class AllocationReporter:
                 False,
                 observation.unreachable.reason,
                 observation.unreachable.message,
+            )
+        elif self.spec_problem:
+            self.say(
+                ConditionType.READY,
+                False,
+                Reason.INVALID_SPEC,
+                f"{self.spec_problem}; the last settings that made sense stay in force",
             )
         elif recommending:
             self.say(

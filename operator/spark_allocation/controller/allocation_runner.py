@@ -3,9 +3,18 @@
 The runner owns no policy. It is a sequence of questions, asked again whenever something changes: what does the object
 want, which pod is the driver, is it ours to serve, does it answer, is it passive. The first that has a bad answer
 becomes a condition with a remedy, and no pod is touched. When all have good ones, `DriverLife` does the work.
+
+A spec that stops making sense does not stop a job that runs: the last settings that made sense stay in force, and the
+condition says so. (After a restart of the operator nothing is known of them; then nothing is touched until the spec is
+mended.) A spec that asks for another driver, another mode or other Spark properties ends the life that is served, and
+the way to the driver is gone anew: with the same driver it is the same life, and its pods and targets stay.
+
+An error that nobody thought of is logged, said in a condition, and costs this SparkAllocation half a minute; the others
+do not notice.
 """
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,51 +26,38 @@ import structlog
 from pydantic import ValidationError
 
 from spark_allocation.api.conditions import ConditionType, Reason
-from spark_allocation.api.group import (
-    ALLOCATION_UID_LABEL,
-    INCARNATION_ANNOTATION,
-    NEXT_EXECUTOR_ID_ANNOTATION,
-)
-from spark_allocation.api.v1alpha1 import DeletionPolicy, Mode, SparkAllocationSpec
+from spark_allocation.api.v1alpha1 import Driver, Mode, SparkAllocationSpec
 from spark_allocation.controller.allocation_reporter import AllocationReporter
-from spark_allocation.controller.driver_configuration import (
-    DriverConfiguration,
-    UnreadableConfiguration,
-    read_driver_configuration,
+from spark_allocation.controller.application_end import ApplicationEnd, let_go, sweeps
+from spark_allocation.controller.driver_connection import (
+    Connection,
+    Obstruction,
+    Unconnected,
+    connect,
 )
-from spark_allocation.controller.driver_finding import DriverFinder, NoDriver
-from spark_allocation.controller.driver_life import DriverLife, LifeEnd, add_profiles, driver_ended
-from spark_allocation.controller.effective_settings import (
-    DRAIN_GRACE_SECONDS,
-    EVICTION_GRACE_SECONDS,
-    EffectiveSettings,
-    effective_settings,
-)
-from spark_allocation.controller.incarnation import incarnation_of, pod_name_prefix
-from spark_allocation.controller.plan_execution import Apis, Identity, PlanExecution
+from spark_allocation.controller.driver_finding import DriverFinder, NoDriver, matches
+from spark_allocation.controller.driver_life import DriverLife, LifeEnd, Observation, driver_ended
+from spark_allocation.controller.driver_serving import make_life
+from spark_allocation.controller.effective_settings import effective_settings
+from spark_allocation.controller.incarnation import incarnation_of
+from spark_allocation.controller.pod_creation import Apis
 from spark_allocation.controller.process_settings import ProcessSettings
-from spark_allocation.controller.sweep import ours, sweep_objects, sweep_pods
-from spark_allocation.core.allocation import Allocation
-from spark_allocation.core.driver_report import Application, DriverPod
-from spark_allocation.core.executor_ids import ExecutorIds
-from spark_allocation.core.executor_pod_builder import ExecutorPodManifest, build_executor_pod
-from spark_allocation.core.executor_pod_context import ExecutorPodContext
-from spark_allocation.core.executor_pods import ExecutorId
-from spark_allocation.core.passive_driver import offences
-from spark_allocation.core.pod_refusals import PodRefused, RefusalReason
-from spark_allocation.core.resource_profiles import ProfileId, ResourceProfileManager
+from spark_allocation.core.driver_report import DriverPod
+from spark_allocation.core.resource_profiles import ProfileId
 from spark_allocation.core.spark_conf import InvalidSetting
 from spark_allocation.kube.api_client import ApiUnavailable
 from spark_allocation.reports.events import EventWriter
 from spark_allocation.reports.status import StatusWriter, timestamp
-from spark_allocation.snapshots_store import DriverKey, ExecutorPodsSnapshotsStore
-from spark_allocation.sources.driver_rest import DriverRest, Unreachable, find_driver, ui_ports
+from spark_allocation.snapshots_store import ExecutorPodsSnapshotsStore
 
 LOOK_AGAIN_SECONDS = 3.0
 WHILE_STARTING_SECONDS = 1.0
+LONG_PAUSE_SECONDS = 30.0
 START_PATIENCE_SECONDS = 60.0
 """A driver that has started so lately and does not answer is starting; later it is unreachable."""
-SWEEP_GRACE_SECONDS = 5
+STOP_PATIENCE_SECONDS = 2.0
+"""How long a step that is being carried out may take to end when the runner has to stop."""
+LET_GO_SECONDS = 8.0
 
 log = structlog.get_logger("allocation_runner")
 
@@ -83,7 +79,10 @@ class DriverClaims(Protocol):
     """Which SparkAllocation serves which driver."""
 
     def claim(self, driver_uid: str, allocation_uid: str) -> str:
-        """Claim a driver; returns "" when it is ours, else the name of the older SparkAllocation that has it."""
+        """Claim a driver; returns "" when it is ours, else the name of the SparkAllocation that has it."""
+
+    def serving(self, driver_uid: str, allocation_uid: str) -> None:
+        """This allocation serves the driver from now on."""
 
     def release(self, allocation_uid: str) -> None:
         """Give up what this allocation has claimed."""
@@ -101,18 +100,6 @@ class Surroundings:
     settings: ProcessSettings
 
 
-@dataclass(frozen=True, slots=True)
-class _Connection:
-    """A driver that answers, is passive, and whose executors can be built."""
-
-    rest: DriverRest
-    application: Application
-    configuration: DriverConfiguration
-    settings: EffectiveSettings
-    profiles: ResourceProfileManager
-    profile_errors: str
-
-
 class AllocationRunner:
     """Serves one SparkAllocation from the moment it is seen until it is deleted or the process ends."""
 
@@ -121,18 +108,22 @@ class AllocationRunner:
         self.uid: str = metadata["uid"]
         self.namespace: str = metadata["namespace"]
         self.name: str = metadata["name"]
-        self.created_at: str = metadata["creationTimestamp"]
         self._around = surroundings
-        self._body = body
         self._stored: dict[str, Any] = dict(body.get("status") or {})
+        self._owner_pod = _owner_pod(metadata)
+        self._being_deleted = False
         self._wake = asyncio.Event()
         self._life: DriverLife | None = None
-        self._connection: _Connection | None = None
+        self._life_wish: tuple[object, ...] = ()
+        self._connection: Connection | None = None
         self._served: DriverPod | None = None
-        self._invalid = ""
+        self._end: ApplicationEnd | None = None
         self._spec: SparkAllocationSpec | None = None
+        self._ambiguity: tuple[int, str] = (-1, "")
         self._reporter = AllocationReporter(
-            StatusWriter(surroundings.apis.allocations, self.namespace, self.name, self._stored),
+            StatusWriter(
+                surroundings.apis.allocations, self.namespace, self.name, self.uid, self._stored
+            ),
             EventWriter(
                 surroundings.apis.objects, namespace=self.namespace, name=self.name, uid=self.uid
             ),
@@ -140,10 +131,19 @@ class AllocationRunner:
         )
         self._read(body)
 
+    @property
+    def served_uid(self) -> str:
+        """The uid of the driver pod that is served or was served last; "" when there was none."""
+        return self._served.uid if self._served is not None else self._stored_driver_uid
+
+    @property
+    def _stored_driver_uid(self) -> str:
+        return str(self._stored.get("driverPodUid") or "")
+
     def seen(self, body: Mapping[str, Any]) -> None:
         """The object changed; a new generation takes effect at once."""
-        generation = body["metadata"].get("generation", 0)
-        if generation != self._reporter.generation:
+        self._being_deleted = "deletionTimestamp" in body["metadata"]
+        if body["metadata"].get("generation", 0) != self._reporter.generation:
             self._read(body)
             self.wake()
 
@@ -154,199 +154,151 @@ class AllocationRunner:
             self._life.wake()
 
     def names(self, pod: DriverPod) -> bool:
-        """Whether this pod is the one that the object asks for."""
-        if self._spec is None or pod.namespace != self.namespace:
-            return False
-        return pod in self._around.finder.candidates(self.namespace, self._spec.driver)
+        """Whether this pod is one that the object asks for, and the object is going to stay."""
+        return (
+            self._spec is not None
+            and not self._being_deleted
+            and pod.namespace == self.namespace
+            and self._may_serve(pod)
+            and matches(pod, self._spec.driver)
+        )
 
     async def run(self, stopper: Stopper) -> None:
         """Serve until stopped. Only a deleted object lets executors go, and only as its policy says."""
         structlog.contextvars.bind_contextvars(
             allocation=self.name, allocation_namespace=self.namespace
         )
-        stopping = asyncio.create_task(self._wake_when_stopped(stopper))
+        looping = asyncio.create_task(self._loop(stopper))
+        stopping = asyncio.create_task(stopper.wait())
         try:
-            await self._around.store.synced.wait()
-            with self._around.finder.directory.subscription(self.namespace, self.wake):
-                while not stopper and not self._reporter.object_gone:
-                    self._wake.clear()
-                    pause = await self._attend(stopper)
-                    await self._rest_until_woken(pause)
+            await asyncio.wait({looping, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            if not looping.done():
+                self.wake()
+                await asyncio.wait({looping}, timeout=STOP_PATIENCE_SECONDS)
+            if looping.done():
+                looping.result()
             if stopper and stopper.object_deleted:
+                await _stopped(looping)
                 await self._let_go()
         finally:
-            stopping.cancel()
+            await _stopped(looping, stopping)
             self._around.claims.release(self.uid)
+
+    async def _loop(self, stopper: Stopper) -> None:
+        await self._around.store.synced.wait()
+        with self._around.finder.directory.subscription(self.namespace, self._driver_changed):
+            while not stopper and not self._reporter.object_gone:
+                self._wake.clear()
+                pause = await self._look(stopper)
+                await self._rest_until_woken(pause)
+
+    async def _look(self, stopper: Stopper) -> float:
+        """Ask the questions once, and say what came of it; returns how long to wait for better answers."""
+        try:
+            pause = await self._attend(stopper)
+            unwritten_for = await self._reporter.write()
+        except ApiUnavailable as error:
+            log.warning("api_unavailable", error=str(error))
+            return LOOK_AGAIN_SECONDS
+        except Exception as error:
+            log.exception("internal_error")
+            self._say_not_ready(
+                "InternalError",
+                Reason.INTERNAL_ERROR,
+                f"the operator failed over this SparkAllocation; please report it: {error!r}"[:500],
+            )
+            with contextlib.suppress(ApiUnavailable):
+                await self._reporter.write()
+            return LONG_PAUSE_SECONDS
+        return min(pause, unwritten_for) if unwritten_for else pause
+
+    def _driver_changed(self, pod: DriverPod) -> None:
+        if pod.uid == self.served_uid or self.names(pod):
+            self.wake()
 
     # -- questions ---------------------------------------------------------------------------------------------------
 
     async def _attend(self, stopper: Stopper) -> float:
-        """Ask the questions once; returns how long to wait for a better answer."""
-        try:
-            if self._spec is None:
-                self._say_not_ready("InvalidSpec", Reason.INVALID_SPEC, self._invalid)
-                await self._reporter.write()
-                return LOOK_AGAIN_SECONDS * 10
-            if self._finished() and not self._has_new_driver():
-                return await self._after_the_end()
-            driver = await self._around.finder.find(self.namespace, self._spec.driver)
-            if isinstance(driver, NoDriver):
-                return await self._without_driver(driver)
-            older = self._around.claims.claim(driver.uid, self.uid)
-            if older:
-                self._say_conflict(older, driver)
-                await self._reporter.write()
-                return LOOK_AGAIN_SECONDS
-            self._reporter.say(
-                ConditionType.CONFLICTED,
-                False,
-                Reason.ONLY_ALLOCATION,
-                "no other SparkAllocation serves the driver",
-            )
-            self._served = driver
-            self._reporter.set(driver_pod=driver.name, driver_pod_uid=driver.uid)
-            if driver.ended or driver.deleting:
-                return await self._finish(driver)
-            if not driver.ip or driver.started_at is None:
-                self._say_not_ready(
-                    "DriverStarting",
-                    Reason.DRIVER_STARTING,
-                    f"driver pod {driver.name} is {driver.phase or 'new'}",
-                )
-                await self._reporter.write()
-                return LOOK_AGAIN_SECONDS
-            connection = await self._connect(driver)
-            if connection is None:
-                await self._reporter.write()
-                return LOOK_AGAIN_SECONDS if self._seems_stuck() else WHILE_STARTING_SECONDS
-            await self._serve(driver, connection, stopper)
-        except ApiUnavailable as error:
-            log.warning("api_unavailable", error=str(error))
+        if self._spec is None:
+            self._say_not_ready("InvalidSpec", Reason.INVALID_SPEC, self._reporter.spec_problem)
+            return LONG_PAUSE_SECONDS
+        if self._finished() and not await self._has_new_driver():
+            return await self._after_the_end()
+        keep = self.served_uid if self._stored.get("incarnation") else ""
+        driver = await self._around.finder.find(self.namespace, self._spec.driver, served_uid=keep)
+        self._say_ambiguity()
+        if isinstance(driver, NoDriver):
+            return self._without_driver(driver)
+        if not self._may_serve(driver):
+            return self._without_driver(_no_driver_of(self._spec.driver))
+        other = self._around.claims.claim(driver.uid, self.uid)
+        if other:
+            self._say_conflict(other, driver)
             return LOOK_AGAIN_SECONDS
+        self._reporter.say(
+            ConditionType.CONFLICTED,
+            False,
+            Reason.ONLY_ALLOCATION,
+            "no other SparkAllocation serves the driver",
+        )
+        if self._served is None or self._served.uid != driver.uid:
+            self._end = None
+        self._served = driver
+        self._reporter.set(driver_pod=driver.name, driver_pod_uid=driver.uid)
+        if driver.ended:
+            return await self._finish(driver)
+        if driver.deleting:
+            # its containers may still work towards an end: what they have stays until they have ended
+            self._say_not_ready(
+                "DriverTerminating",
+                Reason.DRIVER_TERMINATING,
+                f"driver pod {driver.name} is being deleted; its executors stay until it has ended",
+            )
+            return LOOK_AGAIN_SECONDS
+        self._reporter.conditions.drop(ConditionType.FINISHED)
+        if not driver.ip or driver.started_at is None:
+            self._say_not_ready(
+                "DriverStarting",
+                Reason.DRIVER_STARTING,
+                f"driver pod {driver.name} is {driver.phase or 'new'}",
+            )
+            return LOOK_AGAIN_SECONDS
+        connection = await connect(driver, self._spec, self._around.session, self._around.apis)
+        if isinstance(connection, Unconnected):
+            return self._say_unconnected(connection, driver)
+        self._say_connected(connection)
+        await self._serve(driver, connection, stopper)
         return 0.0
 
-    async def _without_driver(self, nothing: NoDriver) -> float:
-        served_uid = self._stored.get("driverPodUid") or (self._served.uid if self._served else "")
-        if served_uid and nothing.reason is Reason.DRIVER_NOT_FOUND:
+    def _may_serve(self, pod: DriverPod) -> bool:
+        """An object that a driver pod owns serves that pod and goes with it, not with a later one of the same name."""
+        return self._owner_pod in ("", pod.uid)
+
+    def _without_driver(self, nothing: NoDriver) -> float:
+        if self.served_uid and nothing.reason is Reason.DRIVER_NOT_FOUND:
             # it was there once: its pod was deleted, and the garbage collector has taken what it owned
             self._say_finished(Reason.DRIVER_GONE, "the driver pod is gone")
-            await self._reporter.write()
             return 0.0
         self._say_not_ready(nothing.reason.value, nothing.reason, nothing.message)
-        await self._reporter.write()
         return LOOK_AGAIN_SECONDS
-
-    async def _connect(self, driver: DriverPod) -> _Connection | None:
-        """The driver's REST API, its configuration and our settings; None after saying what is wrong."""
-        assert self._spec is not None
-        found = await find_driver(
-            self._around.session,
-            driver.ip,
-            ui_ports(driver.ui_port, self._spec.driver.ui_port),
-            driver.labels.get("spark-app-selector", ""),
-        )
-        if isinstance(found, Unreachable):
-            self._say_unreachable(found, driver)
-            return None
-        rest, application = found
-        environment = await rest.environment()
-        if isinstance(environment, Unreachable):
-            self._say_unreachable(environment, driver)
-            return None
-        self._reporter.say(
-            ConditionType.DRIVER_REACHABLE, True, Reason.ANSWERS, "the driver's REST API answers"
-        )
-        mode = self._spec.mode or Mode.ALLOCATE
-        offending = offences(environment.spark_properties)
-        if offending and mode is not Mode.RECOMMEND:
-            message = (
-                "the driver allocates for itself; start it with the settings that `spark-allocation driver-conf` "
-                f"prints: {'; '.join(map(str, offending))}"
-            )
-            self._reporter.say(
-                ConditionType.DRIVER_PASSIVE, False, Reason.ALLOCATES_ITSELF, message
-            )
-            self._say_not_ready("DriverNotPassive", Reason.ALLOCATES_ITSELF, message)
-            return None
-        self._reporter.say(
-            ConditionType.DRIVER_PASSIVE,
-            not offending,
-            Reason.ALLOCATES_ITSELF if offending else Reason.PASSIVE,
-        )
-        pod = await self._around.apis.pods.get(driver.namespace, driver.name)
-        if pod is None or pod["metadata"]["uid"] != driver.uid:
-            return None
-        configuration = await read_driver_configuration(
-            driver_pod=pod,
-            application=application,
-            environment=environment,
-            spark_conf=self._spec.spark_conf or {},
-            objects=self._around.apis.objects,
-        )
-        if isinstance(configuration, UnreadableConfiguration):
-            self._say_not_ready(
-                "NotReadable", Reason.UNREADABLE_CONFIGURATION, configuration.message
-            )
-            return None
-        try:
-            profiles = ResourceProfileManager(configuration.conf)
-        except ValueError as error:
-            self._say_not_ready("NotReadable", Reason.UNREADABLE_CONFIGURATION, str(error))
-            return None
-        errors = add_profiles(profiles, environment.resource_profiles)
-        settings = effective_settings(self._spec, configuration.conf, configuration.version)
-        if isinstance(settings, InvalidSetting):
-            self._say_not_ready("InvalidSpec", Reason.INVALID_SPEC, str(settings))
-            return None
-        return _Connection(rest, application, configuration, settings, profiles, errors)
-
-    def _seems_stuck(self) -> bool:
-        ready = self._reporter.conditions[ConditionType.READY]
-        return ready is None or ready.reason != Reason.DRIVER_STARTING
 
     # -- serving -----------------------------------------------------------------------------------------------------
 
-    async def _serve(self, driver: DriverPod, connection: _Connection, stopper: Stopper) -> None:
+    async def _serve(self, driver: DriverPod, connection: Connection, stopper: Stopper) -> None:
+        assert self._spec is not None
         incarnation = incarnation_of(driver, connection.application)
-        key = DriverKey(driver.namespace, driver.uid)
         same_life = self._stored.get("incarnation") == incarnation
         self._reporter.begin_life(driver, connection.application, incarnation)
-        self._reporter.conditions.drop(ConditionType.FINISHED)
-        allocation = Allocation(
-            connection.settings.core,
-            connection.profiles,
-            now_ns=time.monotonic_ns(),
-            targets=_stored_targets(self._stored) if same_life else None,
-        )
-        ids = await self._ids(connection)
-        prefix = pod_name_prefix(
-            connection.configuration.conf.get("spark.kubernetes.executor.podNamePrefix"),
-            connection.application.name,
-            incarnation,
-        )
-        execution = PlanExecution(
-            allocation,
-            self._around.apis,
-            Identity(self.namespace, self.name, self.uid, driver.uid),
-            ids=ids,
-            pod_name=lambda executor_id: f"{prefix}-exec-{executor_id}",
-            build_pod=lambda executor_id, profile_id: self._build(
-                connection, prefix, incarnation, ids, executor_id, profile_id
-            ),
-        )
-        life = DriverLife(
-            key=key,
+        served = await make_life(
+            connection,
+            driver=driver,
             incarnation=incarnation,
-            allocation_uid=self.uid,
-            rest=connection.rest,
-            allocation=allocation,
-            profiles=connection.profiles,
-            execution=execution,
+            allocation=(self.namespace, self.name, self.uid),
+            apis=self._around.apis,
             store=self._around.store,
-            pods=self._around.apis.pods,
-            settings=connection.settings,
-            poll_seconds=self._around.settings.poll_seconds,
-            idle_poll_seconds=self._around.settings.idle_poll_seconds,
+            process=self._around.settings,
+            template=self._pod_template,
+            targets=_stored_targets(self._stored) if same_life else None,
         )
         log.info(
             "driver_served",
@@ -354,24 +306,34 @@ class AllocationRunner:
             application=connection.application.id,
             incarnation=incarnation,
             resumed=same_life,
-            next_executor_id=ids.next_id,
+            next_executor_id=served.ids.next_id,
         )
-        self._life = life
         self._connection = connection
+        self._life, self._life_wish = served.life, _wish(self._spec)
+        self._around.claims.serving(driver.uid, self.uid)
         watching = asyncio.create_task(self._look_after(driver))
         try:
-            end = await life.serve(
-                ended=lambda: self._life_end(driver, stopper), report=self._reporter.observed
+            end = await served.life.serve(
+                ended=lambda: self._life_end(driver, stopper), report=self._observed
             )
         finally:
             watching.cancel()
             self._life = None
+            self._stored["driverPodUid"] = driver.uid
             self._stored["incarnation"] = incarnation
             self._stored["profiles"] = [
                 {"id": profile_id, "target": target}
-                for profile_id, target in allocation.manager.targets.items()
+                for profile_id, target in served.allocation.manager.targets.items()
             ]
         log.info("driver_not_served", driver_pod=driver.name, why=end)
+
+    def _pod_template(self) -> Mapping[str, Any] | None:
+        executor = self._spec.executor if self._spec is not None else None
+        return executor.pod_template if executor is not None else None
+
+    async def _observed(self, observation: Observation) -> None:
+        self._say_ambiguity()
+        await self._reporter.observed(observation)
 
     async def _look_after(self, driver: DriverPod) -> None:
         """Ask for a driver pod that no watch covers, so that its end is noticed."""
@@ -385,151 +347,84 @@ class AllocationRunner:
     def _life_end(self, driver: DriverPod, stopper: Stopper) -> LifeEnd | None:
         if stopper or self._reporter.object_gone or self._spec is None:
             return LifeEnd.STOPPED
-        current = self._around.finder.current(driver)
-        if driver_ended(current, driver):
+        if _wish(self._spec) != self._life_wish:
+            return LifeEnd.WISH_CHANGED
+        if driver_ended(self._around.finder.current(driver), driver):
             return LifeEnd.DRIVER_CHANGED
         if self._around.claims.claim(driver.uid, self.uid):
             return LifeEnd.NOT_OURS
         return None
 
-    async def _ids(self, connection: _Connection) -> ExecutorIds:
-        current = await self._around.apis.allocations.get(self.namespace, self.name) or {}
-        assert self._served is not None
-        key = DriverKey(self._served.namespace, self._served.uid)
-        report = await connection.rest.poll(with_dead_executors=True)
-        listed: list[ExecutorId] = []
-        if not isinstance(report, Unreachable):
-            listed = [
-                executor.id for executor in (*report.executors, *(report.dead_executors or ()))
-            ]
-        return ExecutorIds.after_restart(
-            reserved_until=(current.get("status") or {}).get("nextExecutorId") or 1,
-            seen_on_pods=[seen.pod.executor_id for seen in self._around.store.take(key).pods],
-            listed_by_driver=listed,
-            maximum=connection.settings.core.pods.allocation_maximum,
-        )
-
-    def _build(  # noqa: PLR0917
-        self,
-        connection: _Connection,
-        prefix: str,
-        incarnation: str,
-        ids: ExecutorIds,
-        executor_id: ExecutorId,
-        profile_id: ProfileId,
-    ) -> ExecutorPodManifest | PodRefused:
-        profile = connection.profiles.get(profile_id)
-        if profile is None:
-            return PodRefused(
-                RefusalReason.INVALID_VALUE,
-                "resource profile",
-                str(profile_id),
-                "the driver has not described it",
-            )
-        configuration = connection.configuration
-        template = configuration.pod_template
-        executor = self._spec.executor if self._spec is not None else None
-        if executor is not None and executor.pod_template is not None:
-            template = executor.pod_template
-        return build_executor_pod(
-            configuration.conf,
-            profile,
-            executor_id,
-            ExecutorPodContext(
-                application_id=connection.application.id,
-                spark_version=configuration.version,
-                driver=configuration.facts,
-                pod_name_prefix=prefix,
-                config_map=configuration.config_map,
-                pod_template=template,
-                labels={ALLOCATION_UID_LABEL: self.uid},
-                annotations={
-                    INCARNATION_ANNOTATION: incarnation,
-                    NEXT_EXECUTOR_ID_ANNOTATION: str(ids.reserved_until),
-                },
-                termination_grace_period_seconds=EVICTION_GRACE_SECONDS,
-                native_sidecars=True,
-            ),
-        )
-
     # -- the end -----------------------------------------------------------------------------------------------------
 
     async def _finish(self, driver: DriverPod) -> float:
         """The driver has ended: sweep, then say so."""
-        key = DriverKey(driver.namespace, driver.uid)
-        left = ours(self._around.store, key, self.uid)
-        if driver.ended and any(not seen.pod.state.is_final for seen in left):
-            self._reporter.state("Finishing", f"{len(left)} executor pods are swept")
-            await self._reporter.write()
-        await sweep_pods(self._around.apis.pods, left, grace_seconds=SWEEP_GRACE_SECONDS)
-        applications = {seen.application_id for seen in left}
-        applications.add(self._stored.get("applicationId") or "")
-        applications.add(driver.labels.get("spark-app-selector", ""))
-        await sweep_objects(
-            self._around.apis.objects, key, applications | self._known_applications()
-        )
-        if ours(self._around.store, key, self.uid):
-            return 1.0
-        if driver.deleting and not driver.ended:
-            self._say_finished(Reason.DRIVER_TERMINATING, "the driver pod is being deleted")
-        elif driver.phase == "Failed":
-            self._say_finished(Reason.DRIVER_FAILED, "the driver failed; see its log")
+        assert self._spec is not None
+        swept = ""
+        if sweeps(self._spec):
+            if self._end is None:
+                self._end = ApplicationEnd(self._around.apis, self._around.store, driver)
+            pause = await self._end.sweep(self._known_applications(driver))
+            if pause > 0:
+                self._reporter.state("Finishing", "executor pods are swept")
+                return pause
         else:
-            self._say_finished(Reason.DRIVER_SUCCEEDED, "the driver succeeded")
-        await self._reporter.write()
+            swept = f"; spec.mode is {self._spec.mode}: what it left was not touched"
+        if driver.phase == "Failed":
+            self._say_finished(Reason.DRIVER_FAILED, f"the driver failed; see its log{swept}")
+        else:
+            self._say_finished(Reason.DRIVER_SUCCEEDED, f"the driver succeeded{swept}")
         return 0.0
 
-    def _known_applications(self) -> set[str]:
-        return {self._connection.application.id} if self._connection is not None else set()
+    def _known_applications(self, driver: DriverPod) -> set[str]:
+        known = {driver.labels.get("spark-app-selector", "")}
+        if self._stored_driver_uid == driver.uid:
+            known.add(self._stored.get("applicationId") or "")
+        if self._connection is not None:
+            known.add(self._connection.application.id)
+        return known - {""}
 
     async def _after_the_end(self) -> float:
         assert self._spec is not None
         ttl = self._spec.ttl_seconds_after_finished
         finished = self._reporter.conditions[ConditionType.FINISHED]
         if ttl is None or finished is None:
-            return LOOK_AGAIN_SECONDS * 10
+            return LONG_PAUSE_SECONDS
         left = ttl - (time.time() - _epoch(finished.last_transition_time))
         if left > 0:
-            return left
+            return min(left, LONG_PAUSE_SECONDS)
         log.info("allocation_expired", ttl_seconds=ttl)
-        await self._around.apis.allocations.delete(self.namespace, self.name, self.uid)
-        return LOOK_AGAIN_SECONDS
+        outcome = await self._around.apis.allocations.delete(self.namespace, self.name, self.uid)
+        return LOOK_AGAIN_SECONDS if outcome.done else LONG_PAUSE_SECONDS
 
     def _finished(self) -> bool:
         condition = self._reporter.conditions[ConditionType.FINISHED]
         return condition is not None and condition.status == "True"
 
-    def _has_new_driver(self) -> bool:
+    async def _has_new_driver(self) -> bool:
         assert self._spec is not None
-        served_uid = (
-            self._served.uid if self._served is not None else self._stored.get("driverPodUid")
-        )
-        return any(
-            pod.uid != served_uid and not pod.ended and not pod.deleting
-            for pod in self._around.finder.candidates(self.namespace, self._spec.driver)
+        found = await self._around.finder.find(self.namespace, self._spec.driver)
+        if isinstance(found, NoDriver):
+            return found.reason is Reason.AMBIGUOUS_DRIVER
+        return (
+            found.uid != self.served_uid
+            and not found.ended
+            and not found.deleting
+            and self._may_serve(found)
         )
 
     async def _let_go(self) -> None:
-        """The object is deleted while its driver lives: executors stay with the driver, or drain."""
-        policy = (
-            self._spec.deletion_policy if self._spec is not None else None
-        ) or DeletionPolicy.ORPHAN
-        driver = self._served
-        log.info("allocation_deleted", policy=policy)
-        if policy is not DeletionPolicy.DRAIN or driver is None:
-            return
-        key = DriverKey(driver.namespace, driver.uid)
-        grace = DRAIN_GRACE_SECONDS
-        if (
-            self._connection is not None
-            and self._connection.settings.drain_grace_seconds is not None
-        ):
-            grace = self._connection.settings.drain_grace_seconds
+        connection = self._connection
         try:
-            await sweep_pods(
-                self._around.apis.pods, ours(self._around.store, key, self.uid), grace_seconds=grace
-            )
-        except ApiUnavailable as error:
+            async with asyncio.timeout(LET_GO_SECONDS):
+                await let_go(
+                    self._spec,
+                    self._served,
+                    self._around.apis,
+                    self._around.store,
+                    grace_seconds=connection.settings.drain_grace_seconds if connection else None,
+                )
+        except (ApiUnavailable, TimeoutError) as error:
             log.warning("drain_not_begun", error=str(error))
 
     # -- saying ------------------------------------------------------------------------------------------------------
@@ -538,25 +433,58 @@ class AllocationRunner:
         self._reporter.say(ConditionType.READY, False, reason, message)
         self._reporter.state(state, message)
 
-    def _say_unreachable(self, unreachable: Unreachable, driver: DriverPod) -> None:
-        if (
-            driver.started_at is not None
-            and time.time() - driver.started_at < START_PATIENCE_SECONDS
-        ):
+    def _say_unconnected(self, nothing: Unconnected, driver: DriverPod) -> float:
+        if nothing.obstruction is not Obstruction.UNREACHABLE:
+            self._reporter.say(
+                ConditionType.DRIVER_REACHABLE,
+                True,
+                Reason.ANSWERS,
+                "the driver's REST API answers",
+            )
+            if nothing.obstruction is Obstruction.NOT_PASSIVE:
+                self._reporter.say(
+                    ConditionType.DRIVER_PASSIVE, False, nothing.reason, nothing.message
+                )
+            self._say_not_ready(nothing.obstruction, nothing.reason, nothing.message)
+            return LOOK_AGAIN_SECONDS
+        started_at = driver.started_at
+        if started_at is not None and time.time() - started_at < START_PATIENCE_SECONDS:
             message = f"driver pod {driver.name} runs and its REST API does not answer yet"
             self._reporter.say(
                 ConditionType.DRIVER_REACHABLE, None, Reason.DRIVER_STARTING, message
             )
             self._say_not_ready("DriverStarting", Reason.DRIVER_STARTING, message)
-            return
-        self._reporter.say(
-            ConditionType.DRIVER_REACHABLE, False, unreachable.reason, unreachable.message
-        )
-        self._say_not_ready("DriverUnreachable", unreachable.reason, unreachable.message)
+            return WHILE_STARTING_SECONDS
+        self._reporter.say(ConditionType.DRIVER_REACHABLE, False, nothing.reason, nothing.message)
+        self._say_not_ready(nothing.obstruction, nothing.reason, nothing.message)
+        return LOOK_AGAIN_SECONDS
 
-    def _say_conflict(self, older: str, driver: DriverPod) -> None:
+    def _say_connected(self, connection: Connection) -> None:
+        self._reporter.say(
+            ConditionType.DRIVER_REACHABLE, True, Reason.ANSWERS, "the driver's REST API answers"
+        )
+        self._reporter.say(
+            ConditionType.DRIVER_PASSIVE,
+            connection.passive,
+            Reason.PASSIVE if connection.passive else Reason.ALLOCATES_ITSELF,
+        )
+
+    def _say_ambiguity(self) -> None:
+        assert self._spec is not None
+        version = self._around.finder.directory.version
+        if self._ambiguity[0] != version:
+            sentence = self._around.finder.ambiguity(self.namespace, self._spec.driver)
+            self._ambiguity = (version, sentence)
+        if self._ambiguity[1]:
+            self._reporter.say(
+                ConditionType.AMBIGUOUS_DRIVER, True, Reason.AMBIGUOUS_DRIVER, self._ambiguity[1]
+            )
+        else:
+            self._reporter.conditions.drop(ConditionType.AMBIGUOUS_DRIVER)
+
+    def _say_conflict(self, other: str, driver: DriverPod) -> None:
         message = (
-            f"SparkAllocation {older} is older and serves driver pod {driver.name}; this one touches nothing. "
+            f"SparkAllocation {other} is older and serves driver pod {driver.name}; this one touches nothing. "
             "Delete one of the two"
         )
         self._reporter.say(ConditionType.CONFLICTED, True, Reason.OLDER_ALLOCATION_WINS, message)
@@ -576,29 +504,30 @@ class AllocationRunner:
     # -- inside ------------------------------------------------------------------------------------------------------
 
     def _read(self, body: Mapping[str, Any]) -> None:
-        self._body = body
         self._reporter.generation = body["metadata"].get("generation", 0)
+        self._ambiguity = (-1, "")
         try:
-            self._spec = SparkAllocationSpec.model_validate(body.get("spec") or {})
-            self._invalid = ""
+            spec = SparkAllocationSpec.model_validate(body.get("spec") or {})
         except ValidationError as error:
-            self._spec = None
-            self._invalid = "; ".join(
+            self._reporter.spec_problem = "; ".join(
                 f"spec.{'.'.join(map(str, problem['loc']))}: {problem['msg']}"
                 for problem in error.errors()[:5]
             )
             return
         if self._life is not None and self._connection is not None:
             configuration = self._connection.configuration
-            settings = effective_settings(self._spec, configuration.conf, configuration.version)
+            settings = effective_settings(spec, configuration.conf, configuration.version)
             if isinstance(settings, InvalidSetting):
-                self._spec, self._invalid = None, str(settings)
-            else:
+                self._reporter.spec_problem = str(settings)
+                return
+            if _wish(spec) == self._life_wish:
                 self._life.reconfigure(settings)
-
-    async def _wake_when_stopped(self, stopper: Stopper) -> None:
-        await stopper.wait()
-        self.wake()
+        if self._spec is not None and spec.driver != self._spec.driver:
+            # what was served was another wish: its end is not the end of this one
+            self._served = None
+            self._stored.pop("driverPodUid", None)
+        self._reporter.spec_problem = ""
+        self._spec = spec
 
     async def _rest_until_woken(self, pause: float) -> None:
         if pause <= 0:
@@ -608,6 +537,32 @@ class AllocationRunner:
                 await self._wake.wait()
         except TimeoutError:
             pass  # that is what the pause is for
+
+
+async def _stopped(*tasks: asyncio.Task[None]) -> None:
+    """End these tasks, whatever they are at."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _wish(spec: SparkAllocationSpec) -> tuple[object, ...]:
+    """What cannot be changed without going the way to the driver anew."""
+    return (spec.driver, spec.mode or Mode.ALLOCATE, spec.spark_conf)
+
+
+def _no_driver_of(wanted: Driver) -> NoDriver:
+    return NoDriver(
+        Reason.DRIVER_NOT_FOUND,
+        f"the driver pod that owns this SparkAllocation is gone; {wanted.pod_name or 'another pod'} is a later one",
+    )
+
+
+def _owner_pod(metadata: Mapping[str, Any]) -> str:
+    for owner in metadata.get("ownerReferences") or ():
+        if owner.get("kind") == "Pod" and owner.get("controller"):
+            return str(owner.get("uid") or "")
+    return ""
 
 
 def _stored_targets(status: Mapping[str, Any]) -> dict[ProfileId, int]:

@@ -6,13 +6,13 @@ maps that its pod mounts (with the module options that the driver adds to Java o
 built from a mask would start and fail in strange ways. Contents of config maps are never logged.
 """
 
+import string
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
-import yaml
-
+from spark_allocation.controller.bounded_yaml import load_bounded_yaml
 from spark_allocation.core.driver_report import Application, Environment
 from spark_allocation.core.executor_java_options import rebuild_java_module_options
 from spark_allocation.core.executor_pod_context import DriverPodFacts, ExecutorConfigMap
@@ -25,6 +25,8 @@ EXTRA_JAVA_OPTIONS = "spark.executor.extraJavaOptions"
 POD_TEMPLATE_FILE = "spark.kubernetes.executor.podTemplateFile"
 DISABLE_CONFIG_MAP = "spark.kubernetes.executor.disableConfigMap"
 SPARK_PROPERTIES = "spark.properties"
+LONGEST_TEMPLATE = 256 * 1024
+MOST_TEMPLATE_VALUES = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,9 +130,11 @@ class _MountedFiles:
                 "spec.executor.podTemplate and leave the key out"
             )
         try:
-            template = yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            return f"{POD_TEMPLATE_FILE}={path} is no YAML: {str(error)[:200]}"
+            template = load_bounded_yaml(
+                text, longest=LONGEST_TEMPLATE, most_values=MOST_TEMPLATE_VALUES
+            )
+        except ValueError as error:
+            return f"{POD_TEMPLATE_FILE}={path}: {error}"
         if not isinstance(template, dict):
             return f"{POD_TEMPLATE_FILE}={path} is no pod"
         return template
@@ -186,7 +190,8 @@ def _unescaped(text: str) -> str:
         following = next(characters, "")
         if following == "u":
             digits = "".join(next(characters, "") for _ in range(4))
-            result.append(chr(int(digits, 16)) if len(digits) == 4 else "")
+            is_code = len(digits) == 4 and all(each in string.hexdigits for each in digits)
+            result.append(chr(int(digits, 16)) if is_code else "")
         else:
             result.append({"t": "\t", "n": "\n", "r": "\r", "f": "\f"}.get(following, following))
     return "".join(result)

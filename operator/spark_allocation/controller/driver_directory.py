@@ -1,69 +1,74 @@
-"""The driver pods that the watches report, by name and by label; whoever looks for one is woken when it changes."""
+"""The driver pods that the watches report, by namespace; whoever looks for one is woken when it changes."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
 from spark_allocation.core.driver_report import DriverPod
 
+Listener = Callable[[DriverPod], None]
+
 
 class DriverDirectory:
-    """Driver pods by (namespace, name). A sink for `sources.pods_watch.PodsWatch`."""
+    """Driver pods by uid. A sink for `sources.pods_watch.PodsWatch`.
+
+    Attributes:
+        version: grows with each change, so that a reader knows whether its answer still holds.
+    """
 
     def __init__(self) -> None:
         self._pods: dict[str, DriverPod] = {}
+        self._namespaces: dict[str, set[str]] = {}
         self._scopes: dict[str, set[str]] = {}
-        self._wakes: dict[str, list[Callable[[], None]]] = {}
-        self._listeners: list[Callable[[DriverPod], None]] = []
+        self._subscribers: dict[str, list[Listener]] = {}
+        self._listeners: list[Listener] = []
         self._watched: set[str] = set()
+        self.version = 0
 
-    def listen(self, listener: Callable[[DriverPod], None]) -> None:
-        """Call with each pod that is added or changed."""
+    def listen(self, listener: Listener) -> None:
+        """Call with each pod that is known, and from now on with each that changes or goes."""
         self._listeners.append(listener)
+        for pod in list(self._pods.values()):
+            listener(pod)
 
     def update(self, scope: str, pod: DriverPod) -> None:
         """A driver pod was added or changed."""
         self._watched.add(scope)
         self._scopes.setdefault(scope, set()).add(pod.uid)
-        self._pods[pod.uid] = pod
+        self._put(pod)
         self._tell(pod)
 
     def remove(self, scope: str, pod: DriverPod) -> None:
-        """A driver pod is gone."""
-        self._scopes.setdefault(scope, set()).discard(pod.uid)
-        self._pods.pop(pod.uid, None)
-        self._wake(pod.namespace)
+        """A driver pod is gone, or this watch does not cover it any more."""
+        self.forget(scope, pod.uid)
 
     def forget(self, scope: str, uid: str) -> None:
-        """A pod that is no driver any more."""
+        """The same by its uid; a pod that another watch covers stays."""
         self._scopes.setdefault(scope, set()).discard(uid)
-        gone = self._pods.pop(uid, None)
-        if gone is not None:
-            self._wake(gone.namespace)
+        if not self.is_watched(uid):
+            self._drop(uid)
 
     def replace_all(self, scope: str, pods: Iterable[DriverPod], at: float) -> None:  # noqa: ARG002
         """The full list of one watch."""
         self._watched.add(scope)
         listed = {pod.uid: pod for pod in pods}
-        for uid in self._scopes.get(scope, set()) - listed.keys():
-            gone = self._pods.pop(uid, None)
-            if gone is not None:
-                self._wake(gone.namespace)
-        self._scopes[scope] = set(listed)
-        self._pods.update(listed)
+        before, self._scopes[scope] = self._scopes.get(scope, set()), set(listed)
+        for uid in before - listed.keys():
+            if not self.is_watched(uid):
+                self._drop(uid)
         for pod in listed.values():
+            self._put(pod)
             self._tell(pod)
 
     def asked(self, scope: str, pods: list[DriverPod]) -> None:
-        """The answer to a question about pods that no watch covers; nobody is woken unless something changed."""
-        before = self._scopes.get(scope, set())
+        """The answer to a question about pods that no watch covers; nobody is woken."""
         listed = {pod.uid: pod for pod in pods}
+        before, self._scopes[scope] = self._scopes.get(scope, set()), set(listed)
         for uid in before - listed.keys():
             if not self.is_watched(uid):
-                self._pods.pop(uid, None)
-        self._scopes[scope] = set(listed)
+                self._take_out(uid)
         for uid, pod in listed.items():
-            if not self.is_watched(uid):
-                self._pods[uid] = pod
+            if not self.is_watched(uid) and self._pods.get(uid) != pod:
+                self._put(pod)
 
     def is_watched(self, uid: str) -> bool:
         """A watch reports this pod's changes."""
@@ -71,39 +76,51 @@ class DriverDirectory:
 
     def named(self, namespace: str, name: str) -> DriverPod | None:
         """The newest pod of this name."""
-        found = [
-            pod for pod in self._pods.values() if (pod.namespace, pod.name) == (namespace, name)
-        ]
+        found = [pod for pod in self._in(namespace) if pod.name == name]
         return max(found, key=lambda pod: pod.created_at, default=None)
 
     def labelled(self, namespace: str, labels: Mapping[str, str]) -> list[DriverPod]:
         """The pods that carry these labels."""
-        return [
-            pod
-            for pod in self._pods.values()
-            if pod.namespace == namespace and labels.items() <= pod.labels.items()
-        ]
+        return [pod for pod in self._in(namespace) if labels.items() <= pod.labels.items()]
 
     def by_uid(self, uid: str) -> DriverPod | None:
         """The pod with this uid."""
         return self._pods.get(uid)
 
     @contextmanager
-    def subscription(self, namespace: str, wake: Callable[[], None]) -> Iterator[None]:
-        """While inside, ``wake`` is called after each change of a driver pod in the namespace."""
-        self._wakes.setdefault(namespace, []).append(wake)
+    def subscription(self, namespace: str, changed: Listener) -> Iterator[None]:
+        """While inside, ``changed`` is called with each driver pod of the namespace that changes or goes."""
+        self._subscribers.setdefault(namespace, []).append(changed)
         try:
             yield
         finally:
-            self._wakes[namespace].remove(wake)
-            if not self._wakes[namespace]:
-                del self._wakes[namespace]
+            self._subscribers[namespace].remove(changed)
+            if not self._subscribers[namespace]:
+                del self._subscribers[namespace]
+
+    def _in(self, namespace: str) -> Iterator[DriverPod]:
+        return (self._pods[uid] for uid in self._namespaces.get(namespace, ()))
+
+    def _put(self, pod: DriverPod) -> None:
+        self.version += 1
+        self._pods[pod.uid] = pod
+        self._namespaces.setdefault(pod.namespace, set()).add(pod.uid)
+
+    def _take_out(self, uid: str) -> DriverPod | None:
+        gone = self._pods.pop(uid, None)
+        if gone is not None:
+            self.version += 1
+            uids = self._namespaces[gone.namespace]
+            uids.discard(uid)
+            if not uids:
+                del self._namespaces[gone.namespace]
+        return gone
+
+    def _drop(self, uid: str) -> None:
+        gone = self._take_out(uid)
+        if gone is not None:
+            self._tell(gone)
 
     def _tell(self, pod: DriverPod) -> None:
-        self._wake(pod.namespace)
-        for listener in self._listeners:
-            listener(pod)
-
-    def _wake(self, namespace: str) -> None:
-        for wake in self._wakes.get(namespace, ()):
-            wake()
+        for changed in (*self._subscribers.get(pod.namespace, ()), *self._listeners):
+            changed(pod)

@@ -1,4 +1,13 @@
-"""One life of one driver, served: poll, decide, carry out, report, until the life or the wish to serve it ends."""
+"""One life of one driver, served: poll, decide, carry out, report, until the life or the wish to serve it ends.
+
+Whose pods: those that the driver pod owns and that the operator made for this life, which their annotation says. Who of
+several SparkAllocations made them does not matter: one serves the driver at a time, and one that was deleted and made
+again, or that takes over from another, goes on with the pods that are there instead of making as many again. Nothing is
+gained by forging the label: who may write pods of the namespace can write every label of them.
+
+Pods of a former life are swept, once the driver has been heard and does not list them as alive. A pod without our label
+is never touched.
+"""
 
 import asyncio
 import time
@@ -11,11 +20,12 @@ import structlog
 from spark_allocation.api.conditions import Reason
 from spark_allocation.api.v1alpha1 import Mode
 from spark_allocation.controller.effective_settings import EffectiveSettings
-from spark_allocation.controller.plan_execution import Obstacle, PlanExecution
+from spark_allocation.controller.plan_execution import PlanExecution
+from spark_allocation.controller.pod_creation import Obstacle
 from spark_allocation.controller.sweep import sweep_pods
 from spark_allocation.core.allocation import Allocation, Step
 from spark_allocation.core.driver_report import DriverPod, DriverReport
-from spark_allocation.core.executor_pods import PodState
+from spark_allocation.core.executor_pods import ExecutorId
 from spark_allocation.core.resource_profiles import (
     InvalidProfile,
     ProfileId,
@@ -24,6 +34,7 @@ from spark_allocation.core.resource_profiles import (
 )
 from spark_allocation.core.snapshots import ExecutorPodsSnapshot
 from spark_allocation.core.spark_conf import InvalidSetting
+from spark_allocation.epoch_clock import epoch_ms
 from spark_allocation.kube.api_client import ApiUnavailable
 from spark_allocation.kube.pods_api import PodsApi
 from spark_allocation.snapshots_store import (
@@ -40,6 +51,11 @@ DEAD_EXECUTORS_EVERY_SECONDS = 10.0
 SHORTEST_PAUSE_SECONDS = 0.05
 AFTER_API_FAILURE_SECONDS = 1.0
 POLLS_THAT_MAY_FAIL = 3
+UNKNOWN_PROFILE_SECONDS = 15.0
+"""A profile that the driver's environment did not explain is not asked for again sooner."""
+FORMER_LIFE_GRACE_SECONDS = 1
+
+_LEVELS = {"debug": 10, "info": 20, "warning": 30}
 
 log = structlog.get_logger("driver_life")
 
@@ -51,6 +67,7 @@ class LifeEnd(StrEnum):
     DRIVER_CHANGED = "driver changed"
     APPLICATION_GONE = "application gone"
     NOT_OURS = "not ours"
+    WISH_CHANGED = "the SparkAllocation asks for something else"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +77,9 @@ class Observation:
     step: Step
     settings: EffectiveSettings
     obstacle: Obstacle | None
+    drain_obstacle: Obstacle | None
     unreachable: Unreachable | None
-    foreign_pods: int
     failed_executors: int
-    completed: bool = False
 
 
 class DriverLife:
@@ -74,7 +90,6 @@ class DriverLife:
         *,
         key: DriverKey,
         incarnation: str,
-        allocation_uid: str,
         rest: DriverRest,
         allocation: Allocation,
         profiles: ResourceProfileManager,
@@ -82,12 +97,12 @@ class DriverLife:
         store: ExecutorPodsSnapshotsStore,
         pods: PodsApi,
         settings: EffectiveSettings,
+        profile_errors: str,
         poll_seconds: float,
         idle_poll_seconds: float,
     ) -> None:
         self._key = key
         self._incarnation = incarnation
-        self._allocation_uid = allocation_uid
         self._rest = rest
         self._allocation = allocation
         self._profiles = profiles
@@ -99,11 +114,15 @@ class DriverLife:
         self._idle_poll_seconds = idle_poll_seconds
         self._wake = asyncio.Event()
         self._report: DriverReport | None = None
-        self._reported_at = 0.0
+        self._asked_at = 0.0
+        self._answered_at_ns = 0
         self._taken = True
         self._unreachable: Unreachable | None = None
         self._failed_polls = 0
-        self._profile_errors: str = ""
+        self._profile_errors = profile_errors
+        self._profiles_asked_at: dict[frozenset[ProfileId], float] = {}
+        self._listed_alive: frozenset[ExecutorId] = frozenset()
+        self._logged: tuple[str, ...] = ()
 
     def wake(self) -> None:
         """Something changed: take a step soon."""
@@ -149,21 +168,21 @@ class DriverLife:
         pause = self._idle_poll_seconds
         try:
             view = self._store.take(self._key)
-            mine, former, foreign = self._sorted(view)
-            if former:
-                await sweep_pods(self._pods, former, grace_seconds=1)
+            mine, former = self._sorted(view)
             step = self._step(view, mine)
-            if self._settings.mode is Mode.ALLOCATE:
+            if self._acts:
                 await self._execution.apply(step)
+                if former and self._report is not None:
+                    await sweep_pods(self._pods, former, grace_seconds=FORMER_LIFE_GRACE_SECONDS)
             await report(
                 Observation(
                     step=step,
                     settings=self._settings,
                     obstacle=self._execution.obstacle or self._profile_obstacle(),
+                    drain_obstacle=self._execution.drain_obstacle,
                     unreachable=self._unreachable
                     if self._failed_polls >= POLLS_THAT_MAY_FAIL
                     else None,
-                    foreign_pods=foreign,
                     failed_executors=self._allocation.failed_executors,
                 )
             )
@@ -181,16 +200,15 @@ class DriverLife:
             pass  # that is what the pause is for
 
     def _step(self, view: PodsView, mine: list[SeenPod]) -> Step:
-        now_ns, now_ms = time.monotonic_ns(), int(time.time() * 1000)
+        now_ns, now_ms = time.monotonic_ns(), epoch_ms()
         if self._report is not None and not self._taken:
             self._taken = True
-            self._allocation.take_report(self._report, now_ns=now_ns, now_ms=now_ms)
-        fresh = self._report is not None and time.monotonic() - self._reported_at < FRESH_SECONDS
-        departed = [
-            seen.pod
-            for seen in view.departed
-            if seen.allocation_uid == self._allocation_uid and seen.incarnation == self._incarnation
-        ]
+            age_ms = (now_ns - self._answered_at_ns) // 1_000_000
+            self._allocation.take_report(
+                self._report, now_ns=self._answered_at_ns, now_ms=now_ms - age_ms
+            )
+        fresh = self._report is not None and time.monotonic() - self._asked_at < FRESH_SECONDS
+        departed = [seen.pod for seen in view.departed if self._is_mine(seen)]
         step = self._allocation.step(
             ExecutorPodsSnapshot.replaced(
                 (seen.pod for seen in mine), at=int(view.full_sync_at * 1000)
@@ -199,13 +217,9 @@ class DriverLife:
             now_ns=now_ns,
             now_ms=now_ms,
             report_is_fresh=fresh and self._settings.mode is not Mode.PAUSED,
+            acts=self._acts,
         )
-        for line in step.log:
-            log.log(
-                {"debug": 10, "info": 20, "warning": 30}[line.level],
-                "allocation",
-                message=line.message,
-            )
+        self._log(step)
         for removal in step.removals:
             log.info(
                 "executor_ended",
@@ -218,19 +232,32 @@ class DriverLife:
             )
         return step
 
-    def _sorted(self, view: PodsView) -> tuple[list[SeenPod], list[SeenPod], int]:
-        """Pods of this life, pods of ours from a former life of the same driver pod, and a count of others'."""
-        mine: list[SeenPod] = []
-        former: list[SeenPod] = []
-        foreign = 0
-        for seen in view.pods:
-            if seen.allocation_uid != self._allocation_uid:
-                foreign += seen.pod.state in (PodState.RUNNING, PodState.PENDING)
-            elif seen.incarnation == self._incarnation:
-                mine.append(seen)
-            else:
-                former.append(seen)
-        return mine, former, foreign
+    def _log(self, step: Step) -> None:
+        """Spark's sentences; one that was said in the last step already is not repeated every second."""
+        for line in step.log:
+            if line.message not in self._logged:
+                log.log(_LEVELS[line.level], "allocation", message=line.message)
+        self._logged = tuple(line.message for line in step.log)
+
+    @property
+    def _acts(self) -> bool:
+        return self._settings.mode is Mode.ALLOCATE
+
+    def _is_mine(self, seen: SeenPod) -> bool:
+        if not seen.allocation_uid:
+            return False
+        # an executor that this driver lists as alive belongs to its life, whatever the annotation says
+        return seen.incarnation == self._incarnation or seen.pod.executor_id in self._listed_alive
+
+    def _sorted(self, view: PodsView) -> tuple[list[SeenPod], list[SeenPod]]:
+        """Pods of this life, and pods that the operator made for a former life of the same driver pod."""
+        mine = [seen for seen in view.pods if self._is_mine(seen)]
+        former = [
+            seen
+            for seen in view.pods
+            if seen.allocation_uid and seen.incarnation and not self._is_mine(seen)
+        ]
+        return mine, former
 
     def _profile_obstacle(self) -> Obstacle | None:
         return (
@@ -255,7 +282,9 @@ class DriverLife:
                 self._unreachable = None
                 self._failed_polls = 0
                 self._report = answer
-                self._reported_at = began
+                self._listed_alive = frozenset(executor.id for executor in answer.executors)
+                self._asked_at = began
+                self._answered_at_ns = time.monotonic_ns()
                 self._taken = False
             self.wake()
             busy = self._report is not None and (
@@ -268,8 +297,15 @@ class DriverLife:
         """Ask for the profiles again when a stage or an executor names one that is not known."""
         named = {stage.profile_id for stage in report.stages}
         named |= {executor.profile_id for executor in report.executors}
-        if all(profile_id in self._profiles for profile_id in named):
+        unknown = frozenset(profile_id for profile_id in named if profile_id not in self._profiles)
+        if not unknown:
             return
+        now = time.monotonic()
+        if now - self._profiles_asked_at.get(unknown, -UNKNOWN_PROFILE_SECONDS) < (
+            UNKNOWN_PROFILE_SECONDS
+        ):
+            return
+        self._profiles_asked_at = {unknown: now}
         environment = await self._rest.environment()
         if isinstance(environment, Unreachable):
             return

@@ -63,11 +63,7 @@ def effective_settings(
             ),
             lifecycle=replace(LifecycleConf.from_spark_conf(conf), delete_on_termination=True),
             local_shuffle=_shuffle_is_local(driver_conf),
-            max_concurrent_drains=(
-                0
-                if mode is Mode.RECOMMEND
-                else (decommission.max_concurrent if decommission is not None else None)
-            ),
+            max_concurrent_drains=decommission.max_concurrent if decommission else None,
         )
     except InvalidSetting as error:
         return error

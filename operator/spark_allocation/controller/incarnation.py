@@ -2,7 +2,10 @@
 
 A driver resubmitted under the same name, a container restarted inside its pod and a second SparkContext in the same
 process are other lives: nothing of the former one may count for them. A life is told from another by the driver pod's
-uid, its container's restart count, the application id and the moment at which the application started.
+uid, the application id and the moment at which the application started. Restart counts are no part of it: a restarted
+driver has another start time anyway, and a sidecar that restarts beside a living driver must change nothing.
+
+Running executors carry the incarnation. Another way to compute it would make strangers of them all, so it never changes.
 """
 
 import hashlib
@@ -16,7 +19,7 @@ _LONGEST_PREFIX = 200
 
 def incarnation_of(driver: DriverPod, application: Application) -> str:
     """Eight hexadecimal digits that differ between any two lives."""
-    key = f"{driver.uid}/{driver.restart_count}/{application.id}/{application.started_at_ms}"
+    key = f"{driver.uid}/{application.id}/{application.started_at_ms}"
     return hashlib.sha256(key.encode()).hexdigest()[:8]
 
 

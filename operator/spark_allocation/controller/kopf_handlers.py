@@ -103,8 +103,9 @@ def make_registry(api: KubernetesApi) -> kopf.OperatorRegistry:
         PLURAL,
         registry=registry,
         backoff=5.0,
-        cancellation_backoff=5.0,
-        cancellation_timeout=10.0,
+        # a runner ends by itself within its own bounds (allocation_runner.STOP_PATIENCE_SECONDS, LET_GO_SECONDS)
+        cancellation_backoff=11.0,
+        cancellation_timeout=5.0,
     )
     async def run_allocation(
         uid: str, body: kopf.Body, stopped: kopf.DaemonStopped, memo: Memo, **_: Any

@@ -25,12 +25,17 @@ from spark_allocation.controller.driver_finding import DriverFinder
 from spark_allocation.controller.health import HealthServer, LoopHeartbeat
 from spark_allocation.controller.kopf_handlers import run_kopf
 from spark_allocation.controller.managed_drivers import MANAGED_SELECTOR, ManagedDrivers
-from spark_allocation.controller.plan_execution import Apis
+from spark_allocation.controller.pod_creation import Apis
 from spark_allocation.controller.process_settings import ProcessSettings
 from spark_allocation.controller.runners import Claims, Runners
 from spark_allocation.core.driver_report import DriverPod
 from spark_allocation.kube.allocations_api import KubernetesAllocationsApi
-from spark_allocation.kube.api_client import KubernetesApi, open_kubernetes_api, wait_for_api
+from spark_allocation.kube.api_client import (
+    ApiUnavailable,
+    KubernetesApi,
+    open_kubernetes_api,
+    wait_for_api,
+)
 from spark_allocation.kube.leader_lease import LeaderLease, LeaseLost
 from spark_allocation.kube.objects_api import KubernetesObjectsApi
 from spark_allocation.kube.pacing import CreationPacer
@@ -41,6 +46,8 @@ from spark_allocation.sources.executor_pods import EXECUTOR_SELECTOR, driver_pod
 from spark_allocation.sources.pods_watch import PodsWatch
 
 DRIVER_SELECTOR = "spark-role=driver"
+EXISTING_ALLOCATIONS_SECONDS = 15.0
+"""How long to wait for kopf to hand over the SparkAllocations that exist when the process begins to lead."""
 
 log = structlog.get_logger("process")
 
@@ -56,16 +63,21 @@ class Process:
         pods = KubernetesPodsApi(api)
         objects = KubernetesObjectsApi(api)
         allocations = KubernetesAllocationsApi(api)
-        namespaces: tuple[str | None, ...] = settings.namespaces or (None,)
+        namespaces: tuple[str | None, ...] = tuple(dict.fromkeys(settings.namespaces)) or (None,)
+        self._namespaces = namespaces
         self._store = ExecutorPodsSnapshotsStore(scopes=len(namespaces))
         self._directory = DriverDirectory()
         self._lease = _lease(settings, api)
+        if self._lease is not None:
+            lease = self._lease
+            api.guard_writes(lambda: lease.held)
         apis = Apis(pods, allocations, objects, CreationPacer(settings.creates_per_second))
         self._runners = Runners(
             lambda claims: self._surroundings(
                 claims, apis, DriverFinder(self._directory, pods), session
             )
         )
+        self._allocations = allocations
         self._managed = ManagedDrivers(allocations, objects, is_served=self._runners.serves)
         self._executor_watches = [
             PodsWatch[SeenPod](
@@ -159,14 +171,33 @@ class Process:
 
     async def _serve(self) -> None:
         serving = asyncio.create_task(run_kopf(self._api, self._runners, self._settings.namespaces))
-        self._directory.listen(self._managed.seen)
-        making = asyncio.create_task(self._managed.run())
+        making = asyncio.create_task(self._make_allocations())
         try:
+            await asyncio.wait({serving, making}, return_when=asyncio.FIRST_COMPLETED)
+            if making.done():
+                making.result()
             await serving
         finally:
             making.cancel()
+            serving.cancel()
             # kopf takes the process's signals over while it runs: its end is how we learn of them
             self._stop.set()
+
+    async def _make_allocations(self) -> None:
+        """Make SparkAllocations for labelled drivers, once those that exist are known: one written by hand wins."""
+        deadline = time.monotonic() + EXISTING_ALLOCATIONS_SECONDS
+        for namespace in self._namespaces:
+            while time.monotonic() < deadline:
+                try:
+                    existing = await self._allocations.uids(namespace)
+                except ApiUnavailable as error:
+                    log.warning("api_unavailable", error=str(error))
+                    existing = None
+                if existing is not None and self._runners.have_seen(existing):
+                    break
+                await asyncio.sleep(0.5)
+        self._directory.listen(self._managed.seen)
+        await self._managed.run()
 
     def _not_ready_because(self) -> str:
         if self._lease is not None and not self._lease.leading.is_set():
@@ -178,7 +209,7 @@ async def run_process(settings: ProcessSettings) -> None:
     """Run the operator until it is told to stop.
 
     Raises:
-        ValueError: there are no usable credentials.
+        NoCredentials: there are none, or they cannot be read.
         LeaseLost: another process leads now.
     """
     # the Lease module writes local times with a Z
@@ -190,10 +221,24 @@ async def run_process(settings: ProcessSettings) -> None:
             log.info("starting", namespaces=settings.namespaces or "all")
             await wait_for_api(api)
             await Process(settings, api, session).run()
-    except* LeaseLost as lost:
-        raise LeaseLost(str(lost.exceptions[0])) from None
+    except BaseExceptionGroup as group:
+        lost = _first_lease_lost(group)
+        if lost is None:
+            raise
+        raise lost from None
     finally:
         await api.close()
+
+
+def _first_lease_lost(group: BaseExceptionGroup[BaseException]) -> LeaseLost | None:
+    """An exception raised inside ``except*`` would be wrapped in a group again, which no caller expects."""
+    found = group.subgroup(LeaseLost)
+    while found is not None:
+        inner = found.exceptions[0]
+        if isinstance(inner, LeaseLost):
+            return inner
+        found = inner if isinstance(inner, BaseExceptionGroup) else None
+    return None
 
 
 @contextlib.asynccontextmanager

@@ -1,26 +1,31 @@
 """All runners by the uid of their SparkAllocation, and who of them serves which driver."""
 
 from collections.abc import Callable, Mapping
+from collections.abc import Set as AbstractSet
 from typing import Any
-
-import structlog
 
 from spark_allocation.controller.allocation_runner import AllocationRunner, Stopper, Surroundings
 from spark_allocation.core.driver_report import DriverPod
 
-log = structlog.get_logger("runners")
-
 
 class Claims:
-    """One SparkAllocation serves one driver; of several the oldest wins, by creation time and then by uid."""
+    """One SparkAllocation serves one driver; of several the oldest wins.
+
+    Creation times have whole seconds. Of two that were made in the same second the one that serves the driver already
+    keeps it, also after a restart of the operator; else the uid decides.
+    """
 
     def __init__(self) -> None:
         self._known: dict[str, tuple[str, str]] = {}
         self._claims: dict[str, dict[str, str]] = {}
+        self._served: dict[str, str] = {}
 
-    def introduce(self, allocation_uid: str, created_at: str, name: str) -> None:
-        """Make a SparkAllocation known."""
+    def introduce(
+        self, allocation_uid: str, created_at: str, name: str, served_driver_uid: str = ""
+    ) -> None:
+        """Make a SparkAllocation known, with the driver that it served before the operator restarted."""
         self._known[allocation_uid] = (created_at, name)
+        self._served[allocation_uid] = served_driver_uid
 
     def claim(self, driver_uid: str, allocation_uid: str) -> str:
         """See `controller.allocation_runner.DriverClaims.claim`."""
@@ -30,8 +35,17 @@ class Claims:
         _, name = self._known[allocation_uid]
         claimants = self._claims.setdefault(driver_uid, {})
         claimants[allocation_uid] = name
-        oldest = min(claimants, key=lambda uid: (self._known[uid][0], uid))
+        oldest = min(
+            claimants, key=lambda uid: (self._known[uid][0], self._served[uid] != driver_uid, uid)
+        )
         return "" if oldest == allocation_uid else claimants[oldest]
+
+    def serving(self, driver_uid: str, allocation_uid: str) -> None:
+        """See `controller.allocation_runner.DriverClaims.serving`."""
+        for uid, served in self._served.items():
+            if served == driver_uid:
+                self._served[uid] = ""
+        self._served[allocation_uid] = driver_uid
 
     def release(self, allocation_uid: str) -> None:
         """See `controller.allocation_runner.DriverClaims.release`."""
@@ -39,6 +53,12 @@ class Claims:
             self._claims[driver_uid].pop(allocation_uid, None)
             if not self._claims[driver_uid]:
                 del self._claims[driver_uid]
+
+    def forget(self, allocation_uid: str) -> None:
+        """The SparkAllocation is gone."""
+        self.release(allocation_uid)
+        self._known.pop(allocation_uid, None)
+        self._served.pop(allocation_uid, None)
 
 
 class Runners:
@@ -48,15 +68,23 @@ class Runners:
         self._claims = Claims()
         self._surroundings = surroundings(self._claims)
         self._runners: dict[str, AllocationRunner] = {}
+        self._seen: set[str] = set()
 
     def __len__(self) -> int:
         return len(self._runners)
 
     def seen(self, uid: str, body: Mapping[str, Any], *, deleted: bool) -> None:
         """A SparkAllocation was added, changed or deleted; only wakes its runner."""
+        self._seen.add(uid)
+        if deleted:
+            self._seen.discard(uid)
         runner = self._runners.get(uid)
         if runner is not None and not deleted:
             runner.seen(body)
+
+    def have_seen(self, uids: AbstractSet[str]) -> bool:
+        """All of these SparkAllocations have been handed over."""
+        return uids <= self._seen
 
     def serves(self, pod: DriverPod) -> bool:
         """Whether some SparkAllocation names this pod."""
@@ -65,10 +93,17 @@ class Runners:
     async def run(self, uid: str, body: Mapping[str, Any], stopper: Stopper) -> None:
         """Serve one SparkAllocation until it is deleted or the process ends."""
         metadata = body["metadata"]
-        self._claims.introduce(uid, metadata["creationTimestamp"], metadata["name"])
+        self._seen.add(uid)
+        self._claims.introduce(
+            uid,
+            metadata["creationTimestamp"],
+            metadata["name"],
+            (body.get("status") or {}).get("driverPodUid") or "",
+        )
         runner = AllocationRunner(body, self._surroundings)
         self._runners[uid] = runner
         try:
             await runner.run(stopper)
         finally:
             del self._runners[uid]
+            self._claims.forget(uid)

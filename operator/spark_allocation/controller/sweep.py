@@ -4,14 +4,19 @@ An ordinary driver removes them when it stops; a passive one has no right to. A 
 five seconds, so that a driver that is still alive classifies the end first.
 """
 
+import asyncio
+
 import structlog
 
 from spark_allocation.core.executor_pods import PodState
 from spark_allocation.kube.objects_api import ObjectsApi
-from spark_allocation.kube.pods_api import PodsApi
+from spark_allocation.kube.pods_api import DeleteResult, PodsApi
 from spark_allocation.snapshots_store import DriverKey, ExecutorPodsSnapshotsStore, SeenPod
 
 log = structlog.get_logger("sweep")
+
+
+CONCURRENT_DELETES = 16
 
 
 async def sweep_pods(
@@ -22,14 +27,29 @@ async def sweep_pods(
     Raises:
         ApiUnavailable: some may be left; call again.
     """
-    asked = 0
-    for seen in leftovers:
+    slots = asyncio.Semaphore(CONCURRENT_DELETES)
+
+    async def sweep(seen: SeenPod) -> bool:
         pod = seen.pod
-        if pod.deleting or pod.state is PodState.DELETED:
-            continue
-        await pods.delete(pod.namespace, pod.name, pod.uid, grace_seconds=grace_seconds)
-        asked += 1
-    return asked
+        async with slots:
+            outcome = await pods.delete(
+                pod.namespace, pod.name, pod.uid, grace_seconds=grace_seconds
+            )
+        if outcome.result in (DeleteResult.REFUSED, DeleteResult.SERVER_ERROR):
+            log.warning("pod_not_swept", pod=pod.name, message=outcome.message)
+            return False
+        return True
+
+    there = [
+        seen
+        for seen in leftovers
+        if not seen.pod.deleting and seen.pod.state is not PodState.DELETED
+    ]
+    outcomes = await asyncio.gather(*map(sweep, there), return_exceptions=True)
+    for outcome in outcomes:
+        if isinstance(outcome, BaseException):
+            raise outcome
+    return sum(1 for outcome in outcomes if outcome)
 
 
 async def sweep_objects(objects: ObjectsApi, key: DriverKey, application_ids: set[str]) -> int:
@@ -48,12 +68,13 @@ async def sweep_objects(objects: ObjectsApi, key: DriverKey, application_ids: se
                 metadata = item["metadata"]
                 owners = {owner.get("uid") for owner in metadata.get("ownerReferences") or ()}
                 if key.driver_uid in owners:
-                    swept += await objects.delete(
+                    outcome = await objects.delete(
                         key.namespace, kind, metadata["name"], metadata["uid"]
                     )
+                    swept += outcome.done
     return swept
 
 
-def ours(store: ExecutorPodsSnapshotsStore, key: DriverKey, allocation_uid: str) -> list[SeenPod]:
-    """The pods that this SparkAllocation made for this driver pod, of any life."""
-    return [seen for seen in store.take(key).pods if seen.allocation_uid == allocation_uid]
+def operator_made(store: ExecutorPodsSnapshotsStore, key: DriverKey) -> list[SeenPod]:
+    """The pods that this driver pod owns and that a SparkAllocation made for it, in any of its lives."""
+    return [seen for seen in store.take(key).pods if seen.allocation_uid]

@@ -1,40 +1,45 @@
 """Our own kind at the API server: read it, make it, delete it, write its status.
 
-Two writes touch a status. Reports are merge patches without a precondition: the last one wins and nothing reads them
-back. The reservation of executor ids is the fence between two operators: it carries the resource version that it was
-decided on, and a conflict means that somebody else may have reserved the same ids.
+Two writes touch a status. Reports are merge patches without a precondition on the version: the last one wins and
+nothing reads them back. The reservation of executor ids is the fence between two operators: it carries the resource
+version that it was decided on, and a conflict means that somebody else may have reserved the same ids. Both name the
+uid, so that nothing is ever written to an object that was made anew under the same name.
 """
 
-from http import HTTPStatus
 from typing import Any, Protocol
 from urllib.parse import quote
 
-from spark_allocation.kube.api_client import MERGE_PATCH, KubernetesApi
+from spark_allocation.kube.api_client import MERGE_PATCH, ApiUnavailable, KubernetesApi
+from spark_allocation.kube.write_outcomes import WriteOutcome, write_outcome
 
 GROUP_PATH = "/apis/sparkallocation.dev/v1alpha1"
 PLURAL = "sparkallocations"
+PAGE_SIZE = "500"
 
 
 class AllocationsApi(Protocol):
-    """The port through which SparkAllocations are handled."""
+    """The port through which SparkAllocations are handled. Every method may raise `ApiUnavailable`."""
 
     async def get(self, namespace: str, name: str) -> dict[str, Any] | None:
         """One SparkAllocation, or None when there is none."""
 
-    async def create(self, namespace: str, allocation: dict[str, Any]) -> tuple[bool, str]:
-        """Create it: (created now, the server's words when not)."""
+    async def uids(self, namespace: str | None) -> set[str]:
+        """The uids of all SparkAllocations of a namespace; None for all namespaces."""
 
-    async def delete(self, namespace: str, name: str, uid: str) -> None:
-        """Delete the object with this uid; an object that is gone is fine."""
+    async def create(self, namespace: str, allocation: dict[str, Any]) -> WriteOutcome:
+        """Create it."""
+
+    async def delete(self, namespace: str, name: str, uid: str) -> WriteOutcome:
+        """Delete the object with this uid."""
 
     async def patch_status(
-        self, namespace: str, name: str, status: dict[str, Any]
-    ) -> dict[str, Any] | None:
-        """Merge into the status; None when the object is gone or the server refused."""
+        self, namespace: str, name: str, uid: str, status: dict[str, Any]
+    ) -> WriteOutcome:
+        """Merge into the status of the object with this uid."""
 
     async def reserve_executor_ids(
-        self, namespace: str, name: str, *, next_executor_id: int, resource_version: str
-    ) -> bool:
+        self, namespace: str, name: str, uid: str, *, next_executor_id: int, resource_version: str
+    ) -> WriteOutcome:
         """Write ``status.nextExecutorId`` only if the object is unchanged since ``resource_version``."""
 
 
@@ -46,47 +51,59 @@ class KubernetesAllocationsApi:
 
     async def get(self, namespace: str, name: str) -> dict[str, Any] | None:
         """See `AllocationsApi.get`."""
-        answer = await self._api.request("GET", _path(namespace, name))
-        return answer.json() if answer.ok else None
+        path = _path(namespace, name)
+        return (await self._api.request("GET", path)).found(path)
 
-    async def create(self, namespace: str, allocation: dict[str, Any]) -> tuple[bool, str]:
+    async def uids(self, namespace: str | None) -> set[str]:
+        """See `AllocationsApi.uids`."""
+        path = f"{GROUP_PATH}/{PLURAL}" if namespace is None else _path(namespace)
+        query = {"limit": PAGE_SIZE}
+        found: set[str] = set()
+        while True:
+            answer = await self._api.request("GET", path, query=query)
+            if not answer.ok:
+                raise ApiUnavailable(f"list {path}: {answer.status} {answer.message}")
+            page = answer.json()
+            found.update(item["metadata"]["uid"] for item in page.get("items") or ())
+            token = (page.get("metadata") or {}).get("continue")
+            if not token:
+                return found
+            query = {"limit": PAGE_SIZE, "continue": token}
+
+    async def create(self, namespace: str, allocation: dict[str, Any]) -> WriteOutcome:
         """See `AllocationsApi.create`."""
-        answer = await self._api.request("POST", _path(namespace), body=allocation)
-        if answer.ok or (answer.status == HTTPStatus.CONFLICT and answer.reason == "AlreadyExists"):
-            return answer.ok, ""
-        return False, answer.message
+        return write_outcome(await self._api.request("POST", _path(namespace), body=allocation))
 
-    async def delete(self, namespace: str, name: str, uid: str) -> None:
+    async def delete(self, namespace: str, name: str, uid: str) -> WriteOutcome:
         """See `AllocationsApi.delete`."""
         options = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": {"uid": uid}}
-        await self._api.request("DELETE", _path(namespace, name), body=options)
+        return write_outcome(
+            await self._api.request("DELETE", _path(namespace, name), body=options)
+        )
 
     async def patch_status(
-        self, namespace: str, name: str, status: dict[str, Any]
-    ) -> dict[str, Any] | None:
+        self, namespace: str, name: str, uid: str, status: dict[str, Any]
+    ) -> WriteOutcome:
         """See `AllocationsApi.patch_status`."""
-        answer = await self._api.request(
-            "PATCH",
-            f"{_path(namespace, name)}/status",
-            body={"status": status},
-            content_type=MERGE_PATCH,
-        )
-        return answer.json() if answer.ok else None
+        return await self._patch(namespace, name, {"uid": uid}, status)
 
     async def reserve_executor_ids(
-        self, namespace: str, name: str, *, next_executor_id: int, resource_version: str
-    ) -> bool:
+        self, namespace: str, name: str, uid: str, *, next_executor_id: int, resource_version: str
+    ) -> WriteOutcome:
         """See `AllocationsApi.reserve_executor_ids`."""
+        metadata = {"uid": uid, "resourceVersion": resource_version}
+        return await self._patch(namespace, name, metadata, {"nextExecutorId": next_executor_id})
+
+    async def _patch(
+        self, namespace: str, name: str, metadata: dict[str, str], status: dict[str, Any]
+    ) -> WriteOutcome:
         answer = await self._api.request(
             "PATCH",
             f"{_path(namespace, name)}/status",
-            body={
-                "metadata": {"resourceVersion": resource_version},
-                "status": {"nextExecutorId": next_executor_id},
-            },
+            body={"metadata": metadata, "status": status},
             content_type=MERGE_PATCH,
         )
-        return answer.ok
+        return write_outcome(answer)
 
 
 def _path(namespace: str, name: str | None = None) -> str:

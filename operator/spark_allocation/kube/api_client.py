@@ -7,7 +7,7 @@ requests and answers to the caller.
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
@@ -17,6 +17,7 @@ from urllib.parse import urlencode
 import aiohttp
 import kubernetes.aio.client
 import kubernetes.aio.config
+import yaml
 
 REQUEST_TIMEOUT_SECONDS = 30.0
 WATCH_SECONDS = 300
@@ -29,7 +30,11 @@ JSON = "application/json"
 
 
 class ApiUnavailable(Exception):  # noqa: N818  (reads as what it is)
-    """The API server could not be reached, or did not answer in time. Whether it acted is unknown."""
+    """The API server could not be reached, did not answer in time, or failed. Whether it acted is unknown."""
+
+
+class NoCredentials(ValueError):  # noqa: N818  (reads as what it is)
+    """There is no way to authenticate at an API server; the message says what is missing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +57,26 @@ class ApiAnswer:
         except ValueError:
             return {}
         return document if isinstance(document, dict) else {}
+
+    @property
+    def is_transient(self) -> bool:
+        """The server is busy or broken: the same request may fare better later, and may even have been carried out."""
+        return (
+            self.status == HTTPStatus.TOO_MANY_REQUESTS
+            or self.status >= HTTPStatus.INTERNAL_SERVER_ERROR
+        )
+
+    def found(self, what: str) -> dict[str, Any] | None:
+        """The object that was asked for, or None when there is none.
+
+        Raises:
+            ApiUnavailable: any other answer: whether there is such an object is unknown.
+        """
+        if self.ok:
+            return self.json()
+        if self.status == HTTPStatus.NOT_FOUND:
+            return None
+        raise ApiUnavailable(f"{what}: {self.status} {self.message}")
 
     @property
     def reason(self) -> str:
@@ -81,7 +106,12 @@ class KubernetesApi:
 
     def __init__(self, client: kubernetes.aio.client.ApiClient) -> None:
         self._client = client
+        self._may_write: Callable[[], bool] = lambda: True
         self._host = client.configuration.host.rstrip("/")
+
+    def guard_writes(self, may_write: Callable[[], bool]) -> None:
+        """Ask before each request that changes something; a request that may not be made counts as unanswered."""
+        self._may_write = may_write
 
     @property
     def official_client(self) -> kubernetes.aio.client.ApiClient:
@@ -121,6 +151,8 @@ class KubernetesApi:
         Raises:
             ApiUnavailable: no answer; a write may or may not have happened.
         """
+        if method != "GET" and not self._may_write():
+            raise ApiUnavailable(f"{method} {path}: this process does not lead any more")
         try:
             response = await self._client.call_api(
                 method,
@@ -195,7 +227,7 @@ async def open_kubernetes_api(
     """Connect as in-cluster when no kubeconfig is named, else by that file and context.
 
     Raises:
-        ValueError: the credentials cannot be read; the message says what is missing.
+        NoCredentials: they are missing or cannot be read.
     """
     configuration = kubernetes.aio.client.Configuration()
     try:
@@ -205,9 +237,12 @@ async def open_kubernetes_api(
             await kubernetes.aio.config.load_kube_config(
                 config_file=str(kubeconfig), context=context, client_configuration=configuration
             )
-    except kubernetes.aio.config.ConfigException as error:
+    except (kubernetes.aio.config.ConfigException, OSError, ValueError, yaml.YAMLError) as error:
         where = "in the pod" if kubeconfig is None else f"in {kubeconfig}"
-        raise ValueError(f"no usable Kubernetes credentials {where}: {error}") from error
+        raise NoCredentials(f"no usable Kubernetes credentials {where}: {error}") from error
+    except (TypeError, KeyError, AttributeError) as error:
+        # the client library stumbles over files that are YAML and no kubeconfig
+        raise NoCredentials(f"{kubeconfig} is no kubeconfig: {error!r}") from error
     configuration.connection_pool_maxsize = connections
     # looking up proxies in the environment for each request triples its cost; a cluster's own address needs none
     configuration.client_session_kwargs = {"trust_env": configuration.proxy is not None}

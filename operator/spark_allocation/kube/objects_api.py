@@ -3,11 +3,12 @@
 from typing import Any, Protocol
 from urllib.parse import quote
 
-from spark_allocation.kube.api_client import KubernetesApi
+from spark_allocation.kube.api_client import ApiAnswer, ApiUnavailable, KubernetesApi
+from spark_allocation.kube.write_outcomes import WriteOutcome, write_outcome
 
 
 class ObjectsApi(Protocol):
-    """The port for config maps, claims and Events."""
+    """The port for config maps, claims and Events. Every method may raise `ApiUnavailable`."""
 
     async def get_config_map(self, namespace: str, name: str) -> dict[str, Any] | None:
         """One config map, or None when it is not there or not readable."""
@@ -15,10 +16,10 @@ class ObjectsApi(Protocol):
     async def list_named(self, namespace: str, kind: str, selector: str) -> list[dict[str, Any]]:
         """Objects of a kind (``configmaps``, ``persistentvolumeclaims``) with these labels; [] when refused."""
 
-    async def create(self, namespace: str, kind: str, body: dict[str, Any]) -> tuple[bool, str]:
-        """Create an object: (created, the server's words when not)."""
+    async def create(self, namespace: str, kind: str, body: dict[str, Any]) -> WriteOutcome:
+        """Create an object."""
 
-    async def delete(self, namespace: str, kind: str, name: str, uid: str) -> bool:
+    async def delete(self, namespace: str, kind: str, name: str, uid: str) -> WriteOutcome:
         """Delete the object with this uid."""
 
     async def post_event(self, namespace: str, event: dict[str, Any]) -> None:
@@ -34,29 +35,28 @@ class KubernetesObjectsApi:
     async def get_config_map(self, namespace: str, name: str) -> dict[str, Any] | None:
         """See `ObjectsApi.get_config_map`."""
         answer = await self._api.request("GET", f"{_path(namespace, 'configmaps')}/{quote(name)}")
-        return answer.json() if answer.ok else None
+        return answer.json() if _readable(answer).ok else None
 
     async def list_named(self, namespace: str, kind: str, selector: str) -> list[dict[str, Any]]:
         """See `ObjectsApi.list_named`."""
         answer = await self._api.request(
             "GET", _path(namespace, kind), query={"labelSelector": selector}
         )
-        items = answer.json().get("items") if answer.ok else None
+        items = answer.json().get("items") if _readable(answer).ok else None
         return items if isinstance(items, list) else []
 
-    async def create(self, namespace: str, kind: str, body: dict[str, Any]) -> tuple[bool, str]:
+    async def create(self, namespace: str, kind: str, body: dict[str, Any]) -> WriteOutcome:
         """See `ObjectsApi.create`."""
-        answer = await self._api.request("POST", _path(namespace, kind), body=body)
-        return answer.ok, "" if answer.ok else answer.message
+        return write_outcome(await self._api.request("POST", _path(namespace, kind), body=body))
 
-    async def delete(self, namespace: str, kind: str, name: str, uid: str) -> bool:
+    async def delete(self, namespace: str, kind: str, name: str, uid: str) -> WriteOutcome:
         """See `ObjectsApi.delete`."""
         answer = await self._api.request(
             "DELETE",
             f"{_path(namespace, kind)}/{quote(name)}",
             body={"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": {"uid": uid}},
         )
-        return answer.ok
+        return write_outcome(answer)
 
     async def post_event(self, namespace: str, event: dict[str, Any]) -> None:
         """See `ObjectsApi.post_event`."""
@@ -65,3 +65,10 @@ class KubernetesObjectsApi:
 
 def _path(namespace: str, kind: str) -> str:
     return f"/api/v1/namespaces/{quote(namespace)}/{kind}"
+
+
+def _readable(answer: ApiAnswer) -> ApiAnswer:
+    """The answer, unless the server is busy or broken: then nobody knows whether there is such an object."""
+    if answer.is_transient:
+        raise ApiUnavailable(f"{answer.status} {answer.message}")
+    return answer

@@ -25,8 +25,11 @@ class CreateResult(StrEnum):
     FORBIDDEN = "forbidden"
     INVALID = "invalid"
     NAMESPACE_TERMINATING = "namespace terminating"
+    CONFLICT = "conflict"
+    """Another request was faster at what the server has to count, such as a quota: worth another try at once."""
     THROTTLED = "throttled"
     SERVER_ERROR = "server error"
+    """The server failed over it: nobody knows whether there is a pod now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,15 +101,15 @@ class KubernetesPodsApi:
         """See `PodsApi.create`."""
         answer = await self._api.request("POST", _pods(namespace), body=pod)
         if answer.ok:
-            return CreateOutcome(
-                CreateResult.CREATED, uid=answer.json().get("metadata", {}).get("uid", "")
-            )
+            uid = (answer.json().get("metadata") or {}).get("uid", "")
+            result = CreateResult.CREATED if uid else CreateResult.SERVER_ERROR
+            return CreateOutcome(result, "" if uid else "the answer holds no pod", uid=uid)
         return CreateOutcome(_create_result(answer), answer.message, answer.retry_after_seconds)
 
     async def get(self, namespace: str, name: str) -> dict[str, Any] | None:
         """See `PodsApi.get`."""
-        answer = await self._api.request("GET", f"{_pods(namespace)}/{quote(name)}")
-        return answer.json() if answer.ok else None
+        path = f"{_pods(namespace)}/{quote(name)}"
+        return (await self._api.request("GET", path)).found(path)
 
     async def delete(
         self,
@@ -176,8 +179,7 @@ def _create_result(answer: ApiAnswer) -> CreateResult:
         case HTTPStatus.CONFLICT if answer.reason == "AlreadyExists":
             return CreateResult.EXISTS
         case HTTPStatus.CONFLICT:
-            # the quota controller answers 409 Conflict when its own update races: worth another try
-            return CreateResult.THROTTLED
+            return CreateResult.CONFLICT
         case HTTPStatus.FORBIDDEN | HTTPStatus.NOT_FOUND:
             message = answer.message
             if "being terminated" in message or answer.status == HTTPStatus.NOT_FOUND:

@@ -10,6 +10,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+import structlog
+from pydantic.alias_generators import to_camel
+
 from spark_allocation.api.conditions import CONDITION_ORDER, ConditionType, Reason
 from spark_allocation.api.v1alpha1 import Condition, ProfileStatus, SparkAllocationStatus
 from spark_allocation.kube.allocations_api import AllocationsApi
@@ -17,6 +20,8 @@ from spark_allocation.kube.allocations_api import AllocationsApi
 COUNTS_EVERY_SECONDS = 10.0
 CHANGES_EVERY_SECONDS = 0.5
 LARGEST_STATUS_PROFILES = 32
+
+log = structlog.get_logger("status")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +87,14 @@ class StatusWriter:
     """Writes one object's status when there is something new to read."""
 
     def __init__(
-        self, allocations: AllocationsApi, namespace: str, name: str, stored: Mapping[str, Any]
+        self,
+        allocations: AllocationsApi,
+        namespace: str,
+        name: str,
+        uid: str,
+        stored: Mapping[str, Any],
     ) -> None:
+        self._uid = uid
         self._allocations = allocations
         self._namespace = namespace
         self._name = name
@@ -91,8 +102,11 @@ class StatusWriter:
         self._written_at = -COUNTS_EVERY_SECONDS
         self.object_gone = False
 
-    async def write(self, status: SparkAllocationStatus, *, now: float | None = None) -> None:
-        """Write what differs, unless only counts differ and were written lately.
+    async def write(self, status: SparkAllocationStatus, *, now: float | None = None) -> float:
+        """Write what differs, unless it was written lately; counts wait longer than news.
+
+        Returns:
+            In how many seconds what is left can be written; 0 when nothing is left.
 
         Raises:
             ApiUnavailable: the next call tries again.
@@ -100,17 +114,32 @@ class StatusWriter:
         moment = time.monotonic() if now is None else now
         wanted = status.model_dump(mode="json", by_alias=True, exclude_none=True)
         changes = {key: value for key, value in wanted.items() if self._written.get(key) != value}
+        for name in status.model_fields_set - {"next_executor_id"}:
+            key = to_camel(name)
+            if getattr(status, name) is None and self._written.get(key) is not None:
+                changes[key] = None  # in a merge patch: take the field away
         if not changes:
-            return
+            return 0.0
         pause = CHANGES_EVERY_SECONDS if self._is_news(changes) else COUNTS_EVERY_SECONDS
         if moment - self._written_at < pause:
-            return
+            return self._written_at + pause - moment
         self._written_at = moment
-        answer = await self._allocations.patch_status(self._namespace, self._name, changes)
-        if answer is None:
-            self.object_gone = await self._allocations.get(self._namespace, self._name) is None
-            return
-        self._written.update(changes)
+        outcome = await self._allocations.patch_status(
+            self._namespace, self._name, self._uid, changes
+        )
+        if outcome.done:
+            self._written.update(changes)
+            return 0.0
+        current = await self._allocations.get(self._namespace, self._name)
+        self.object_gone = current is None or current["metadata"]["uid"] != self._uid
+        if not self.object_gone:
+            log.warning(
+                "status_not_written",
+                allocation=self._name,
+                allocation_namespace=self._namespace,
+                message=outcome.message,
+            )
+        return 0.0
 
     def _is_news(self, changes: Mapping[str, Any]) -> bool:
         """Whether anything but a count of pods, or a sentence that holds counts, changed."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any, TypeVar
+from urllib.parse import quote
 
 import aiohttp
 import msgspec
@@ -30,12 +31,15 @@ from spark_allocation.core.resource_profiles import (
     ResourceProfile,
     TaskResourceRequest,
 )
+from spark_allocation.sources.wire import whole_number
 
 REQUEST_TIMEOUT_SECONDS = 4.0
 CONNECT_TIMEOUT_SECONDS = 2.0
-LARGEST_ANSWER_BYTES = 64 * 1024 * 1024
+LARGEST_ANSWER_BYTES = 32 * 1024 * 1024
 DEFAULT_UI_PORT = 4040
 UI_PORT_RETRIES = 3
+MOST_ACTIVE_STAGES = 10_000
+"""More are no workload but an attack."""
 MAX_NEEDED_GAUGE = ".driver.ExecutorAllocationManager.executors.numberMaxNeededExecutors"
 
 T = TypeVar("T")
@@ -112,7 +116,7 @@ class _Profile(msgspec.Struct, rename="camel", gc=False):
 
 
 class _Environment(msgspec.Struct, rename="camel", gc=False):
-    spark_properties: list[tuple[str, str]] = msgspec.field(default_factory=list)
+    spark_properties: list[tuple[str, str]]
     resource_profiles: list[_Profile] = msgspec.field(default_factory=list)
 
 
@@ -132,7 +136,7 @@ class DriverRest:
     ) -> None:
         self._session = session
         self._base = f"http://{_bracketed(host)}:{port}"
-        self._application = f"/api/v1/applications/{application_id}"
+        self._application = f"/api/v1/applications/{quote(application_id, safe='')}"
         self.port = port
 
     async def application(self) -> Application | Unreachable:
@@ -144,15 +148,15 @@ class DriverRest:
         """Configuration and resource profiles; fetched once and when an unknown profile shows up."""
         try:
             answer = await self._get(f"{self._application}/environment", _Environment)
+            return Environment(
+                spark_properties=dict(answer.spark_properties),
+                resource_profiles={
+                    ProfileId(profile.id): _resource_profile(profile)
+                    for profile in answer.resource_profiles
+                },
+            )
         except _NoAnswer as error:
             return error.unreachable
-        return Environment(
-            spark_properties=dict(answer.spark_properties),
-            resource_profiles={
-                ProfileId(profile.id): _resource_profile(profile)
-                for profile in answer.resource_profiles
-            },
-        )
 
     async def poll(self, *, with_dead_executors: bool) -> DriverReport | Unreachable:
         """Stages, executors, jobs and gauges, read at once."""
@@ -166,9 +170,13 @@ class DriverRest:
             )
         except _NoAnswer as error:
             return error.unreachable
-        reports = [_executor_report(executor) for executor in executors if executor.id.isdecimal()]
+        reports = [
+            _executor_report(executor, ExecutorId(number))
+            for executor in executors
+            if (number := whole_number(executor.id)) is not None
+        ]
         return DriverReport(
-            stages=tuple(_stage_report(stage) for stage in stages),
+            stages=tuple(_stage_report(stage) for stage in stages[:MOST_ACTIVE_STAGES]),
             executors=tuple(report for report in reports if report.active),
             running_jobs=tuple(job.job_id for job in jobs),
             max_needed_executors=_max_needed(metrics),
@@ -243,7 +251,7 @@ async def _get(session: aiohttp.ClientSession, url: str, kind: type[T]) -> T:
     try:
         async with session.get(url, timeout=timeout, allow_redirects=False) as response:
             _check_status(url, response)
-            body = await response.content.read(LARGEST_ANSWER_BYTES + 1)
+            body = bytearray()
             while len(body) <= LARGEST_ANSWER_BYTES:
                 more = await response.content.read(LARGEST_ANSWER_BYTES + 1 - len(body))
                 if not more:
@@ -273,7 +281,7 @@ async def _get(session: aiohttp.ClientSession, url: str, kind: type[T]) -> T:
         )
     try:
         return msgspec.json.decode(body, type=kind)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         raise _NoAnswer(
             Reason.BAD_ANSWER, f"{url} answered something that is not Spark's JSON: {error}"
         ) from error
@@ -308,23 +316,28 @@ def _stage_report(stage: _Stage) -> StageReport:
         stage_id=stage.stage_id,
         attempt_id=stage.attempt_id,
         profile_id=ProfileId(stage.resource_profile_id),
-        num_tasks=stage.num_tasks,
-        completed_indices=stage.num_completed_indices,
-        active_tasks=stage.num_active_tasks,
+        num_tasks=_count(stage.num_tasks),
+        completed_indices=_count(stage.num_completed_indices),
+        active_tasks=_count(stage.num_active_tasks),
         submitted_at_ms=_epoch_ms(stage.submission_time),
     )
 
 
-def _executor_report(executor: _Executor) -> ExecutorReport:
+def _count(number: int) -> int:
+    """A count of Spark's: an Int, not below zero."""
+    return max(0, min(number, 2**31 - 1))
+
+
+def _executor_report(executor: _Executor, executor_id: ExecutorId) -> ExecutorReport:
     return ExecutorReport(
-        id=ExecutorId(int(executor.id)),
+        id=executor_id,
         profile_id=ProfileId(executor.resource_profile_id),
         active=executor.is_active,
-        active_tasks=executor.active_tasks,
-        max_tasks=executor.max_tasks,
-        total_tasks=executor.total_tasks,
-        failed_tasks=executor.failed_tasks,
-        rdd_blocks=executor.rdd_blocks,
+        active_tasks=_count(executor.active_tasks),
+        max_tasks=_count(executor.max_tasks),
+        total_tasks=_count(executor.total_tasks),
+        failed_tasks=_count(executor.failed_tasks),
+        rdd_blocks=_count(executor.rdd_blocks),
         cached_bytes=executor.memory_used + executor.disk_used,
         shuffle_write_bytes=executor.total_shuffle_write,
         added_at_ms=_epoch_ms(executor.add_time),
@@ -333,6 +346,11 @@ def _executor_report(executor: _Executor) -> ExecutorReport:
 
 
 def _resource_profile(profile: _Profile) -> ResourceProfile:
+    amounts = (*profile.executor_resources.values(), *profile.task_resources.values())
+    if any(not 0 <= each.amount < 2**63 for each in amounts):
+        raise _NoAnswer(
+            Reason.BAD_ANSWER, f"the driver describes profile {profile.id} with an absurd amount"
+        )
     return ResourceProfile(
         id=ProfileId(profile.id),
         executor_resources={
@@ -354,7 +372,7 @@ def _resource_profile(profile: _Profile) -> ResourceProfile:
 def _max_needed(metrics: _Metrics) -> int | None:
     for name, gauge in metrics.gauges.items():
         if name.endswith(MAX_NEEDED_GAUGE) and isinstance(gauge.value, int):
-            return max(0, gauge.value)
+            return _count(gauge.value)
     return None
 
 

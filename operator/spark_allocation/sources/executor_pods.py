@@ -2,7 +2,11 @@
 
 import sys
 
-from spark_allocation.api.group import ALLOCATION_UID_LABEL, INCARNATION_ANNOTATION
+from spark_allocation.api.group import (
+    ALLOCATION_UID_LABEL,
+    INCARNATION_ANNOTATION,
+    NEXT_EXECUTOR_ID_ANNOTATION,
+)
 from spark_allocation.core.driver_report import DriverPod
 from spark_allocation.core.executor_pods import (
     ContainerEnd,
@@ -17,12 +21,15 @@ from spark_allocation.snapshots_store import DriverKey, SeenPod
 from spark_allocation.sources import wire
 
 EXECUTOR_SELECTOR = "spark-role=executor"
+DRIVER_CONTAINER = "spark-kubernetes-driver"
+UI_PORT_NAME = "spark-ui"
 
 
 def seen_pod(pod: wire.Pod) -> SeenPod | None:
     """An executor pod for the store, or None when it is owned by no pod or its id is no number."""
     metadata = pod.metadata
     labels = metadata.labels or {}
+    annotations = metadata.annotations or {}
     driver_uid = next(
         (
             owner.uid
@@ -31,9 +38,9 @@ def seen_pod(pod: wire.Pod) -> SeenPod | None:
         ),
         "",
     )
-    executor_id = labels.get("spark-exec-id", "")
-    profile_id = labels.get("spark-exec-resourceprofile-id", "0")
-    if not driver_uid or not executor_id.isdecimal() or not profile_id.isdecimal():
+    executor_id = wire.whole_number(labels.get("spark-exec-id", ""))
+    profile_id = wire.whole_number(labels.get("spark-exec-resourceprofile-id", "0"))
+    if not driver_uid or executor_id is None or profile_id is None:
         return None
     intern = sys.intern
     reason, message = _reason(pod)
@@ -43,8 +50,8 @@ def seen_pod(pod: wire.Pod) -> SeenPod | None:
             uid=metadata.uid,
             name=metadata.name,
             namespace=intern(metadata.namespace),
-            executor_id=ExecutorId(int(executor_id)),
-            profile_id=ProfileId(int(profile_id)) if int(profile_id) else DEFAULT_PROFILE_ID,
+            executor_id=ExecutorId(executor_id),
+            profile_id=ProfileId(profile_id) if profile_id else DEFAULT_PROFILE_ID,
             state=_state(pod),
             created_at=metadata.creation_timestamp.timestamp()
             if metadata.creation_timestamp
@@ -62,7 +69,8 @@ def seen_pod(pod: wire.Pod) -> SeenPod | None:
             message=message,
         ),
         allocation_uid=intern(labels.get(ALLOCATION_UID_LABEL, "")),
-        incarnation=intern((metadata.annotations or {}).get(INCARNATION_ANNOTATION, "")),
+        incarnation=intern(annotations.get(INCARNATION_ANNOTATION, "")),
+        next_executor_id=wire.whole_number(annotations.get(NEXT_EXECUTOR_ID_ANNOTATION, "")) or 0,
         application_id=intern(labels.get("spark-app-selector", "")),
     )
 
@@ -70,12 +78,9 @@ def seen_pod(pod: wire.Pod) -> SeenPod | None:
 def driver_pod(pod: wire.Pod) -> DriverPod:
     """A driver pod."""
     metadata = pod.metadata
-    ports = {
-        port.name: port.container_port
-        for container in pod.spec.containers
-        for port in container.ports
-    }
-    statuses = pod.status.container_statuses
+    container = _spark_container(pod)
+    statuses = [status for status in pod.status.container_statuses if status.name == container.name]
+    ports = {port.name: port.container_port for each in pod.spec.containers for port in each.ports}
     started = [
         status.state.running.started_at.timestamp()
         for status in statuses
@@ -92,11 +97,23 @@ def driver_pod(pod: wire.Pod) -> DriverPod:
         ip=pod.status.pod_ip or "",
         restart_count=max((status.restart_count for status in statuses), default=0),
         created_at=metadata.creation_timestamp.timestamp() if metadata.creation_timestamp else 0.0,
-        ui_port=ports.get("spark-ui"),
+        ui_port=ports.get(UI_PORT_NAME),
         started_at=max(started, default=None),
         labels=metadata.labels or {},
         annotations=metadata.annotations or {},
     )
+
+
+def _spark_container(pod: wire.Pod) -> wire.Container:
+    """Where the driver runs: Spark's own name for it, else who declares the UI's port, else the first, as kubectl does."""
+    containers = pod.spec.containers
+    for container in containers:
+        if container.name == DRIVER_CONTAINER:
+            return container
+    for container in containers:
+        if any(port.name == UI_PORT_NAME for port in container.ports):
+            return container
+    return containers[0] if containers else wire.Container()
 
 
 def _state(pod: wire.Pod) -> PodState:

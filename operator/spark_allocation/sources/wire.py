@@ -164,3 +164,16 @@ decode_pod_list = msgspec.json.Decoder(PodList).decode
 decode_pod = msgspec.json.Decoder(Pod).decode
 decode_bookmark = msgspec.json.Decoder(Bookmark).decode
 decode_event = msgspec.json.Decoder(WatchEvent).decode
+
+_LARGEST = 2**31 - 1
+
+
+def whole_number(text: str) -> int | None:
+    """A number as Spark's ids are written: ASCII digits, at most 2147483647; None for anything else.
+
+    Labels and REST answers are a tenant's input: Python's ``int`` takes other alphabets too, and fails on very long ones.
+    """
+    if not 0 < len(text) <= 10 or not text.isascii() or not text.isdigit():
+        return None
+    number = int(text)
+    return number if number <= _LARGEST else None

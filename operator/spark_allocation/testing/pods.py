@@ -7,7 +7,8 @@ kubelet has ended it, a watch can be compacted away. Pods are plain documents, a
 import asyncio
 import copy
 import json
-from collections.abc import AsyncIterator, Mapping
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any
@@ -35,8 +36,19 @@ class FakePodsApi(Faulty):
         page_size: pods on one page of a list.
     """
 
-    def __init__(self, *, quota: int | None = None, page_size: int = 500) -> None:
+    def __init__(
+        self,
+        *,
+        quota: int | None = None,
+        page_size: int = 500,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        """
+        Args:
+            now: epoch seconds, for the times that the server writes into pods.
+        """
         super().__init__()
+        self._now = now
         self.pods: dict[tuple[str, str], Pod] = {}
         self.quota = quota
         self.page_size = page_size
@@ -132,7 +144,7 @@ class FakePodsApi(Faulty):
     def run(self, name: str, namespace: str) -> Pod:
         """The kubelet has started the pod's containers."""
         self.pods[namespace, name].setdefault("spec", {})["nodeName"] = "node"
-        started = {"running": {"startedAt": _now()}}
+        started = {"running": {"startedAt": self._timestamp()}}
         containers = self.pods[namespace, name]["spec"].get("containers") or [{"name": "main"}]
         statuses = [
             {"name": each["name"], "restartCount": 0, "state": started} for each in containers
@@ -204,7 +216,7 @@ class FakePodsApi(Faulty):
         made["metadata"].update(
             namespace=namespace,
             uid=made["metadata"].get("uid") or f"uid-{self._uids}",
-            creationTimestamp=made["metadata"].get("creationTimestamp") or _now(),
+            creationTimestamp=made["metadata"].get("creationTimestamp") or self._timestamp(),
         )
         made.setdefault("status", {}).setdefault("phase", "Pending")
         self.pods[namespace, name] = made
@@ -231,12 +243,16 @@ class FakePodsApi(Faulty):
         grace = grace if grace_seconds is None else grace_seconds
         waits_for_kubelet = bool(pod.get("spec", {}).get("nodeName")) and grace > 0
         if waits_for_kubelet and pod["status"]["phase"] in ("Pending", "Running"):
-            metadata.setdefault("deletionTimestamp", _now())
+            metadata.setdefault("deletionTimestamp", self._timestamp())
             metadata["deletionGracePeriodSeconds"] = grace
             self._say("MODIFIED", pod)
         else:
             self.remove(name, namespace)
         return DeleteOutcome(DeleteResult.ACCEPTED)
+
+    def _timestamp(self) -> str:
+        moment = datetime.fromtimestamp(self._now(), UTC)
+        return moment.isoformat(timespec="seconds").replace("+00:00", "Z")
 
     def _page(self, namespace: str | None, selector: str, token: str) -> ApiAnswer:
         offset, version = (int(each) for each in token.split("@")) if token else (0, 0)
@@ -250,9 +266,7 @@ class FakePodsApi(Faulty):
             "resourceVersion": str(version),
             "continue": more if offset + self.page_size < len(found) else "",
         }
-        return ApiAnswer(
-            HTTPStatus.OK, json.dumps({"metadata": metadata, "items": page}).encode()
-        )
+        return ApiAnswer(HTTPStatus.OK, json.dumps({"metadata": metadata, "items": page}).encode())
 
     def _say(self, kind: str, pod: Pod) -> None:
         self.resource_version += 1
@@ -276,5 +290,3 @@ def _line(kind: str, document: Mapping[str, Any]) -> bytes:
     return json.dumps({"type": kind, "object": document}).encode()
 
 
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

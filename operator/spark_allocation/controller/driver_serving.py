@@ -1,0 +1,134 @@
+"""Puts one life of a driver together: the core, the ids that go on where they stood, the builder, and what carries it out.
+
+Executor ids go on behind everything that can have been used. The reservation in the status is written before the first
+use of an id, so it alone suffices while the object lives. An object that was deleted and made again has lost it: then
+the pods that are there tell, by the block that each was made from, and the driver, which lists executors alive and dead.
+What pods tell is believed within reason only: a pod with an absurd id must not use up all ids.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+from spark_allocation.controller.driver_connection import Connection
+from spark_allocation.controller.driver_life import DriverLife
+from spark_allocation.controller.executor_building import ExecutorBuilding, PodTemplate
+from spark_allocation.controller.plan_execution import PlanExecution
+from spark_allocation.controller.pod_creation import Apis, Identity
+from spark_allocation.controller.process_settings import ProcessSettings
+from spark_allocation.controller.sweep import operator_made
+from spark_allocation.core.allocation import Allocation
+from spark_allocation.core.driver_report import DriverPod
+from spark_allocation.core.executor_ids import ExecutorIds
+from spark_allocation.core.executor_pods import ExecutorId
+from spark_allocation.core.resource_profiles import ProfileId
+from spark_allocation.snapshots_store import DriverKey, ExecutorPodsSnapshotsStore
+from spark_allocation.sources.driver_rest import Unreachable
+
+BELIEVABLE_IDS_AHEAD = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class ServedLife:
+    """A life that is ready to be served."""
+
+    life: DriverLife
+    allocation: Allocation
+    ids: ExecutorIds
+
+
+async def make_life(
+    connection: Connection,
+    *,
+    driver: DriverPod,
+    incarnation: str,
+    allocation: tuple[str, str, str],
+    apis: Apis,
+    store: ExecutorPodsSnapshotsStore,
+    process: ProcessSettings,
+    template: Callable[[], PodTemplate | None],
+    targets: Mapping[ProfileId, int] | None,
+) -> ServedLife:
+    """Make it.
+
+    Args:
+        connection: to the driver.
+        driver: its pod.
+        incarnation: of the life.
+        allocation: namespace, name and uid of the SparkAllocation.
+        apis: the ports to the API server.
+        store: where the pods are seen.
+        process: for how often drivers are asked.
+        template: ``spec.executor.podTemplate`` whenever it is needed.
+        targets: where an earlier run left them in this same life.
+
+    Raises:
+        ApiUnavailable: the ids that may be used are not known.
+    """
+    namespace, name, uid = allocation
+    key = DriverKey(driver.namespace, driver.uid)
+    ids = await _ids(connection, allocation, apis, store, key)
+    building = ExecutorBuilding(
+        connection, incarnation=incarnation, allocation_uid=uid, ids=ids, template=template
+    )
+    core = Allocation(
+        connection.settings.core,
+        connection.profiles,
+        now_ns=time.monotonic_ns(),
+        targets=targets,
+    )
+    execution = PlanExecution(
+        core,
+        apis,
+        Identity(namespace, name, uid, driver.uid),
+        ids=ids,
+        pod_name=building.name,
+        build_pod=building.build,
+    )
+    life = DriverLife(
+        key=key,
+        incarnation=incarnation,
+        rest=connection.rest,
+        allocation=core,
+        profiles=connection.profiles,
+        profile_errors=connection.profile_errors,
+        execution=execution,
+        store=store,
+        pods=apis.pods,
+        settings=connection.settings,
+        poll_seconds=process.poll_seconds,
+        idle_poll_seconds=process.idle_poll_seconds,
+    )
+    return ServedLife(life, core, ids)
+
+
+async def _ids(
+    connection: Connection,
+    allocation: tuple[str, str, str],
+    apis: Apis,
+    store: ExecutorPodsSnapshotsStore,
+    key: DriverKey,
+) -> ExecutorIds:
+    namespace, name, _ = allocation
+    current = await apis.allocations.get(namespace, name) or {}
+    reserved = (current.get("status") or {}).get("nextExecutorId") or 1
+    report = await connection.rest.poll(with_dead_executors=True)
+    listed: list[ExecutorId] = []
+    if not isinstance(report, Unreachable):
+        listed = [each.id for each in (*report.executors, *(report.dead_executors or ()))]
+    known = max(reserved, max(listed, default=0) + 1)
+    return ExecutorIds.after_restart(
+        reserved_until=reserved,
+        seen_on_pods=[
+            number for number in _told_by_pods(store, key) if number < known + BELIEVABLE_IDS_AHEAD
+        ],
+        listed_by_driver=listed,
+        maximum=connection.settings.core.pods.allocation_maximum,
+    )
+
+
+def _told_by_pods(store: ExecutorPodsSnapshotsStore, key: DriverKey) -> Iterator[ExecutorId]:
+    for seen in operator_made(store, key):
+        yield seen.pod.executor_id
+        if seen.next_executor_id > 0:
+            yield ExecutorId(seen.next_executor_id - 1)

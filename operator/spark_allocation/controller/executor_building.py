@@ -1,0 +1,118 @@
+"""Builds the executor pods of one life: Spark's builder, our labels, and the limit of what an executor may have."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from spark_allocation.api.conditions import Reason
+from spark_allocation.api.group import (
+    ALLOCATION_UID_LABEL,
+    INCARNATION_ANNOTATION,
+    NEXT_EXECUTOR_ID_ANNOTATION,
+)
+from spark_allocation.controller.driver_connection import Connection
+from spark_allocation.controller.effective_settings import EVICTION_GRACE_SECONDS
+from spark_allocation.controller.incarnation import pod_name_prefix
+from spark_allocation.controller.pod_creation import Obstacle
+from spark_allocation.core.executor_ids import ExecutorIds
+from spark_allocation.core.executor_pod_builder import ExecutorPodManifest, build_executor_pod
+from spark_allocation.core.executor_pod_context import ExecutorPodContext
+from spark_allocation.core.executor_pods import ExecutorId
+from spark_allocation.core.pod_allow_list import offending_fields
+from spark_allocation.core.pod_refusals import PodRefused
+from spark_allocation.core.resource_profiles import ProfileId
+
+PodTemplate = Mapping[str, Any]
+_MOST_FIELDS_NAMED = 5
+
+
+class ExecutorBuilding:
+    """Names and builds the pods of one life of a driver.
+
+    Args:
+        connection: to the driver.
+        incarnation: of this life.
+        allocation_uid: of the SparkAllocation that serves it.
+        ids: for the annotation that witnesses how far ids are reserved.
+        template: ``spec.executor.podTemplate`` as it is when a pod is built; None takes the driver's own template.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        *,
+        incarnation: str,
+        allocation_uid: str,
+        ids: ExecutorIds,
+        template: Callable[[], PodTemplate | None],
+    ) -> None:
+        self._connection = connection
+        self._incarnation = incarnation
+        self._allocation_uid = allocation_uid
+        self._ids = ids
+        self._template = template
+        self.prefix = pod_name_prefix(
+            connection.configuration.conf.get("spark.kubernetes.executor.podNamePrefix"),
+            connection.application.name,
+            incarnation,
+        )
+
+    def name(self, executor_id: ExecutorId) -> str:
+        """The name of an executor's pod."""
+        return f"{self.prefix}-exec-{executor_id}"
+
+    def build(
+        self, executor_id: ExecutorId, profile_id: ProfileId
+    ) -> ExecutorPodManifest | Obstacle:
+        """The pod, or why there can be none."""
+        profile = self._connection.profiles.get(profile_id)
+        if profile is None:
+            return Obstacle(
+                Reason.POD_NOT_BUILT,
+                f"resource profile {profile_id}: the driver has not described it, or Spark would refuse it",
+            )
+        configuration = self._connection.configuration
+        wanted = self._template()
+        template = configuration.pod_template if wanted is None else wanted
+        manifest = build_executor_pod(
+            configuration.conf,
+            profile,
+            executor_id,
+            ExecutorPodContext(
+                application_id=self._connection.application.id,
+                spark_version=configuration.version,
+                driver=configuration.facts,
+                pod_name_prefix=self.prefix,
+                config_map=configuration.config_map,
+                pod_template=template,
+                labels={ALLOCATION_UID_LABEL: self._allocation_uid},
+                annotations={
+                    INCARNATION_ANNOTATION: self._incarnation,
+                    NEXT_EXECUTOR_ID_ANNOTATION: str(self._ids.reserved_until),
+                },
+                termination_grace_period_seconds=EVICTION_GRACE_SECONDS,
+                native_sidecars=True,
+            ),
+        )
+        if isinstance(manifest, PodRefused):
+            return Obstacle(
+                Reason.POD_NOT_BUILT,
+                f"{manifest.reason}: {manifest.key}={manifest.value!r}: {manifest.rule}",
+            )
+        return self._within_limits(manifest, template)
+
+    def _within_limits(
+        self, manifest: ExecutorPodManifest, template: PodTemplate | None
+    ) -> ExecutorPodManifest | Obstacle:
+        config_map = self._connection.configuration.config_map
+        offending = offending_fields(
+            manifest.pod,
+            self._connection.driver_document,
+            own_config_maps=[config_map.name] if config_map is not None else [],
+            template=template,
+        )
+        if not offending:
+            return manifest
+        sentences = [f"{field.path}: {field.sentence}" for field in offending[:_MOST_FIELDS_NAMED]]
+        if len(offending) > _MOST_FIELDS_NAMED:
+            sentences.append(f"and {len(offending) - _MOST_FIELDS_NAMED} more")
+        return Obstacle(Reason.FIELD_NOT_ALLOWED, "; ".join(sentences))
