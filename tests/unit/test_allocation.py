@@ -287,6 +287,21 @@ def test_old_executors_that_work_do_not_excuse_new_ones_that_fail() -> None:
     assert created < 30
 
 
+def test_pods_that_cannot_be_built_are_asked_for_ever_more_rarely() -> None:
+    """Each attempt uses up an executor id, although no creation is ever started."""
+    driver = ServedDriver(settings(min_executors=2, initial_executors=2))
+    attempts = 0
+    for _ in range(120):
+        driver.later(1)
+        driver.says(report())
+        for _ in range(driver.requested(driver.step())):
+            attempts += 1
+            driver.allocation.creation_refused(
+                ExecutorId(attempts), FailureClass.CONFIGURATION, driver.now_ms
+            )
+    assert 3 + 2 <= attempts <= 3 + 1 + 3, "until it opens, then after 10, 30 and 70 seconds"
+
+
 def test_a_refused_creation_holds_back_until_an_executor_has_stood_for_a_minute() -> None:
     """minExecutors without any task: nobody finishes a task, and the quota has room again."""
     driver = ServedDriver(settings(min_executors=5, initial_executors=5))

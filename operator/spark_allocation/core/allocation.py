@@ -288,6 +288,9 @@ class Allocation:
 
     def creation_refused(self, executor_id: ExecutorId, failure: FailureClass, now_ms: int) -> None:
         """The API server made no such pod, and will not soon."""
+        if executor_id not in self.pods.unseen:
+            # it could not even be built: that too is the one attempt that the back-off allows
+            self.backoff.created([executor_id], now_ms)
         self.pods.pod_creation_failed(executor_id)
         self.backoff.failed(failure, executor_id, now_ms)
 
