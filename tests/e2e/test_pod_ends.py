@@ -44,6 +44,8 @@ FILL_MEMORY = (
 )
 """Many take a little memory each, so that the JVM is the largest when the kernel has to choose."""
 STOP_JVM = EACH_JVM.format("kill -STOP ${process#/proc/}")
+GO_ON_JVM = EACH_JVM.format("kill -CONT ${process#/proc/}")
+WAIT = "trap 'exit 0' TERM; while true; do sleep 0.2; done"
 CONTAINER = "spark-kubernetes-executor"
 
 
@@ -202,6 +204,7 @@ def test_stopped_until_the_driver_gives_it_up(job: Job) -> None:
     end = job.end_of(victim)
     assert (end["reason"], end["charged"]) == ("DriverLost", True)
     assert "its pod runs on" in end["message"]
+    job.run_in(victim, GO_ON_JVM)  # else the pod stays for the whole of its grace period
 
 
 def test_the_job_ends_well_and_nobody_was_created_in_excess(job: Job) -> None:
@@ -225,13 +228,21 @@ def log(space: Workspace, started_operator: OperatorProcess) -> OperatorLog:
     return OperatorLog(started_operator.log, space.namespace)
 
 
-def _want_two(space: Workspace, template: Object, **settings: str) -> None:
-    space.start_fake_driver(DRIVER, settings=settings)
+def _want_two(
+    space: Workspace,
+    gives: Object | None = None,
+    *,
+    template: Object | None = None,
+    **settings: str,
+) -> None:
+    """A driver that wants two executors with a spec that it has itself, and what any executor may have."""
+    spec = {"automountServiceAccountToken": False, **(gives or {}), **(template or {})}
+    space.start_fake_driver(DRIVER, settings=settings, gives=gives)
     space.allocate(
         ALLOCATION,
         DRIVER,
         dynamicAllocation={"minExecutors": EXECUTORS},
-        executor={"podTemplate": {"spec": template}},
+        executor={"podTemplate": {"spec": spec}},
     )
 
 
@@ -282,7 +293,6 @@ def test_a_crash_loop_is_slowed_down_and_says_so(space: Workspace, log: Operator
 def test_an_image_that_is_not_there(space: Workspace, log: OperatorLog) -> None:
     _want_two(
         space,
-        {},
         **{
             "spark.kubernetes.container.image": "localhost/no-such-image:1",
             "spark.kubernetes.container.image.pullPolicy": "Never",
@@ -297,7 +307,7 @@ def test_an_image_that_is_not_there(space: Workspace, log: OperatorLog) -> None:
 
 @pytest.mark.xfail(reason="what keeps pods from starting is not in status yet")
 def test_no_node_for_them(space: Workspace, log: OperatorLog) -> None:
-    _want_two(space, {"nodeSelector": {"disk": "none-has-it"}})
+    _want_two(space, template={"nodeSelector": {"disk": "none-has-it"}})
     message = space.await_condition(ALLOCATION, "Stalled", status="True", reason="Unschedulable")
     assert "didn't match Pod's node affinity/selector" in message, "the scheduler's words"
     assert len(_created(space, log)) == EXECUTORS, "waiting pods are not replaced"
@@ -312,7 +322,7 @@ def test_a_quota_that_is_used_up(space: Workspace, log: OperatorLog) -> None:
             "spec": {"hard": {"pods": "2"}},  # the driver and one executor
         }
     )
-    _want_two(space, _running("sleep 600"))
+    _want_two(space, _running(WAIT))
     message = space.await_condition(ALLOCATION, "Stalled", status="True", reason="QuotaExceeded")
     assert "exceeded quota: small" in message, "the server's words"
     assert len(space.executors()) == 1
@@ -329,7 +339,7 @@ def test_a_quota_that_is_used_up(space: Workspace, log: OperatorLog) -> None:
 
 def test_the_driver_loses_one_before_its_pod_changes(space: Workspace, log: OperatorLog) -> None:
     # given two executors that the driver knows
-    _want_two(space, _running("trap 'exit 0' TERM; while true; do sleep 0.2; done"))
+    _want_two(space, _running(WAIT))
     eventually(
         lambda: [pod["status"]["phase"] for pod in space.executors().values()] == ["Running"] * 2,
         what="two executors run",
@@ -337,8 +347,8 @@ def test_the_driver_loses_one_before_its_pod_changes(space: Workspace, log: Oper
         explain=lambda: space.status(ALLOCATION),
     )
     lost, other = sorted(executor_id(pod) for pod in space.executors().values())
-    _answer(space, "executors", [_executor(lost), _executor(other)])
-    _answer(space, "allexecutors", [_executor(lost), _executor(other)])
+    answer(space, "executors", [executor_of_driver(lost), executor_of_driver(other)])
+    answer(space, "allexecutors", [executor_of_driver(lost), executor_of_driver(other)])
     eventually(
         lambda: space.status(ALLOCATION)["profiles"][0]["registered"] == EXECUTORS,
         what="both count as registered",
@@ -346,8 +356,10 @@ def test_the_driver_loses_one_before_its_pod_changes(space: Workspace, log: Oper
         explain=lambda: space.status(ALLOCATION),
     )
     # when the driver removes one of them, whose pod runs on
-    _answer(space, "executors", [_executor(other)])
-    _answer(space, "allexecutors", [_executor(lost, active=False), _executor(other)])
+    answer(space, "executors", [executor_of_driver(other)])
+    answer(
+        space, "allexecutors", [executor_of_driver(lost, active=False), executor_of_driver(other)]
+    )
     # then it ends, and one other takes its place
     end = eventually(lambda: log.ended().get(lost), what="the end of the lost one", within=60)
     assert end["reason"] == "DriverLost"
@@ -360,7 +372,7 @@ def test_the_driver_loses_one_before_its_pod_changes(space: Workspace, log: Oper
     assert set(log.ended()) == {lost}
 
 
-def _answer(space: Workspace, path: str, document: object) -> None:
+def answer(space: Workspace, path: str, document: object) -> None:
     """From now on the fake driver answers this."""
     pod = space.api.pod(space.namespace, DRIVER)
     assert pod is not None
@@ -373,7 +385,7 @@ def _answer(space: Workspace, path: str, document: object) -> None:
     opener.open(request, timeout=5).close()
 
 
-def _executor(number: int, *, active: bool = True) -> Object:
+def executor_of_driver(number: int, *, active: bool = True) -> Object:
     """An executor without work, as Spark's REST API tells of it."""
     return {
         "id": str(number),

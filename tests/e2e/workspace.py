@@ -86,10 +86,12 @@ class Workspace:
         settings: dict[str, str] | None = None,
         labels: dict[str, str] | None = None,
         serving: bool = True,
+        gives: Object | None = None,
     ) -> None:
         """A pod that answers as a passive driver without work would, or, not `serving`, has no UI.
 
         Args:
+            gives: a pod spec that its executors are to have; what the driver lacks is refused to them.
             settings: Spark properties that differ from a passive driver's.
         """
         files = {
@@ -124,6 +126,13 @@ class Workspace:
                 "volumes": [{"name": "fake", "configMap": {"name": f"{name}-files"}}],
             },
         }
+        for field, value in (gives or {}).items():
+            if field != "containers":
+                pod["spec"][field] = value
+        pod["spec"]["containers"] += [
+            {"image": self.spark_image, "imagePullPolicy": "IfNotPresent", **container}
+            for container in (gives or {}).get("containers", ())
+        ]
         config_map = {
             "apiVersion": "v1",
             "kind": "ConfigMap",
