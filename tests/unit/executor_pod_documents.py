@@ -55,7 +55,7 @@ def driver_document(
     phase: str = "Running",
     started_at: str = "2026-01-01T00:00:00Z",
 ) -> Document:
-    specs: list[Document] = [{"name": each} for each in containers]
+    specs: list[Document] = [{"name": each, "image": "spark:test"} for each in containers]
     if ui_port is not None:
         specs[0]["ports"] = [{"name": "spark-ui", "containerPort": ui_port}]
     document: Document = {

@@ -6,9 +6,9 @@ never rewrites what is stored.
 """
 
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
-from pydantic import AliasGenerator, BaseModel, ConfigDict, Field
+from pydantic import AliasGenerator, BaseModel, ConfigDict, Field, model_validator
 from pydantic.alias_generators import to_camel
 
 from spark_allocation.api.field_types import (
@@ -17,6 +17,11 @@ from spark_allocation.api.field_types import (
     PositiveCount,
     SparkDuration,
 )
+
+
+_ONE_DRIVER = "name the driver by exactly one of podName and selector"
+_MIN_ABOVE_MAX = "minExecutors must not be above maxExecutors"
+_INITIAL_ABOVE_MAX = "initialExecutors must not be above maxExecutors"
 
 
 class ApiModel(BaseModel):
@@ -49,7 +54,9 @@ class DeletionPolicy(StrEnum):
 class LabelSelector(ApiModel):
     """Labels that a pod must carry."""
 
-    match_labels: Annotated[dict[str, str], Field(min_length=1, max_length=32)]
+    match_labels: Annotated[
+        dict[str, Annotated[str, Field(max_length=63)]], Field(min_length=1, max_length=32)
+    ]
     """Every one of these labels must be on the pod with this value."""
 
 
@@ -61,7 +68,7 @@ class Driver(ApiModel):
             "x-kubernetes-validations": [
                 {
                     "rule": "has(self.podName) != has(self.selector)",
-                    "message": "name the driver by exactly one of podName and selector",
+                    "message": _ONE_DRIVER,
                 }
             ]
         }
@@ -70,9 +77,15 @@ class Driver(ApiModel):
     pod_name: KubernetesName | None = None
     """Name of the driver pod, in this namespace."""
     selector: LabelSelector | None = None
-    """Labels of the driver pod, in this namespace. While several live pods match, none is taken up."""
+    """Labels of the driver pod, in this namespace. While several live pods match, none is taken up; one that is served goes on being served."""
     ui_port: Annotated[int, Field(ge=1, le=65535)] | None = None
     """Port of the driver's UI (spark.ui.port). Left out: the pod's port named spark-ui, else 4040 and the three after."""
+
+    @model_validator(mode="after")
+    def _named_once(self) -> Self:
+        if (self.pod_name is None) == (self.selector is None):
+            raise ValueError(_ONE_DRIVER)
+        return self
 
 
 class ShuffleTracking(ApiModel):
@@ -92,11 +105,11 @@ class DynamicAllocation(ApiModel):
             "x-kubernetes-validations": [
                 {
                     "rule": "!has(self.minExecutors) || !has(self.maxExecutors) || self.minExecutors <= self.maxExecutors",
-                    "message": "minExecutors must not be above maxExecutors",
+                    "message": _MIN_ABOVE_MAX,
                 },
                 {
                     "rule": "!has(self.initialExecutors) || !has(self.maxExecutors) || self.initialExecutors <= self.maxExecutors",
-                    "message": "initialExecutors must not be above maxExecutors",
+                    "message": _INITIAL_ABOVE_MAX,
                 },
             ]
         }
@@ -120,6 +133,15 @@ class DynamicAllocation(ApiModel):
     """How long an executor without tasks but with cached blocks is kept (for ever if left out)."""
     shuffle_tracking: ShuffleTracking | None = None
     """Executors with shuffle data."""
+
+    @model_validator(mode="after")
+    def _bounds_in_order(self) -> Self:
+        if self.max_executors is not None:
+            if (self.min_executors or 0) > self.max_executors:
+                raise ValueError(_MIN_ABOVE_MAX)
+            if (self.initial_executors or 0) > self.max_executors:
+                raise ValueError(_INITIAL_ABOVE_MAX)
+        return self
 
 
 class Allocation(ApiModel):
@@ -188,11 +210,17 @@ class Condition(ApiModel):
     """One statement about the allocation, as in the Kubernetes API conventions."""
 
     type: Annotated[str, Field(max_length=64)]
+    """What is stated."""
     status: Annotated[str, Field(pattern="^(True|False|Unknown)$")]
+    """Whether it holds."""
     reason: Annotated[str, Field(max_length=64)]
+    """Why, in one word."""
     message: Annotated[str, Field(max_length=1024)] = ""
+    """Why, in a sentence, and what to do."""
     last_transition_time: Annotated[str, Field(json_schema_extra={"format": "date-time"})]
+    """Since when the status is what it is."""
     observed_generation: int = 0
+    """The generation of the spec that was judged."""
 
 
 class ProfileStatus(ApiModel):
@@ -228,10 +256,15 @@ class DecisionStatus(ApiModel):
     """One change of mind."""
 
     time: Annotated[str, Field(json_schema_extra={"format": "date-time"})]
+    """When."""
     profile: int
+    """The resource profile."""
     target: int
+    """Executors wanted from then on."""
     reason: str
+    """Why, in one word."""
     message: Annotated[str, Field(max_length=512)] = ""
+    """Why, in a sentence."""
 
 
 class SparkAllocationStatus(ApiModel):

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 
 from spark_allocation.core.driver_report import DriverPod
 
@@ -25,7 +26,7 @@ class DriverDirectory:
         self.version = 0
 
     def listen(self, listener: Listener) -> None:
-        """Call with each pod that is known, and from now on with each that changes or goes."""
+        """Call with each pod that is known, and from now on with each that changes; one that is gone is told as deleting."""
         self._listeners.append(listener)
         for pod in list(self._pods.values()):
             listener(pod)
@@ -119,7 +120,7 @@ class DriverDirectory:
     def _drop(self, uid: str) -> None:
         gone = self._take_out(uid)
         if gone is not None:
-            self._tell(gone)
+            self._tell(replace(gone, deleting=True))
 
     def _tell(self, pod: DriverPod) -> None:
         for changed in (*self._subscribers.get(pod.namespace, ()), *self._listeners):

@@ -10,6 +10,7 @@ is never touched.
 """
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -51,6 +52,7 @@ DEAD_EXECUTORS_EVERY_SECONDS = 10.0
 SHORTEST_PAUSE_SECONDS = 0.05
 AFTER_API_FAILURE_SECONDS = 1.0
 POLLS_THAT_MAY_FAIL = 3
+FIRST_ANSWER_SECONDS = 5.0
 UNKNOWN_PROFILE_SECONDS = 15.0
 """A profile that the driver's environment did not explain is not asked for again sooner."""
 FORMER_LIFE_GRACE_SECONDS = 1
@@ -113,6 +115,7 @@ class DriverLife:
         self._poll_seconds = poll_seconds
         self._idle_poll_seconds = idle_poll_seconds
         self._wake = asyncio.Event()
+        self._polled = asyncio.Event()
         self._report: DriverReport | None = None
         self._asked_at = 0.0
         self._answered_at_ns = 0
@@ -151,6 +154,7 @@ class DriverLife:
         polling = asyncio.create_task(self._poll())
         try:
             with self._store.subscription(self._key, self.wake):
+                await self._first_answer()
                 while True:
                     end = ended()
                     if end is None and self._failed_polls and self._application_is_gone():
@@ -162,6 +166,12 @@ class DriverLife:
                     await self._turn(report)
         finally:
             polling.cancel()
+
+    async def _first_answer(self) -> None:
+        """Wait for the first poll, good or bad: targets of an earlier run are judged before they are acted on."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(FIRST_ANSWER_SECONDS):
+                await self._polled.wait()
 
     async def _turn(self, report: Callable[[Observation], Awaitable[None]]) -> None:
         self._wake.clear()
@@ -286,6 +296,7 @@ class DriverLife:
                 self._asked_at = began
                 self._answered_at_ns = time.monotonic_ns()
                 self._taken = False
+            self._polled.set()
             self.wake()
             busy = self._report is not None and (
                 self._report.running_jobs or self._report.executors

@@ -112,7 +112,7 @@ class ExecutorBuilding:
         )
         if not offending:
             return manifest
-        sentences = [f"{field.path}: {field.sentence}" for field in offending[:_MOST_FIELDS_NAMED]]
+        sentences = [field.sentence for field in offending[:_MOST_FIELDS_NAMED]]
         if len(offending) > _MOST_FIELDS_NAMED:
             sentences.append(f"and {len(offending) - _MOST_FIELDS_NAMED} more")
         return Obstacle(Reason.FIELD_NOT_ALLOWED, "; ".join(sentences))

@@ -1,0 +1,845 @@
+"""One SparkAllocation from its first sight to its end, with a driver over HTTP and an API server in memory."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import aiohttp
+import pytest
+from tests.unit.executor_pod_documents import driver_document, executor_document
+
+from spark_allocation.api.conditions import Reason
+from spark_allocation.controller import allocation_runner, application_end, driver_life
+from spark_allocation.controller.allocation_runner import AllocationRunner, Surroundings
+from spark_allocation.controller.driver_directory import DriverDirectory
+from spark_allocation.controller.driver_finding import DriverFinder
+from spark_allocation.controller.pod_creation import Apis
+from spark_allocation.controller.process_settings import ProcessSettings
+from spark_allocation.controller.runners import Claims
+from spark_allocation.core.driver_report import DriverPod
+from spark_allocation.kube.pacing import CreationPacer
+from spark_allocation.kube.write_outcomes import WriteOutcome, WriteResult
+from spark_allocation.snapshots_store import ExecutorPodsSnapshotsStore, SeenPod
+from spark_allocation.sources import driver_rest
+from spark_allocation.sources.executor_pods import EXECUTOR_SELECTOR, driver_pod, seen_pod
+from spark_allocation.sources.pods_watch import PodsWatch
+from spark_allocation.testing.driver import Behaviour, FakeDriver
+from spark_allocation.testing.faults import HANGS, UNANSWERED
+from spark_allocation.testing.objects import FakeAllocationsApi, FakeObjectsApi
+from spark_allocation.testing.pods import FakePodsApi
+
+Document = dict[str, Any]
+
+
+class Stop:
+    """Why a runner has to stop, as kopf would tell it."""
+
+    def __init__(self) -> None:
+        self._event = asyncio.Event()
+        self.object_deleted = False
+
+    def __bool__(self) -> bool:
+        return self._event.is_set()
+
+    async def wait(self) -> None:
+        await self._event.wait()
+
+    def now(self, *, deleted: bool = False) -> None:
+        self.object_deleted = deleted
+        self._event.set()
+
+
+class Operator:
+    """Everything around runners, real but for the API server."""
+
+    def __init__(self, session: aiohttp.ClientSession) -> None:
+        self.pods = FakePodsApi()
+        self.allocations = FakeAllocationsApi()
+        self.objects = FakeObjectsApi()
+        self.store = ExecutorPodsSnapshotsStore()
+        self.directory = DriverDirectory()
+        self.claims = Claims()
+        self.around = Surroundings(
+            apis=Apis(self.pods, self.allocations, self.objects, CreationPacer(10_000)),
+            store=self.store,
+            finder=DriverFinder(self.directory, self.pods),
+            session=session,
+            claims=self.claims,
+            settings=ProcessSettings(poll_seconds=0.06, idle_poll_seconds=0.06),
+        )
+        self.watches: list[PodsWatch[Any]] = [
+            PodsWatch[SeenPod](
+                self.pods,
+                namespace=None,
+                selector=EXECUTOR_SELECTOR,
+                project=seen_pod,
+                sink=self.store,
+                first_pause_seconds=0.01,
+            ),
+            PodsWatch[DriverPod](
+                self.pods,
+                namespace=None,
+                selector="spark-role=driver",
+                project=driver_pod,
+                sink=self.directory,
+                first_pause_seconds=0.01,
+            ),
+        ]
+        self.tasks: list[asyncio.Task[None]] = []
+
+    def start(self, name: str) -> tuple[AllocationRunner, Stop, asyncio.Task[None]]:
+        """kopf hands a SparkAllocation over."""
+        body = self.body(name)
+        metadata = body["metadata"]
+        served = (body.get("status") or {}).get("driverPodUid") or ""
+        self.claims.introduce(metadata["uid"], metadata["creationTimestamp"], name, served)
+        runner, stop = AllocationRunner(body, self.around), Stop()
+        task = asyncio.create_task(runner.run(stop))
+        self.tasks.append(task)
+        return runner, stop, task
+
+    def body(self, name: str) -> Document:
+        return dict(self.allocations.objects["jobs", name])
+
+    def allocate(self, name: str = "job", **spec: Any) -> AllocationRunner:
+        self.allocations.put(name, {"driver": {"podName": "driver"}, **spec})
+        return self.start(name)[0]
+
+    def change(self, runner: AllocationRunner, **spec: Any) -> None:
+        """Somebody applies another spec."""
+        self.allocations.put(runner.name, {"driver": {"podName": "driver"}, **spec})
+        runner.seen(self.body(runner.name))
+
+    def condition(self, kind: str, name: str = "job") -> Document:
+        for each in self.allocations.status(name).get("conditions") or ():
+            if each["type"] == kind:
+                return dict(each)
+        return {"status": "", "reason": "", "message": ""}
+
+    def state(self, name: str = "job") -> str:
+        return str(self.allocations.status(name).get("state", ""))
+
+    @property
+    def executors(self) -> list[Document]:
+        return [
+            pod
+            for pod in self.pods.pods.values()
+            if pod["metadata"]["labels"].get("spark-role") == "executor"
+        ]
+
+    @property
+    def touched(self) -> list[Any]:
+        return self.pods.made("create", "delete")
+
+    async def until(self, holds: Callable[[], object], *, within: float = 3) -> None:
+        try:
+            async with asyncio.timeout(within):
+                while not holds():
+                    await asyncio.sleep(0.005)
+        except TimeoutError:
+            status = self.allocations.objects.get(("jobs", "job"), {}).get("status")
+            pytest.fail(f"never so; status: {status}")
+
+    def kubelet(self, *, registers_with: FakeDriver | None = None) -> None:
+        """Every executor pod starts, and registers with its driver."""
+        for pod in self.executors:
+            name = pod["metadata"]["name"]
+            if pod["status"]["phase"] == "Pending":
+                self.pods.run(name, "jobs")
+        if registers_with is not None:
+            registers_with.executors = [
+                registers_with.executor(pod["metadata"]["labels"]["spark-exec-id"], active=1)
+                for pod in self.executors
+                if "deletionTimestamp" not in pod["metadata"]
+            ]
+
+
+@asynccontextmanager
+async def running() -> AsyncIterator[Operator]:
+    async with aiohttp.ClientSession() as session:
+        operator = Operator(session)
+        operator.tasks = [asyncio.create_task(watch.run()) for watch in operator.watches]
+        try:
+            yield operator
+        finally:
+            for task in operator.tasks:
+                task.cancel()
+            await asyncio.gather(*operator.tasks, return_exceptions=True)
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same behaviour, twenty times as fast."""
+    monkeypatch.setattr(allocation_runner, "LOOK_AGAIN_SECONDS", 0.05)
+    monkeypatch.setattr(allocation_runner, "WHILE_STARTING_SECONDS", 0.05)
+    monkeypatch.setattr(allocation_runner, "LONG_PAUSE_SECONDS", 0.1)
+    monkeypatch.setattr(allocation_runner, "STOP_PATIENCE_SECONDS", 0.2)
+    monkeypatch.setattr(driver_life, "SHORTEST_PAUSE_SECONDS", 0.005)
+    monkeypatch.setattr(driver_life, "AFTER_API_FAILURE_SECONDS", 0.02)
+    monkeypatch.setattr(application_end, "FIRST_PAUSE_SECONDS", 0.02)
+    monkeypatch.setattr("spark_allocation.reports.status.CHANGES_EVERY_SECONDS", 0.0)
+    monkeypatch.setattr("spark_allocation.reports.status.COUNTS_EVERY_SECONDS", 0.02)
+
+
+@pytest.fixture
+async def operator() -> AsyncIterator[Operator]:
+    async with running() as everything:
+        yield everything
+
+
+@pytest.fixture
+async def driver() -> AsyncIterator[FakeDriver]:
+    async with FakeDriver() as fake:
+        fake.properties["spark.kubernetes.allocation.batch.delay"] = "101ms"
+        yield fake
+
+
+def put_driver(
+    operator: Operator, driver: FakeDriver, name: str = "driver", **more: Any
+) -> Document:
+    return operator.pods.put(driver_document(name, ui_port=driver.port, **more))
+
+
+async def served(
+    operator: Operator, driver: FakeDriver, executors: int = 2, **spec: Any
+) -> AllocationRunner:
+    """A driver with so many tasks, and as many executors at work."""
+    put_driver(operator, driver)
+    driver.work(executors)
+    spec.setdefault("dynamicAllocation", {"minExecutors": executors})
+    runner = operator.allocate(**spec)
+    await operator.until(lambda: len(operator.executors) == executors)
+    operator.kubelet(registers_with=driver)
+    await operator.until(lambda: operator.allocations.status("job").get("executors") == executors)
+    return runner
+
+
+# -- serving ----------------------------------------------------------------------------------------------------------
+
+
+async def test_a_passive_driver_gets_its_executors(operator: Operator, driver: FakeDriver) -> None:
+    await served(operator, driver, 3)
+    status = operator.allocations.status("job")
+    assert operator.condition("Ready")["status"] == "True"
+    assert (status["applicationId"], status["driverPod"]) == (driver.application_id, "driver")
+    for pod in operator.executors:
+        (owner,) = pod["metadata"]["ownerReferences"]
+        assert owner["name"] == "driver"
+
+
+async def test_nothing_is_decided_before_the_first_full_list(driver: FakeDriver) -> None:
+    async with aiohttp.ClientSession() as session:
+        operator = Operator(session)
+        put_driver(operator, driver)
+        operator.allocate(dynamicAllocation={"minExecutors": 2})
+        await asyncio.sleep(0.2)
+        assert operator.pods.calls == []
+        for task in operator.tasks:
+            task.cancel()
+        await asyncio.gather(*operator.tasks, return_exceptions=True)
+
+
+async def test_new_bounds_take_effect_while_the_driver_runs(operator, driver) -> None:
+    runner = await served(operator, driver, 1)
+    operator.change(runner, dynamicAllocation={"minExecutors": 3})
+    await operator.until(lambda: len(operator.executors) == 3)
+
+
+# -- bad input --------------------------------------------------------------------------------------------------------
+
+UNHAPPY = [
+    pytest.param(Behaviour.REDIRECTS, "Redirected", "plain HTTP", id="redirect"),
+    pytest.param(Behaviour.UNAUTHORIZED, "Unauthorized", "spark.ui.filters", id="401"),
+    pytest.param(Behaviour.FORBIDDEN, "Unauthorized", "spark.ui.view.acls", id="403"),
+    pytest.param(Behaviour.NOT_FOUND, "NotASparkUi", "spec.driver.uiPort", id="404"),
+    pytest.param(Behaviour.GARBAGE, "BadAnswer", "not Spark's JSON", id="garbage"),
+    pytest.param(Behaviour.BREAKS_OFF, "ConnectionReset", "mesh", id="truncated"),
+    pytest.param(Behaviour.SLOW, "ConnectionTimedOut", "NetworkPolicy", id="timeout"),
+]
+
+
+@pytest.mark.parametrize(("behaviour", "reason", "remedy"), UNHAPPY)
+async def test_a_driver_that_does_not_answer_well_is_said_with_a_remedy(
+    operator: Operator,
+    driver: FakeDriver,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    behaviour: Behaviour,
+    reason: str,
+    remedy: str,
+) -> None:
+    monkeypatch.setattr(driver_rest, "REQUEST_TIMEOUT_SECONDS", 0.05)
+    put_driver(operator, driver)
+    driver.behaves = behaviour
+    operator.allocate(driver={"podName": "driver", "uiPort": driver.port})
+    await operator.until(lambda: operator.condition("DriverReachable")["reason"] == reason)
+    assert remedy in operator.condition("DriverReachable")["message"]
+    assert operator.condition("Ready")["status"] == "False"
+    assert operator.state() == "DriverUnreachable"
+    assert operator.touched == []
+
+
+async def test_a_driver_with_its_ui_off_is_a_refused_connection(operator, driver) -> None:
+    await driver.stop()
+    put_driver(operator, driver)
+    operator.allocate(driver={"podName": "driver", "uiPort": driver.port})
+    await operator.until(lambda: operator.condition("Ready")["reason"] == "ConnectionRefused")
+    assert "spark.ui.enabled" in operator.condition("Ready")["message"]
+
+
+async def test_a_driver_that_allocates_for_itself_is_told_each_key(operator, driver) -> None:
+    driver.properties["spark.dynamicAllocation.minExecutors"] = "2"
+    driver.properties["spark.dynamicAllocation.executorIdleTimeout"] = "60s"
+    put_driver(operator, driver)
+    operator.allocate(dynamicAllocation={"minExecutors": 2})
+    await operator.until(lambda: operator.condition("DriverPassive")["status"] == "False")
+    message = operator.condition("DriverPassive")["message"]
+    assert "spark.dynamicAllocation.minExecutors: 2 → 0" in message
+    assert "spark.dynamicAllocation.executorIdleTimeout: 60s →" in message
+    assert operator.touched == []
+
+
+async def test_a_pod_that_is_not_there_is_said(operator: Operator) -> None:
+    operator.allocate()
+    await operator.until(lambda: operator.condition("Ready")["reason"] == "DriverNotFound")
+    assert "spec.driver.podName" in operator.condition("Ready")["message"]
+
+
+async def test_a_driver_that_comes_later_is_found(operator, driver) -> None:
+    operator.allocate(dynamicAllocation={"minExecutors": 1})
+    await operator.until(lambda: operator.state() == "DriverNotFound")
+    put_driver(operator, driver)
+    await operator.until(lambda: len(operator.executors) == 1)
+
+
+async def test_a_driver_pod_without_the_spark_label_is_asked_for(operator, driver) -> None:
+    document = driver_document(ui_port=driver.port)
+    del document["metadata"]["labels"]["spark-role"]
+    operator.pods.put(document)
+    operator.allocate(dynamicAllocation={"minExecutors": 1})
+    await operator.until(lambda: len(operator.executors) == 1)
+
+
+async def test_a_driver_that_had_completed_before_is_finished(operator, driver) -> None:
+    put_driver(operator, driver, phase="Succeeded")
+    operator.allocate()
+    await operator.until(lambda: operator.condition("Finished")["status"] == "True")
+    assert operator.condition("Finished")["reason"] == "DriverSucceeded"
+    assert operator.touched == []
+
+
+async def test_a_masked_value_that_matters_is_named(operator, driver) -> None:
+    driver.properties["spark.kubernetes.container.image"] = "*********(redacted)"
+    put_driver(operator, driver)
+    operator.allocate()
+    await operator.until(lambda: operator.state() == "NotReadable")
+    assert "spark.kubernetes.container.image" in operator.condition("Ready")["message"]
+    assert "spec.sparkConf" in operator.condition("Ready")["message"]
+
+
+async def test_a_spec_that_makes_no_sense_is_said(operator, driver) -> None:
+    put_driver(operator, driver)
+    operator.allocate(dynamicAllocation={"minExecutors": -1})
+    await operator.until(lambda: operator.condition("Ready")["reason"] == "InvalidSpec")
+    assert "dynamicAllocation.minExecutors" in operator.condition("Ready")["message"]
+    assert operator.touched == []
+
+
+@pytest.mark.parametrize(
+    "nonsense",
+    [
+        pytest.param({"dynamicAllocation": {"minExecutors": -1}}, id="for the schema"),
+        pytest.param({"dynamicAllocation": {"minExecutors": 9, "maxExecutors": 3}}, id="for Spark"),
+    ],
+)
+async def test_a_spec_that_stops_making_sense_stops_no_job(operator, driver, nonsense) -> None:
+    runner = await served(operator, driver, 2)
+    operator.change(runner, **nonsense)
+    await operator.until(lambda: operator.condition("Ready")["reason"] == "InvalidSpec")
+    assert "stay in force" in operator.condition("Ready")["message"]
+    operator.pods.remove(operator.executors[0]["metadata"]["name"], "jobs")
+    await operator.until(lambda: len(operator.executors) == 2)
+    operator.change(runner, dynamicAllocation={"minExecutors": 3})
+    await operator.until(lambda: len(operator.executors) == 3)
+    await operator.until(lambda: operator.condition("Ready")["status"] == "True")
+
+
+@pytest.mark.parametrize(
+    ("template", "field"),
+    [
+        ({"spec": {"volumes": [{"name": "h", "hostPath": {"path": "/"}}]}}, "hostPath"),
+        ({"spec": {"volumes": [{"name": "s", "secret": {"secretName": "theirs"}}]}}, "secret"),
+        ({"spec": {"serviceAccountName": "admin"}}, "serviceAccountName"),
+        (
+            {"spec": {"containers": [{"name": "x", "securityContext": {"privileged": True}}]}},
+            "privileged",
+        ),
+    ],
+)
+async def test_executors_get_nothing_that_their_driver_does_not_have(
+    operator, driver, template, field
+) -> None:
+    put_driver(operator, driver)
+    operator.allocate(dynamicAllocation={"minExecutors": 1}, executor={"podTemplate": template})
+    await operator.until(lambda: operator.condition("Stalled")["reason"] == "FieldNotAllowed")
+    assert field in operator.condition("Stalled")["message"]
+    assert operator.touched == []
+
+
+async def test_the_api_server_s_words_reach_the_condition(operator, driver) -> None:
+    from spark_allocation.kube.pods_api import CreateOutcome, CreateResult
+
+    words = 'Pod "x" is invalid: spec.containers[0].image: Required value'
+    operator.pods.always("create", CreateOutcome(CreateResult.INVALID, words))
+    put_driver(operator, driver)
+    operator.allocate(dynamicAllocation={"minExecutors": 1})
+    await operator.until(lambda: operator.condition("Stalled")["reason"] == "PodInvalid")
+    assert operator.condition("Stalled")["message"] == words
+
+
+# -- which driver -----------------------------------------------------------------------------------------------------
+
+
+async def test_of_several_live_drivers_none_is_taken_up(operator, driver) -> None:
+    for name in ("one", "two"):
+        put_driver(operator, driver, name, labels={"app": "etl"})
+    operator.allocate(driver={"selector": {"matchLabels": {"app": "etl"}}})
+    await operator.until(lambda: operator.condition("AmbiguousDriver")["status"] == "True")
+    assert "one, two" in operator.condition("AmbiguousDriver")["message"]
+    assert operator.touched == []
+
+
+async def test_a_driver_that_is_served_goes_on_when_another_matches(operator, driver) -> None:
+    put_driver(operator, driver, "one", labels={"app": "etl"})
+    runner = operator.allocate(
+        driver={"selector": {"matchLabels": {"app": "etl"}}}, dynamicAllocation={"minExecutors": 1}
+    )
+    await operator.until(lambda: len(operator.executors) == 1)
+    put_driver(operator, driver, "two", labels={"app": "etl"})
+    await operator.until(lambda: operator.condition("AmbiguousDriver")["status"] == "True")
+    operator.pods.remove(operator.executors[0]["metadata"]["name"], "jobs")
+    await operator.until(lambda: len(operator.executors) == 1)
+    assert operator.allocations.status("job")["driverPod"] == "one"
+    operator.pods.remove("two", "jobs")
+    await operator.until(lambda: operator.condition("AmbiguousDriver")["status"] == "")
+    assert runner.served_uid
+
+
+async def test_executors_with_the_drivers_labels_are_no_drivers(operator, driver) -> None:
+    put_driver(operator, driver, "one", labels={"app": "etl"})
+    executor = executor_document(1, allocation_uid="")
+    executor["metadata"]["labels"]["app"] = "etl"
+    operator.pods.put(executor)
+    operator.allocate(
+        driver={"selector": {"matchLabels": {"app": "etl"}}}, dynamicAllocation={"minExecutors": 1}
+    )
+    await operator.until(lambda: len(operator.executors) == 2)
+
+
+async def test_a_sidecar_that_restarts_changes_nothing(operator, driver) -> None:
+    put_driver(operator, driver, containers=("spark-kubernetes-driver", "proxy"), restarts=(0, 0))
+    operator.allocate(dynamicAllocation={"minExecutors": 2})
+    await operator.until(lambda: len(operator.executors) == 2)
+    before = {pod["metadata"]["uid"] for pod in operator.executors}
+    statuses = operator.pods.pods["jobs", "driver"]["status"]["containerStatuses"]
+    statuses[1]["restartCount"] = 4
+    operator.pods.change("driver", "jobs", containerStatuses=statuses)
+    await asyncio.sleep(0.2)
+    assert {pod["metadata"]["uid"] for pod in operator.executors} == before
+    assert operator.pods.made("delete") == []
+
+
+async def test_a_restarted_driver_gets_new_executors_and_loses_the_old_ones(
+    operator, driver
+) -> None:
+    await served(operator, driver, 2)
+    before = {pod["metadata"]["name"] for pod in operator.executors}
+    driver.executors = []
+    driver.started_at_ms += 60_000
+    statuses = operator.pods.pods["jobs", "driver"]["status"]["containerStatuses"]
+    statuses[0]["restartCount"] = 1
+    operator.pods.change("driver", "jobs", containerStatuses=statuses)
+    await operator.until(
+        lambda: (
+            {
+                pod["metadata"]["name"]
+                for pod in operator.executors
+                if "deletionTimestamp" not in pod["metadata"]
+            }.isdisjoint(before)
+            and len(operator.executors) == 4
+        )
+    )
+    ids = [
+        int(each.details["pod"]["metadata"]["labels"]["spark-exec-id"])
+        for each in operator.pods.made("create")
+    ]
+    assert len(ids) == len(set(ids)) == 4
+
+
+async def test_executors_that_the_driver_lists_are_never_taken_for_a_former_life(
+    operator, driver
+) -> None:
+    put_driver(operator, driver, uid="driver-uid")
+    stray = operator.pods.put(
+        executor_document(7, driver_uid="driver-uid", incarnation="computed-otherwise")
+    )
+    operator.pods.run("app-exec-7", "jobs")
+    driver.executors = [driver.executor(7, active=1)]
+    driver.work(1)
+    operator.allocate(dynamicAllocation={"minExecutors": 1})
+    await operator.until(lambda: operator.allocations.status("job").get("executors") == 1)
+    await asyncio.sleep(0.1)
+    assert stray["metadata"]["uid"] in {pod["metadata"]["uid"] for pod in operator.executors}
+    assert operator.pods.made("delete") == []
+
+
+# -- several SparkAllocations -----------------------------------------------------------------------------------------
+
+
+async def test_of_two_the_older_serves_and_the_younger_says_so(operator, driver) -> None:
+    put_driver(operator, driver)
+    wish = {"driver": {"podName": "driver"}, "dynamicAllocation": {"minExecutors": 2}}
+    operator.allocations.put("older", wish, creationTimestamp="2026-01-01T00:00:00Z")
+    operator.allocations.put("younger", wish, creationTimestamp="2026-01-01T00:00:09Z")
+    operator.start("younger")
+    operator.start("older")
+    await operator.until(
+        lambda: (
+            operator.condition("Conflicted", "younger")["status"] == "True"
+            and operator.condition("Ready", "older")["status"] == "True"
+        )
+    )
+    assert "older" in operator.condition("Conflicted", "younger")["message"]
+    await asyncio.sleep(0.1)
+    assert len(operator.executors) == 2
+
+
+async def test_one_made_in_the_same_second_does_not_take_a_driver_away(operator, driver) -> None:
+    put_driver(operator, driver)
+    wish = {"driver": {"podName": "driver"}, "dynamicAllocation": {"minExecutors": 1}}
+    operator.allocations.put("first", wish, uid="z")
+    operator.start("first")
+    await operator.until(lambda: operator.condition("Ready", "first")["status"] == "True")
+    operator.allocations.put("second", wish, uid="a")
+    operator.start("second")
+    await operator.until(lambda: operator.condition("Conflicted", "second")["status"] == "True")
+    assert operator.condition("Ready", "first")["status"] == "True"
+
+
+async def test_one_that_is_made_anew_goes_on_with_the_pods_that_are_there(operator, driver) -> None:
+    """Orphaned executors are neither doubled nor starved: they still idle out under the new object."""
+    await served(operator, driver, 2)
+    before = {pod["metadata"]["uid"] for pod in operator.executors}
+    operator.tasks.pop().cancel()
+    operator.allocations.remove("job")
+    operator.allocate(dynamicAllocation={"minExecutors": 2})
+    await operator.until(lambda: operator.allocations.status("job").get("executors") == 2)
+    await asyncio.sleep(0.1)
+    assert {pod["metadata"]["uid"] for pod in operator.executors} == before
+    operator.pods.remove(operator.executors[0]["metadata"]["name"], "jobs")
+    await operator.until(lambda: len(operator.executors) == 2)
+    ids = [
+        int(each.details["pod"]["metadata"]["labels"]["spark-exec-id"])
+        for each in operator.pods.made("create")
+    ]
+    assert len(ids) == len(set(ids)), "no id is used again although the status was lost"
+
+
+# -- stopping ---------------------------------------------------------------------------------------------------------
+
+
+async def test_an_operator_that_exits_touches_nothing(operator, driver) -> None:
+    put_driver(operator, driver)
+    driver.work(2)
+    operator.allocations.put(
+        "job",
+        {
+            "driver": {"podName": "driver"},
+            "deletionPolicy": "Drain",
+            "dynamicAllocation": {"minExecutors": 2},
+        },
+    )
+    _, stop, task = operator.start("job")
+    await operator.until(lambda: operator.condition("Ready")["status"] == "True")
+    operator.pods.calls.clear()
+    operator.allocations.calls.clear()
+    stop.now()
+    await asyncio.wait_for(task, 5)
+    await asyncio.sleep(0.05)
+    writes = [*operator.touched, *operator.objects.made("delete", "create")]
+    assert writes == []
+    assert len(operator.executors) == 2
+
+
+@pytest.mark.parametrize(("policy", "left"), [("Orphan", 2), ("Drain", 0), (None, 2)])
+async def test_a_deleted_object_lets_executors_go_as_its_policy_says(
+    operator, driver, policy, left
+) -> None:
+    put_driver(operator, driver)
+    driver.work(2)
+    spec = {"driver": {"podName": "driver"}, "dynamicAllocation": {"minExecutors": 2}}
+    operator.allocations.put("job", {**spec, **({"deletionPolicy": policy} if policy else {})})
+    _, stop, task = operator.start("job")
+    await operator.until(lambda: len(operator.executors) == 2)
+    operator.kubelet(registers_with=driver)
+    await operator.until(lambda: operator.allocations.status("job").get("executors") == 2)
+    stop.now(deleted=True)
+    await asyncio.wait_for(task, 5)
+    staying = [p for p in operator.executors if "deletionTimestamp" not in p["metadata"]]
+    assert len(staying) == left
+    assert {each.details["grace_seconds"] for each in operator.pods.made("delete")} <= {600}
+
+
+@pytest.mark.parametrize("verb", ["create", "delete"])
+async def test_a_call_that_hangs_delays_no_exit(operator, driver, verb) -> None:
+    operator.pods.always(verb, HANGS)
+    put_driver(operator, driver)
+    driver.work(2)
+    operator.allocations.put(
+        "job",
+        {
+            "driver": {"podName": "driver"},
+            "dynamicAllocation": {"minExecutors": 2},
+            "deletionPolicy": "Drain",
+        },
+    )
+    _, stop, task = operator.start("job")
+    await operator.until(lambda: operator.pods.made("create"))
+    stop.now()
+    await asyncio.wait_for(task, 2)
+
+
+async def test_a_driver_that_hangs_delays_no_exit_and_no_other(operator, driver) -> None:
+    async with FakeDriver("spark-hanging") as hanging:
+        hanging.behaves = Behaviour.SLOW
+        put_driver(operator, hanging, "hanging")
+        operator.allocations.put("stuck", {"driver": {"podName": "hanging"}})
+        _, stop, task = operator.start("stuck")
+        await served(operator, driver, 1)
+        stop.now()
+        await asyncio.wait_for(task, 2)
+
+
+async def test_an_object_deleted_while_the_api_was_away_ends_its_runner(operator, driver) -> None:
+    put_driver(operator, driver)
+    operator.allocations.put(
+        "job", {"driver": {"podName": "driver"}, "dynamicAllocation": {"minExecutors": 1}}
+    )
+    _, _, task = operator.start("job")
+    await operator.until(lambda: len(operator.executors) == 1)
+    operator.allocations.remove("job")
+    operator.kubelet(registers_with=driver)
+    await asyncio.wait_for(task, 5)
+    assert operator.pods.made("delete") == []
+
+
+async def test_an_api_server_that_stumbles_over_a_status_ends_nothing(operator, driver) -> None:
+    """A status that cannot be written or read is no proof that the object is gone."""
+    runner = await served(operator, driver, 1)
+    operator.allocations.always("patch_status", UNANSWERED)
+    operator.allocations.always("get", UNANSWERED)
+    operator.change(runner, dynamicAllocation={"minExecutors": 2})
+    await operator.until(lambda: operator.allocations.made("patch_status")[-1])
+    await asyncio.sleep(0.1)
+    operator.allocations.always("patch_status", None)
+    operator.allocations.always("get", None)
+    await operator.until(lambda: len(operator.executors) == 2)
+
+
+async def test_a_refused_status_is_no_storm_and_stops_nothing(operator, driver) -> None:
+    refusal = WriteOutcome(WriteResult.REFUSED, "status.state: too long")
+    operator.allocations.always("patch_status", refusal)
+    put_driver(operator, driver)
+    operator.allocate(dynamicAllocation={"minExecutors": 1})
+    await operator.until(lambda: len(operator.executors) == 1)
+
+
+async def test_an_error_nobody_thought_of_is_said_and_tried_again(
+    operator, driver, monkeypatch
+) -> None:
+    connect = allocation_runner.connect
+    failures = iter([RuntimeError("a bug")])
+
+    async def fails_once(*arguments: Any) -> Any:
+        for failure in failures:
+            raise failure
+        return await connect(*arguments)
+
+    monkeypatch.setattr(allocation_runner, "connect", fails_once)
+    put_driver(operator, driver)
+    operator.allocate(dynamicAllocation={"minExecutors": 1})
+    await operator.until(lambda: operator.condition("Ready")["reason"] == "InternalError")
+    await operator.until(lambda: operator.condition("Ready")["status"] == "True")
+
+
+# -- modes ------------------------------------------------------------------------------------------------------------
+
+
+async def test_recommend_touches_nothing_whatever_happens(operator, driver) -> None:
+    """For a driver that allocates for itself: nothing of it is touched, not even what it leaves."""
+    driver.properties["spark.dynamicAllocation.executorIdleTimeout"] = "60s"
+    pod = put_driver(operator, driver)
+    uid = pod["metadata"]["uid"]
+    operator.objects.put(
+        "persistentvolumeclaims",
+        {
+            "metadata": {
+                "name": "data",
+                "labels": {"spark-app-selector": driver.application_id},
+                "ownerReferences": [{"uid": uid}],
+            }
+        },
+    )
+    driver.work(5)
+    operator.allocate(mode="Recommend", dynamicAllocation={"minExecutors": 2})
+    await operator.until(lambda: operator.state() == "Recommending")
+    operator.pods.change("driver", "jobs", phase="Succeeded")
+    await operator.until(lambda: operator.condition("Finished")["status"] == "True")
+    assert operator.touched == []
+    assert operator.objects.made("delete", "create") == []
+
+
+async def test_from_recommend_to_allocate_a_driver_must_be_passive(operator, driver) -> None:
+    driver.properties["spark.dynamicAllocation.executorIdleTimeout"] = "60s"
+    put_driver(operator, driver)
+    runner = operator.allocate(mode="Recommend", dynamicAllocation={"minExecutors": 2})
+    await operator.until(lambda: operator.condition("Ready")["status"] == "True")
+    operator.change(runner, dynamicAllocation={"minExecutors": 2})
+    await operator.until(lambda: operator.condition("Ready")["reason"] == "AllocatesItself")
+    assert operator.touched == []
+
+
+async def test_paused_leaves_everything_as_it_is(operator, driver) -> None:
+    runner = await served(operator, driver, 2)
+    operator.change(runner, mode="Paused", dynamicAllocation={"minExecutors": 5})
+    await operator.until(lambda: operator.state() == "Paused")
+    operator.pods.calls.clear()
+    driver.work(0)
+    operator.pods.remove(operator.executors[0]["metadata"]["name"], "jobs")
+    await asyncio.sleep(0.15)
+    assert operator.touched == []
+    operator.change(runner, dynamicAllocation={"minExecutors": 2})
+    await operator.until(lambda: len(operator.executors) == 2)
+
+
+async def test_another_driver_in_the_spec_is_served_and_the_former_left_alone(
+    operator, driver
+) -> None:
+    runner = await served(operator, driver, 1)
+    async with FakeDriver("spark-second") as second:
+        put_driver(operator, second, "second")
+        operator.allocations.put(
+            "job",
+            {"driver": {"podName": "second"}, "dynamicAllocation": {"minExecutors": 1}},
+        )
+        runner.seen(operator.body("job"))
+        await operator.until(lambda: len(operator.executors) == 2)
+        assert operator.pods.made("delete") == []
+
+
+# -- the end ----------------------------------------------------------------------------------------------------------
+
+
+async def test_what_an_application_leaves_is_swept(operator, driver) -> None:
+    await served(operator, driver, 2)
+    uid = operator.pods.pods["jobs", "driver"]["metadata"]["uid"]
+    for kind in ("persistentvolumeclaims", "configmaps"):
+        for name, owner in (("ours", uid), ("theirs", "somebody else")):
+            labels = {"spark-app-selector": driver.application_id, "spark-role": "executor"}
+            document = {"name": name, "labels": labels, "ownerReferences": [{"uid": owner}]}
+            operator.objects.put(kind, {"metadata": document})
+    stranger = operator.pods.put(executor_document(99, driver_uid=uid, allocation_uid=""))
+    operator.pods.change("driver", "jobs", phase="Succeeded")
+    await operator.until(
+        lambda: all(
+            "deletionTimestamp" in pod["metadata"]
+            for pod in operator.executors
+            if pod is not operator.pods.pods["jobs", stranger["metadata"]["name"]]
+        )
+    )
+    for pod in operator.executors:
+        if "deletionTimestamp" in pod["metadata"]:
+            operator.pods.remove(pod["metadata"]["name"], "jobs")
+    await operator.until(lambda: operator.condition("Finished")["status"] == "True")
+    assert [name for _, _, name in operator.objects.objects] == ["theirs", "theirs"]
+    assert operator.executors == [stranger]
+
+
+async def test_a_driver_pod_that_is_being_deleted_keeps_its_executors_until_it_ends(
+    operator, driver
+) -> None:
+    await served(operator, driver, 2)
+    document = operator.pods.pods["jobs", "driver"]
+    document["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+    operator.pods.change("driver", "jobs", phase="Running")
+    await operator.until(lambda: operator.state() == "DriverTerminating")
+    assert operator.pods.made("delete") == []
+    operator.pods.remove("driver", "jobs")
+    await operator.until(lambda: operator.condition("Finished")["reason"] == "DriverGone")
+
+
+async def test_an_object_goes_when_its_time_after_the_end_is_over(operator, driver) -> None:
+    put_driver(operator, driver, phase="Succeeded")
+    operator.allocate(ttlSecondsAfterFinished=0)
+    await operator.until(lambda: ("jobs", "job") not in operator.allocations.objects)
+
+
+async def test_a_driver_resubmitted_under_the_name_is_served_anew(operator, driver) -> None:
+    await served(operator, driver, 1)
+    operator.pods.remove("driver", "jobs")
+    for pod in operator.executors:
+        operator.pods.remove(pod["metadata"]["name"], "jobs")
+    await operator.until(lambda: operator.condition("Finished")["status"] == "True")
+    driver.executors = []
+    driver.started_at_ms += 1000
+    put_driver(operator, driver)
+    await operator.until(lambda: len(operator.executors) == 1)
+    await operator.until(lambda: operator.condition("Finished")["status"] == "")
+
+
+async def test_pods_stuck_in_termination_hold_up_no_end_for_ever(
+    operator, driver, monkeypatch
+) -> None:
+    monkeypatch.setattr(application_end, "LEFT_TO_KUBELETS_AFTER_SECONDS", 0.1)
+    await served(operator, driver, 1)
+    operator.pods.change("driver", "jobs", phase="Failed")
+    await operator.until(lambda: operator.condition("Finished")["reason"] == "DriverFailed")
+    assert len(operator.pods.made("delete")) == 1, "it was told to go once"
+
+
+# -- no storms --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def _paced(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(allocation_runner, "LOOK_AGAIN_SECONDS", 3.0)
+    monkeypatch.setattr(allocation_runner, "WHILE_STARTING_SECONDS", 1.0)
+    yield
+
+
+@pytest.mark.usefixtures("_paced")
+@pytest.mark.parametrize("behaviour", [Behaviour.GARBAGE, Behaviour.FORBIDDEN, Behaviour.FAILS])
+async def test_a_bad_answer_is_no_storm_of_questions(operator, driver, behaviour) -> None:
+    """Once every three seconds, one question a port: here, one look within a third of a second."""
+    driver.behaves = behaviour
+    put_driver(operator, driver)
+    operator.allocate(driver={"podName": "driver", "uiPort": driver.port})
+    await operator.until(lambda: driver.asked)
+    await asyncio.sleep(0.3)
+    assert len(driver.asked) <= 2
+    assert len(operator.allocations.made("patch_status")) <= 3
+
+
+async def test_a_profile_that_stays_unknown_is_not_asked_for_every_second(operator, driver) -> None:
+    driver.stages = [driver.stage(tasks=3, profile_id=5)]
+    driver.gauge = 3
+    put_driver(operator, driver)
+    operator.allocate()
+    await operator.until(lambda: operator.condition("Ready")["status"] == "True")
+    await asyncio.sleep(0.3)
+    assert len([path for path in driver.asked if path.endswith("/environment")]) <= 3
+
+
+def test_reasons_are_words_for_programs() -> None:
+    assert all(str(reason).isidentifier() for reason in Reason)
