@@ -13,6 +13,12 @@ from spark_allocation.core.passive_driver import offences
 from spark_allocation.kube.leader_lease import LeaseLost
 
 
+@pytest.fixture(autouse=True)
+def logging_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command sets logging up for a whole process: here it is that of the other tests."""
+    monkeypatch.setattr(run_command, "configure_logging", lambda **_: None)
+
+
 def invoke(*arguments: str, **environment: str) -> Result:
     return CliRunner().invoke(app, list(arguments), env=environment)
 
