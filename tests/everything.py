@@ -68,7 +68,9 @@ def kinds() -> tuple[Kind, ...]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
     parser.add_argument("--only", default="", help="comma-separated kinds")
     parser.add_argument("--spark", default="4.1.4", help="Spark version of the e2e tests")
     options = parser.parse_args()
@@ -81,9 +83,12 @@ def main() -> int:
     ]
     print()
     for result in results:
-        print(f"{result.name:12} {result.outcome:8} {result.seconds:7.1f} s  {result.detail}".rstrip())
+        print(
+            f"{result.name:12} {result.outcome:8} {result.seconds:7.1f} s  {result.detail}".rstrip()
+        )
     passed, failed, skipped = (
-        sum(result.outcome == outcome for result in results) for outcome in ("passed", "failed", "skipped")
+        sum(result.outcome == outcome for result in results)
+        for outcome in ("passed", "failed", "skipped")
     )
     print(f"{passed} passed, {failed} failed, {skipped} skipped")
     return 1 if failed else 0
