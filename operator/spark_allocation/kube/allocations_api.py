@@ -2,15 +2,16 @@
 
 Two writes touch a status. Reports are merge patches without a precondition on the version: the last one wins and
 nothing reads them back. The reservation of executor ids is the fence between two operators: it carries the resource
-version that it was decided on, and a conflict means that somebody else may have reserved the same ids. Both name the
-uid, so that nothing is ever written to an object that was made anew under the same name.
+version that it was decided on, and a conflict means that somebody else may have reserved the same ids. A version names
+the object as well; a merge patch of a status cannot (the server overlooks the uid in it), so a report learns from the
+answer that it went to an object that was made anew under the same name, whose own reports will replace it.
 """
 
 from typing import Any, Protocol
 from urllib.parse import quote
 
-from spark_allocation.kube.api_client import MERGE_PATCH, ApiUnavailable, KubernetesApi
-from spark_allocation.kube.write_outcomes import WriteOutcome, write_outcome
+from spark_allocation.kube.api_client import MERGE_PATCH, ApiAnswer, ApiUnavailable, KubernetesApi
+from spark_allocation.kube.write_outcomes import WriteOutcome, WriteResult, write_outcome
 
 GROUP_PATH = "/apis/sparkallocation.dev/v1alpha1"
 PLURAL = "sparkallocations"
@@ -35,7 +36,7 @@ class AllocationsApi(Protocol):
     async def patch_status(
         self, namespace: str, name: str, uid: str, status: dict[str, Any]
     ) -> WriteOutcome:
-        """Merge into the status of the object with this uid."""
+        """Merge into the status of the object; CONFLICT when it turns out to be another one than this uid."""
 
     async def reserve_executor_ids(
         self, namespace: str, name: str, uid: str, *, next_executor_id: int, resource_version: str
@@ -85,25 +86,31 @@ class KubernetesAllocationsApi:
         self, namespace: str, name: str, uid: str, status: dict[str, Any]
     ) -> WriteOutcome:
         """See `AllocationsApi.patch_status`."""
-        return await self._patch(namespace, name, {"uid": uid}, status)
+        answer = await self._patch(namespace, name, {"uid": uid}, status)
+        outcome = write_outcome(answer)
+        written_to = (answer.json().get("metadata") or {}).get("uid", uid) if outcome.done else uid
+        if written_to != uid:
+            return WriteOutcome(WriteResult.CONFLICT, f"{name} is another object now")
+        return outcome
 
     async def reserve_executor_ids(
         self, namespace: str, name: str, uid: str, *, next_executor_id: int, resource_version: str
     ) -> WriteOutcome:
         """See `AllocationsApi.reserve_executor_ids`."""
         metadata = {"uid": uid, "resourceVersion": resource_version}
-        return await self._patch(namespace, name, metadata, {"nextExecutorId": next_executor_id})
+        return write_outcome(
+            await self._patch(namespace, name, metadata, {"nextExecutorId": next_executor_id})
+        )
 
     async def _patch(
         self, namespace: str, name: str, metadata: dict[str, str], status: dict[str, Any]
-    ) -> WriteOutcome:
-        answer = await self._api.request(
+    ) -> ApiAnswer:
+        return await self._api.request(
             "PATCH",
             f"{_path(namespace, name)}/status",
             body={"metadata": metadata, "status": status},
             content_type=MERGE_PATCH,
         )
-        return write_outcome(answer)
 
 
 def _path(namespace: str, name: str | None = None) -> str:

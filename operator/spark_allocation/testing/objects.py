@@ -131,14 +131,14 @@ class FakeAllocationsApi(Faulty):
         found = self.objects.get((namespace, name))
         if found is None:
             return WriteOutcome(WriteResult.GONE)
-        if found["metadata"]["uid"] != uid:
-            return WriteOutcome(WriteResult.CONFLICT, "the UID in the precondition differs")
-        if version not in (None, found["metadata"]["resourceVersion"]):
+        another = found["metadata"]["uid"] != uid
+        if version is not None and (another or version != found["metadata"]["resourceVersion"]):
             return WriteOutcome(WriteResult.CONFLICT, "the object has been modified")
         merged = {**(found.get("status") or {}), **copy.deepcopy(status)}
         found["status"] = {key: value for key, value in merged.items() if value is not None}
         self._touch(found)
-        return DONE
+        # as the API server: a merge patch of a status is carried out whatever uid it names
+        return WriteOutcome(WriteResult.CONFLICT, "it is another object now") if another else DONE
 
     def _touch(self, document: Document) -> None:
         self._version += 1
