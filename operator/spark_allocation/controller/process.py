@@ -9,7 +9,6 @@ its loop when it exits, so it is started last, and its end is the end.
 
 import asyncio
 import contextlib
-import os
 import signal
 import socket
 import time
@@ -212,9 +211,6 @@ async def run_process(settings: ProcessSettings) -> None:
         NoCredentials: there are none, or they cannot be read.
         LeaseLost: another process leads now.
     """
-    # the Lease module writes local times with a Z
-    os.environ["TZ"] = "UTC"
-    time.tzset()
     api = await open_kubernetes_api(kubeconfig=settings.kubeconfig, context=settings.context)
     try:
         async with _driver_session() as session:

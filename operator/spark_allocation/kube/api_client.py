@@ -113,11 +113,6 @@ class KubernetesApi:
         """Ask before each request that changes something; a request that may not be made counts as unanswered."""
         self._may_write = may_write
 
-    @property
-    def official_client(self) -> kubernetes.aio.client.ApiClient:
-        """The client underneath, for what is rare enough to use its models."""
-        return self._client
-
     async def credentials(self) -> "ApiCredentials":
         """How this connection authenticates now, for a second client of the same server."""
         configuration = self._client.configuration
@@ -145,13 +140,23 @@ class KubernetesApi:
         body: Any = None,
         content_type: str = JSON,
         timeout_seconds: float = REQUEST_TIMEOUT_SECONDS,
+        guarded: bool = True,
     ) -> ApiAnswer:
         """One request and its whole answer.
+
+        Args:
+            method: GET and so on.
+            path: below the server's address.
+            query: parameters.
+            body: a document, sent as JSON.
+            content_type: of the body.
+            timeout_seconds: for the whole of it.
+            guarded: ask the guard before a write; only the Lease itself is written without.
 
         Raises:
             ApiUnavailable: no answer; a write may or may not have happened.
         """
-        if method != "GET" and not self._may_write():
+        if guarded and method != "GET" and not self._may_write():
             raise ApiUnavailable(f"{method} {path}: this process does not lead any more")
         try:
             response = await self._client.call_api(

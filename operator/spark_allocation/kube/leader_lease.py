@@ -1,85 +1,42 @@
 """One leader: a Lease, held as long as this process allocates.
 
-The election is the official client's. Four things are added. A call that breaks or hangs counts as a failed renewal
-instead of escaping the loop or stopping it. Whether the Lease is *held* is judged by the monotonic clock, from the moment
-at which the last successful renewal was sent, and by the holder's name: a process that was frozen, or whose Lease
-somebody else has taken, learns of it before its next write (`LeaderLease.held` guards every write). The identity is one
-of this process alone, so that a pod made anew under the same name is another candidate. And the Lease is given back at a
-clean exit, so that a standby takes over at once.
+The rules are those of client-go's leader election. A candidate takes the Lease when nobody holds it, or when it has not
+changed for its duration, judged by the candidate's own monotonic clock; the times in the Lease are for people. Every
+write carries the resource version that it was decided on. A call that breaks, hangs or is refused is a renewal that did
+not happen.
+
+Whether the Lease is *held* is judged from the moment at which the last successful renewal was sent, and by the holder's
+name: a process that was frozen, or whose Lease somebody else has taken, learns of it before its next write
+(`LeaderLease.held` guards every write). The identity is one of this process alone, so that a pod made anew under the
+same name is another candidate. At a clean exit the Lease is given back, so that a standby takes over at once.
+
+Why not the official client's election: its ``LeaseLock.create`` fails on a wrong argument (37.0.2), and an error of the
+connection ends it.
 """
 
 import asyncio
 import secrets
 import time
-from collections.abc import Awaitable
+from datetime import UTC, datetime
 from http import HTTPStatus
-from typing import Any, TypeVar
+from typing import Any
+from urllib.parse import quote
 
-import aiohttp
 import structlog
-from kubernetes.aio.client.exceptions import ApiException
-from kubernetes.aio.leaderelection.electionconfig import Config
-from kubernetes.aio.leaderelection.leaderelection import LeaderElection
-from kubernetes.aio.leaderelection.resourcelock.leaselock import LeaseLock
 
-from spark_allocation.kube.api_client import MERGE_PATCH, ApiUnavailable, KubernetesApi
+from spark_allocation.kube.api_client import JSON, MERGE_PATCH, ApiUnavailable, KubernetesApi
 
 LEASE_SECONDS = 15
 RENEW_DEADLINE_SECONDS = 10
-RETRY_SECONDS = 2
+RETRY_SECONDS = 2.0
 CALL_SECONDS = 4.0
 """A call that takes longer has failed; two of them fit into the deadline."""
-LOOK_SECONDS = 0.25
 
-T = TypeVar("T")
 log = structlog.get_logger("leader_lease")
 
 
 class LeaseLost(Exception):  # noqa: N818
     """Another process may lead from now on; this one must end without touching anything more."""
-
-
-class _WatchfulLeaseLock(LeaseLock):
-    """The official lock, bounded in time, that remembers when it was last renewed and who else was seen to hold it."""
-
-    readable = False
-    renewed_at = 0.0
-    other_holder = ""
-
-    async def get(self, name: str, namespace: str) -> tuple[bool, Any]:
-        try:
-            found, record = await _bounded(super().get(name, namespace))
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            self.readable = False
-            return False, ApiException(status=0, reason=f"{type(error).__name__}: {error}")
-        self.readable = found or getattr(record, "status", 0) == HTTPStatus.NOT_FOUND
-        if found:
-            holder = getattr(record, "holder_identity", None) or ""
-            self.other_holder = holder if holder != self.identity else ""
-        return found, record
-
-    async def create(self, name: str, namespace: str, election_record: Any) -> bool:
-        return await self._renewing(super().create(name, namespace, election_record))
-
-    async def update(self, name: str, namespace: str, updated_record: Any) -> bool:
-        return await self._renewing(super().update(name, namespace, updated_record))
-
-    async def _renewing(self, call: Awaitable[bool]) -> bool:
-        sent_at = time.monotonic()
-        try:
-            renewed = bool(await _bounded(call))
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            log.warning("lease_not_renewed", error=f"{type(error).__name__}: {error}")
-            return False
-        if renewed:
-            self.renewed_at = sent_at
-            self.other_holder = ""
-        return renewed
-
-
-async def _bounded(call: Awaitable[T]) -> T:
-    async with asyncio.timeout(CALL_SECONDS):
-        return await call
 
 
 class LeaderLease:
@@ -93,84 +50,133 @@ class LeaderLease:
         self._api = api
         self._name = name
         self._namespace = namespace
+        self._leases = f"/apis/coordination.k8s.io/v1/namespaces/{quote(namespace)}/leases"
+        self._path = f"{self._leases}/{quote(name)}"
         self._identity = f"{identity}_{secrets.token_hex(4)}"
+        self._observed: dict[str, Any] | None = None
+        self._observed_at = 0.0
+        self._renewed_at = 0.0
+        self._other_holder = ""
         self.leading = asyncio.Event()
-        self._lock = _WatchfulLeaseLock(name, namespace, self._identity, api.official_client)
-
-    @property
-    def readable(self) -> bool:
+        self.readable = False
         """The Lease could be read at the last try; a standby that cannot is not ready."""
-        return self._lock.readable
 
     @property
     def held(self) -> bool:
         """Nobody else can lead at this moment: the Lease was renewed lately, and by nobody else since."""
-        lock = self._lock
-        age = time.monotonic() - lock.renewed_at
-        return self.leading.is_set() and not lock.other_holder and age < RENEW_DEADLINE_SECONDS
+        age = time.monotonic() - self._renewed_at
+        return self.leading.is_set() and not self._other_holder and age < RENEW_DEADLINE_SECONDS
 
     async def hold(self) -> None:
         """Wait for the Lease, then renew it until it is lost or this task is cancelled.
 
         Raises:
-            LeaseLost: the Lease could not be renewed in time.
+            LeaseLost: another process has it, or it could not be renewed in time.
         """
-        election = asyncio.create_task(self._elect())
         try:
-            while not election.done():
-                await asyncio.wait({election}, timeout=LOOK_SECONDS)
+            while True:
+                renewed = await self._take_or_renew()
+                if renewed and not self.leading.is_set():
+                    self.leading.set()
+                    log.info("lease_taken", lease=self._name, identity=self._identity)
                 if self.leading.is_set() and not self.held:
                     break
-            if election.done():
-                election.result()
+                await asyncio.sleep(RETRY_SECONDS)
         finally:
-            election.cancel()
             if self.held:
                 await self._give_back()
             self.leading.clear()
-        other = self._lock.other_holder
-        raise LeaseLost(
-            f"the Lease {self._namespace}/{self._name} is lost: "
-            + (f"{other} holds it" if other else f"not renewed for {RENEW_DEADLINE_SECONDS} s")
+        why = (
+            f"{self._other_holder} holds it"
+            if self._other_holder
+            else f"not renewed for {RENEW_DEADLINE_SECONDS} s"
         )
+        raise LeaseLost(f"the Lease {self._namespace}/{self._name} is lost: {why}")
 
-    async def _elect(self) -> None:
-        async def lead() -> None:
-            log.info("lease_taken", lease=self._name, identity=self._identity)
-            self.leading.set()
-            await asyncio.Event().wait()
+    async def _take_or_renew(self) -> bool:
+        try:
+            lease = await self._read()
+            if lease is None:
+                return await self._create()
+            spec = lease.get("spec") or {}
+            if spec != self._observed:
+                self._observed, self._observed_at = spec, time.monotonic()
+            holder = spec.get("holderIdentity") or ""
+            self._other_holder = holder if holder != self._identity else ""
+            duration = spec.get("leaseDurationSeconds") or LEASE_SECONDS
+            if self._other_holder and time.monotonic() < self._observed_at + duration:
+                return False
+            return await self._renew(lease["metadata"]["resourceVersion"], spec)
+        except ApiUnavailable as error:
+            log.warning("lease_unavailable", lease=self._name, error=str(error))
+            return False
 
-        election = LeaderElection(
-            Config(
-                self._lock,
-                lease_duration=LEASE_SECONDS,
-                renew_deadline=RENEW_DEADLINE_SECONDS,
-                retry_period=RETRY_SECONDS,
-                onstarted_leading=lead,
-                onstopped_leading=_nothing,
-            )
+    async def _read(self) -> dict[str, Any] | None:
+        self.readable = False
+        answer = await self._api.request("GET", self._path, timeout_seconds=CALL_SECONDS)
+        found = answer.found(self._path)
+        self.readable = True
+        return found
+
+    async def _create(self) -> bool:
+        self._other_holder = ""
+        now = _timestamp()
+        body = {
+            "apiVersion": "coordination.k8s.io/v1",
+            "kind": "Lease",
+            "metadata": {"name": self._name},
+            "spec": {**self._claim(now), "acquireTime": now, "leaseTransitions": 0},
+        }
+        return await self._write("POST", self._leases, body, JSON)
+
+    async def _renew(self, version: str, spec: dict[str, Any]) -> bool:
+        now = _timestamp()
+        claim = self._claim(now)
+        if spec.get("holderIdentity") != self._identity:
+            transitions = (spec.get("leaseTransitions") or 0) + 1
+            claim |= {"acquireTime": now, "leaseTransitions": transitions}
+        body = {"metadata": {"resourceVersion": version}, "spec": claim}
+        return await self._write("PATCH", self._path, body, MERGE_PATCH)
+
+    async def _write(
+        self, method: str, path: str, body: dict[str, Any], content_type: str
+    ) -> bool:
+        sent_at = time.monotonic()
+        answer = await self._api.request(
+            method,
+            path,
+            body=body,
+            content_type=content_type,
+            timeout_seconds=CALL_SECONDS,
+            guarded=False,
         )
-        await election.run()
+        if answer.ok:
+            self._renewed_at, self._other_holder = sent_at, ""
+        elif answer.status != HTTPStatus.CONFLICT:
+            log.warning("lease_not_written", lease=self._name, message=answer.message)
+        return answer.ok
+
+    def _claim(self, now: str) -> dict[str, Any]:
+        return {
+            "holderIdentity": self._identity,
+            "leaseDurationSeconds": LEASE_SECONDS,
+            "renewTime": now,
+        }
 
     async def _give_back(self) -> None:
-        path = f"/apis/coordination.k8s.io/v1/namespaces/{self._namespace}/leases/{self._name}"
         try:
-            lease = (await self._api.request("GET", path, timeout_seconds=3)).json()
-            if lease.get("spec", {}).get("holderIdentity") != self._identity:
+            lease = await self._read()
+            if lease is None or lease["spec"].get("holderIdentity") != self._identity:
                 return
-            await self._api.request(
-                "PATCH",
-                path,
-                body={
-                    "metadata": {"resourceVersion": lease["metadata"]["resourceVersion"]},
-                    "spec": {"holderIdentity": None, "leaseDurationSeconds": 1},
-                },
-                content_type=MERGE_PATCH,
-                timeout_seconds=3,
-            )
+            body = {
+                "metadata": {"resourceVersion": lease["metadata"]["resourceVersion"]},
+                "spec": {"holderIdentity": None, "leaseDurationSeconds": 1},
+            }
+            await self._write("PATCH", self._path, body, MERGE_PATCH)
         except ApiUnavailable as error:
             log.warning("lease_not_given_back", error=str(error))
 
 
-async def _nothing() -> None:
-    """The official election wants to be told what to do when it ends."""
+def _timestamp() -> str:
+    """A Kubernetes MicroTime."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

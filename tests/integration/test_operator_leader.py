@@ -1,0 +1,145 @@
+"""Two operator processes on a real API server: one leads, and whoever comes next goes on where it stopped."""
+
+import os
+import signal
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from tests import cluster as clusters
+from tests.cluster import Cluster
+from tests.integration.operator_world import (
+    Document,
+    HostOperator,
+    OperatorWorld,
+    eventually,
+    operator_world,
+)
+from tests.machine.reporting import Reporter
+
+from spark_allocation.testing.driver import Behaviour, FakeDriver
+
+pytestmark = pytest.mark.cluster
+TAKEN = "lease_taken"
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Cluster:
+    if os.geteuid() != 0:
+        pytest.skip("the local cluster needs root")
+    return clusters.require(os.environ.get("CLUSTER", clusters.DEFAULT_NAME), Reporter())
+
+
+@pytest.fixture
+async def world(cluster: Cluster) -> AsyncIterator[OperatorWorld]:
+    async with operator_world(cluster) as made:
+        yield made
+
+
+@pytest.fixture
+async def driver(world: OperatorWorld) -> AsyncIterator[FakeDriver]:
+    async with FakeDriver() as fake:
+        world.passive(fake)
+        await world.put_driver()
+        yield fake
+
+
+@pytest.fixture
+def start(world: OperatorWorld, tmp_path: Path):
+    started: list[HostOperator] = []
+
+    def operator(name: str) -> HostOperator:
+        started.append(HostOperator(world, tmp_path, name))
+        return started[-1]
+
+    yield operator
+    for each in started:
+        each.close()
+
+
+async def allocate(world: OperatorWorld, driver: FakeDriver, executors: int) -> None:
+    wish = {"podName": "driver", "uiPort": driver.port}
+    await world.allocate("job", {"driver": wish, "dynamicAllocation": {"minExecutors": executors}})
+
+
+async def executors(world: OperatorWorld, count: int, *, within: float = 20) -> list[Document]:
+    async def enough() -> list[Document]:
+        found = await world.pods()
+        return found if len(found) == count else []
+
+    return list(await eventually(enough, f"{count} executor pods", within=within))
+
+
+def numbers(pods: list[Document]) -> list[int]:
+    return sorted(int(pod["metadata"]["labels"]["spark-exec-id"]) for pod in pods)
+
+
+async def want(world: OperatorWorld, executors: int) -> None:
+    path = f"{world.allocations_path}/job"
+    await world.did("PATCH", path, {"spec": {"dynamicAllocation": {"minExecutors": executors}}})
+
+
+async def test_a_killed_leader_is_followed_and_no_id_is_used_twice(world, driver, start) -> None:
+    first = start("first")
+    await first.says(TAKEN)
+    second = start("second")
+    await allocate(world, driver, 3)
+    before = numbers(await executors(world, 3))
+    assert TAKEN not in second.log
+    first.send(signal.SIGKILL)
+    killed_at = time.monotonic()
+    await second.says(TAKEN, within=25)
+    assert time.monotonic() - killed_at < 20
+    await want(world, 5)
+    after = await executors(world, 5)
+    assert numbers(after)[:3] == before, "what was there stays"
+    assert len(set(numbers(after))) == 5
+    lives = {pod["metadata"]["annotations"]["sparkallocation.dev/incarnation"] for pod in after}
+    assert len(lives) == 1
+
+
+async def test_a_lease_that_another_takes_ends_the_process_and_its_writes(
+    world, driver, start
+) -> None:
+    operator = start("operator")
+    await operator.says(TAKEN)
+    await allocate(world, driver, 2)
+    await executors(world, 2)
+    path = f"/apis/coordination.k8s.io/v1/namespaces/{world.namespace}/leases/spark-allocation-operator"
+    now = time.strftime("%Y-%m-%dT%H:%M:%S.000000Z", time.gmtime())
+    await world.did("PATCH", path, {"spec": {"holderIdentity": "thief", "renewTime": now}})
+    await want(world, 6)
+    assert await operator.ends() == 3
+    assert "thief holds it" in operator.log
+    left = await world.pods()
+    assert len(left) in (2, 6), "at most what was decided before the Lease was lost"
+    lease = await world.did("GET", path)
+    assert lease["spec"]["holderIdentity"] == "thief", "what is another's is not given back"
+
+
+async def test_a_clean_exit_gives_the_lease_back_and_touches_no_pod(world, driver, start) -> None:
+    first = start("first")
+    await first.says(TAKEN)
+    second = start("second")
+    await allocate(world, driver, 2)
+    before = {pod["metadata"]["uid"] for pod in await executors(world, 2)}
+    first.send(signal.SIGTERM)
+    began = time.monotonic()
+    assert await first.ends(within=12) == 0
+    assert time.monotonic() - began < 10
+    await second.says(TAKEN, within=8)
+    await second.says("driver_served", within=15)
+    assert {pod["metadata"]["uid"] for pod in await executors(world, 2)} == before
+
+
+async def test_a_driver_that_hangs_delays_no_exit(world, driver, start) -> None:
+    operator = start("operator")
+    await operator.says(TAKEN)
+    await allocate(world, driver, 1)
+    await executors(world, 1)
+    driver.behaves = Behaviour.SLOW
+    operator.send(signal.SIGTERM)
+    began = time.monotonic()
+    assert await operator.ends(within=15) == 0
+    assert time.monotonic() - began < 10
