@@ -3,6 +3,7 @@ PYTHON ?= python3
 SPARK ?= 4.1.4
 N ?= 200
 SEED ?= 1
+DEMO ?=
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
@@ -25,7 +26,7 @@ $(INSTALLED): requirements/dev.txt pyproject.toml
 	@touch $@
 
 demo: $(INSTALLED)  ## A real Spark job on a real cluster, its executors allocated by the operator
-	@$(BIN)/python -m tests.demo --spark $(SPARK)
+	@$(BIN)/python -m tests.demo --spark $(SPARK) $(DEMO)
 
 test: $(INSTALLED)  ## Everything that can run on this machine, with a line for what was left out and why
 	@$(BIN)/python -m tests.everything --spark $(SPARK)

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+
 from spark_allocation.api.conditions import ConditionType, Reason
 
 PAGE = (Path(__file__).parents[2] / "docs/reference/conditions.md").read_text()

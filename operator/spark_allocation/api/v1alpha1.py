@@ -18,7 +18,6 @@ from spark_allocation.api.field_types import (
     SparkDuration,
 )
 
-
 _ONE_DRIVER = "name the driver by exactly one of podName and selector"
 _MIN_ABOVE_MAX = "minExecutors must not be above maxExecutors"
 _INITIAL_ABOVE_MAX = "initialExecutors must not be above maxExecutors"
