@@ -68,7 +68,10 @@ async def executors(world: OperatorWorld, count: int, *, within: float = 20) -> 
         found = await world.pods()
         return found if len(found) == count else []
 
-    return list(await eventually(enough, f"{count} executor pods", within=within))
+    try:
+        return list(await eventually(enough, f"{count} executor pods", within=within))
+    except AssertionError:
+        pytest.fail(f"no {count} executor pods; status: {await world.status('job')}")
 
 
 def numbers(pods: list[Document]) -> list[int]:

@@ -387,6 +387,15 @@ async def test_executors_get_nothing_that_their_driver_does_not_have(
     assert operator.touched == []
 
 
+async def test_executors_of_a_driver_without_a_token_go_without_one(operator, driver) -> None:
+    document = driver_document(ui_port=driver.port)
+    document["spec"]["automountServiceAccountToken"] = False
+    operator.pods.put(document)
+    operator.allocate(dynamicAllocation={"minExecutors": 1})
+    await operator.until(lambda: len(operator.executors) == 1)
+    assert operator.executors[0]["spec"]["automountServiceAccountToken"] is False
+
+
 async def test_the_api_server_s_words_reach_the_condition(operator, driver) -> None:
     from spark_allocation.kube.pods_api import CreateOutcome, CreateResult
 

@@ -1,6 +1,7 @@
 """Builds the executor pods of one life: Spark's builder, our labels, and the limit of what an executor may have."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from spark_allocation.api.conditions import Reason
@@ -98,7 +99,19 @@ class ExecutorBuilding:
                 Reason.POD_NOT_BUILT,
                 f"{manifest.reason}: {manifest.key}={manifest.value!r}: {manifest.rule}",
             )
-        return self._within_limits(manifest, template)
+        return self._within_limits(self._without_token(manifest), template)
+
+    def _without_token(self, manifest: ExecutorPodManifest) -> ExecutorPodManifest:
+        """A driver pod that goes without a token has executors that do, unless their template asks for one."""
+        driver_spec = self._connection.driver_document.get("spec") or {}
+        spec = manifest.pod["spec"]
+        if (
+            driver_spec.get("automountServiceAccountToken") is not False
+            or "automountServiceAccountToken" in spec
+        ):
+            return manifest
+        pod = {**manifest.pod, "spec": {**spec, "automountServiceAccountToken": False}}
+        return replace(manifest, pod=pod)
 
     def _within_limits(
         self, manifest: ExecutorPodManifest, template: PodTemplate | None
