@@ -387,6 +387,17 @@ async def test_executors_get_nothing_that_their_driver_does_not_have(
     assert operator.touched == []
 
 
+async def test_executors_may_have_the_namespace_s_default_account(operator, driver) -> None:
+    """The driver's own account has rights; its executors need none."""
+    driver.properties["spark.kubernetes.authenticate.executor.serviceAccountName"] = "default"
+    document = driver_document(ui_port=driver.port)
+    document["spec"]["serviceAccountName"] = "spark-driver"
+    operator.pods.put(document)
+    operator.allocate(dynamicAllocation={"minExecutors": 1})
+    await operator.until(lambda: len(operator.executors) == 1)
+    assert operator.executors[0]["spec"]["serviceAccountName"] == "default"
+
+
 async def test_executors_of_a_driver_without_a_token_go_without_one(operator, driver) -> None:
     document = driver_document(ui_port=driver.port)
     document["spec"]["automountServiceAccountToken"] = False
