@@ -85,7 +85,7 @@ class ManagedDrivers:
             self._wake.clear()
             now = time.monotonic()
             for managed in list(self._pods.values()):
-                if managed.due_at <= now:
+                if managed.due_at <= now and managed.pod.uid in self._pods:
                     await self._look_at(managed)
             due_at = min((each.due_at for each in self._pods.values()), default=None)
             pause = None if due_at is None else max(0.05, due_at - time.monotonic())
