@@ -1,5 +1,7 @@
 """How targets grow and fall and what is removed: Spark's ExecutorAllocationManagerSuite restated, and our own rules."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -7,6 +9,7 @@ from tests.unit.allocation_builders import Application, profile
 
 from spark_allocation.core.allocation_client import ClusterManagerUnreachable
 from spark_allocation.core.allocation_decisions import LogLevel, RemovalOutcome, TargetReason
+from spark_allocation.core.allocation_manager import ExecutorAllocationManager
 from spark_allocation.core.dynamic_allocation_conf import DynamicAllocationConf, ProfileOverrides
 from spark_allocation.core.listener_events import TaskEndReason
 from spark_allocation.core.resource_profiles import DEFAULT_PROFILE_ID, ProfileId
@@ -27,6 +30,15 @@ def test_starts_with_the_initial_target_and_publishes_it() -> None:
     assert app.manager.add_time is None
     assert app.manager.initializing
     assert app.monitor.pending_removal_count() == 0
+
+
+def test_the_need_comes_from_the_workload_it_was_given() -> None:
+    app = Application(0, 5, 0)
+    waiting = ReportedWorkload({DEFAULT_PROFILE_ID: ProfileWorkload(pending=3)})
+
+    manager = ExecutorAllocationManager(app.conf, app.cluster, app.monitor, app.profiles, waiting)
+
+    assert manager.max_needed(DEFAULT_PROFILE_ID) == 3
 
 
 class TestGrowth:
@@ -69,6 +81,24 @@ class TestGrowth:
 
         assert app.target(1) == 2
         assert app.cluster.totals == [{0: 2}, {0: 2, 1: 2}]
+
+    def test_a_new_profile_is_published_also_with_a_single_initial_executor(self) -> None:
+        app = Application(0, 10, 1)
+        app.add_profile(profile(1))
+
+        app.submit(0, tasks=4, profile_id=1)
+
+        assert app.cluster.totals[-1] == {0: 1, 1: 1}
+
+    def test_starts_from_what_runs_of_the_same_profile_only(self) -> None:
+        app = Application(0, 100, 0, **NEVER)
+        app.add_profile(profile(1))
+        app.register(*range(15))
+        app.submit(0, tasks=50, profile_id=1)
+
+        app.tick(after=1)
+
+        assert app.target(1) == 1
 
     @pytest.mark.parametrize(
         ("cores", "ratio", "target"),
@@ -279,6 +309,21 @@ class TestNeed:
             app.end(0, index, speculative=True, reason=KILLED)
         app.complete(0)
         assert app.need() == 0
+
+    @pytest.mark.parametrize(
+        ("cores", "ratio", "need"), [(1, 0.5, 1), (2, 1.0, 2)], ids=["one task", "two tasks"]
+    )
+    def test_a_copy_needs_a_second_executor_where_the_first_has_room_for_it(
+        self, cores: int, ratio: float, need: int
+    ) -> None:
+        """As in Spark: the rule is for executors that could run original and copy side by side."""
+        app = Application(cores=cores, executor_allocation_ratio=ratio)
+        app.submit(0, tasks=1)
+        app.start(0, 0)
+
+        app.speculate(0, 0)
+
+        assert app.need() == need
 
     def test_tasks_of_a_completed_stage_still_occupy_executors(self) -> None:
         app = Application(1, 5, 1)
@@ -516,6 +561,19 @@ class TestRemoval:
 
         assert result.removals == {RemovalOutcome.KEPT_TARGET: ("1", "2", "3", "4")}
 
+    def test_each_profile_is_held_by_its_own_target(self) -> None:
+        app = Application(0, 10, 0)
+        app.add_profile(profile(1))
+        app.submit(0, tasks=4)
+        app.manager.restore_targets({DEFAULT_PROFILE_ID: 4, ProfileId(1): 0})
+        app.register("needed", profile_id=0)
+        app.register("spare", profile_id=1)
+
+        assert app.tick(after=3).removals == {
+            RemovalOutcome.KEPT_TARGET: ("needed",),
+            RemovalOutcome.REMOVED: ("spare",),
+        }
+
     def test_the_loop_removes_what_is_idle(self) -> None:
         app = Application(1, 20, 1)
         app.register(1, 2, 3)
@@ -611,6 +669,12 @@ class TestRemoval:
             RemovalOutcome.KEPT_MIN_EXECUTORS: ("b",),
         }
 
+    def test_without_a_minimum_nothing_keeps_executors_of_a_profile_without_a_target(self) -> None:
+        app = Application(0, 5, 0)
+        app.register("a", "b", profile_id=3)
+
+        assert app.removed(after=3) == ("a", "b")
+
     def test_an_executor_of_an_unknown_profile_is_kept(self) -> None:
         app = Application(0, 5, 0)
         app.submit(0, tasks=1)
@@ -621,7 +685,10 @@ class TestRemoval:
         result = app.tick(after=3)
 
         assert result.removals == {RemovalOutcome.KEPT_UNKNOWN_PROFILE: ("early",)}
-        assert "ResourceProfile was UNKNOWN" in result.log[-1].message
+        assert (result.log[-1].level, result.log[-1].message) == (
+            LogLevel.WARNING,
+            "Not removing executor early because the ResourceProfile was UNKNOWN!",
+        )
 
 
 class TestRefusal:
@@ -659,6 +726,18 @@ class TestRefusal:
         assert result.decisions[ProfileId(9)].reason is TargetReason.UNKNOWN_PROFILE
         assert app.manager.targets == {0: 3, 9: 2}
 
+    def test_nothing_is_requested_for_a_profile_that_nobody_described(self) -> None:
+        app = Application(0, 10, 2)
+        app.submit(0, tasks=1, profile_id=9)
+        app.tick(after=1)
+        published = len(app.cluster.totals)
+
+        result = app.tick(after=2)
+
+        assert result.decisions[ProfileId(9)].delta == 0
+        assert result.log == ()
+        assert len(app.cluster.totals) == published
+
     def test_a_lost_removal_is_not_marked(self) -> None:
         app = Application(1, 5, 2)
         app.submit(0, tasks=1)
@@ -685,6 +764,63 @@ class TestExplanations:
         assert one.message == sentence.format("1 new executor", 1)
         assert two.message == sentence.format("2 new executors", 3)
         assert one.level is LogLevel.INFO
+
+    def test_a_fall_is_told_in_sparks_words(self) -> None:
+        app = Application(0, 10, 3)
+        app.submit(0, tasks=1)
+
+        (line,) = app.tick().log
+
+        assert line.level is LogLevel.DEBUG
+        assert line.message == (
+            "Lowering target number of executors to 1 (previously 3 for resource profile id: 0) because not all "
+            "requested executors are actually needed"
+        )
+
+    def test_a_refusal_is_told_in_sparks_words(self) -> None:
+        app = Application(0, 10, 0)
+        app.submit(0, tasks=10)
+        app.cluster.reachable = False
+
+        log = app.tick(after=1).log
+
+        assert [(line.level, line.message) for line in log] == [
+            (LogLevel.INFO, "Error reaching cluster manager."),
+            (
+                LogLevel.WARNING,
+                "Unable to reach the cluster manager to request more executors!",
+            ),
+        ]
+
+    def test_removals_are_told_in_sparks_words(self) -> None:
+        app = Application(0, 5, 0)
+        app.register(1, 2)
+        app.cluster.grants_removals = False
+        (refused,) = app.tick(after=3).log
+        app.cluster.grants_removals = True
+        (removed,) = app.tick().log
+
+        assert (refused.level, refused.message) == (
+            LogLevel.WARNING,
+            "Unable to reach the cluster manager to kill executor/s 1,2 or no executor eligible to kill!",
+        )
+        assert (removed.level, removed.message) == (
+            LogLevel.INFO,
+            "Executors 1,2 removed due to idle timeout.",
+        )
+
+    def test_a_decision_tells_its_profile_and_the_next_step(self) -> None:
+        app = Application(0, 10, 0)
+        app.add_profile(profile(1))
+        app.submit(0, tasks=10)
+        app.submit(1, tasks=10, profile_id=1)
+        app.tick(after=1)
+        app.manager.max_needed_override = {ProfileId(1): 0}
+
+        decisions = app.tick(after=2).decisions
+
+        told = [(each.profile_id, each.target, each.to_add) for each in decisions.values()]
+        assert told == [(0, 3, 4), (1, 0, 1)]
 
     def test_every_state_has_its_reason(self) -> None:
         app = Application(1, 3, 1)
@@ -815,6 +951,23 @@ class TestRestoredTargets:
 
         assert app.manager.targets == {0: 0, 1: 3}
 
+    def test_the_first_tick_judges_by_the_need_without_waiting_for_a_stage(self) -> None:
+        app = Application(0, 10, 5)
+
+        app.manager.restore_targets({DEFAULT_PROFILE_ID: 4})
+
+        assert app.manager.initializing is False
+        assert app.tick().decisions[DEFAULT_PROFILE_ID].reason is TargetReason.NOT_NEEDED
+        assert app.target() == 0
+
+    def test_a_restored_profile_grows_from_one_executor_again(self) -> None:
+        app = Application(0, 10, 0)
+        app.add_profile(profile(2))
+
+        app.manager.restore_targets({ProfileId(2): 3})
+
+        assert app.manager.to_add == {0: 1, 2: 1}
+
     def test_bounds_that_changed_in_between_hold(self) -> None:
         app = Application(0, 10, 0)
         app.submit(0, tasks=100)
@@ -846,6 +999,43 @@ class TestOwnBoundsOfAProfile:
         app.complete(1)
         app.tick()
         assert app.manager.targets == {0: 0, 1: 2}
+
+    def test_the_default_profile_may_have_its_own_initial_number(self) -> None:
+        overrides = {DEFAULT_PROFILE_ID: ProfileOverrides(initial_executors=3)}
+        app = Application(0, 10, 1, overrides=overrides)
+        assert app.cluster.totals == [{0: 3}]
+
+        app.submit(0, tasks=10)
+        app.add()
+        assert app.target() == 4
+        app.manager.reset()
+
+        assert app.target() == 3
+
+    def test_removals_keep_the_profiles_own_minimum(self) -> None:
+        overrides = {ProfileId(1): ProfileOverrides(min_executors=2)}
+        app = Application(0, 10, 0, overrides=overrides)
+        app.register("a", "b", "c", profile_id=1)
+
+        assert app.tick(after=3).removals == {
+            RemovalOutcome.REMOVED: ("a",),
+            RemovalOutcome.KEPT_MIN_EXECUTORS: ("b", "c"),
+        }
+
+    def test_new_bounds_of_one_profile_move_its_target_alone(self) -> None:
+        app = Application(0, 10, 4)
+        app.add_profile(profile(1))
+        app.submit(0, tasks=4)
+        app.submit(1, tasks=4, profile_id=1)
+
+        app.manager.reconfigure(
+            replace(app.conf, overrides={ProfileId(1): ProfileOverrides(max_executors=2)}),
+            app.now_ns,
+        )
+        result = app.tick()
+
+        assert app.manager.targets == {0: 4, 1: 2}
+        assert result.decisions[ProfileId(1)].reason is TargetReason.BOUNDS_CHANGED
 
 
 def test_whole_workloads_drive_the_same_manager() -> None:

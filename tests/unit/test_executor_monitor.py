@@ -1,5 +1,7 @@
 """When executors are idle, what holds them, and when they time out: Spark's ExecutorMonitorSuite restated, and ours."""
 
+from collections.abc import Callable
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -7,7 +9,7 @@ from tests.unit.strategies import monitor_operations
 
 from spark_allocation.core.dynamic_allocation_conf import DynamicAllocationConf, ProfileOverrides
 from spark_allocation.core.executor_monitor import ExecutorMonitor, RemovalCounters
-from spark_allocation.core.executor_tracker import HeldBy
+from spark_allocation.core.executor_tracker import ExecutorView, HeldBy
 from spark_allocation.core.resource_profiles import (
     DEFAULT_PROFILE_ID,
     UNKNOWN_PROFILE_ID,
@@ -54,9 +56,12 @@ class Monitor(ExecutorMonitor):
         return [executor for executor, _ in self.timed_out_executors(at * SECOND)]
 
     def idle(self, executor: str) -> bool:
+        return self.view(executor).idle
+
+    def view(self, executor: str) -> ExecutorView:
         view = self.executor(executor)
         assert view is not None
-        return view.idle
+        return view
 
 
 def test_a_registered_executor_is_idle_and_times_out() -> None:
@@ -67,6 +72,21 @@ def test_a_registered_executor_is_idle_and_times_out() -> None:
     assert monitor.executor_count(DEFAULT_PROFILE_ID) == 1
     assert monitor.due(59) == []
     assert monitor.due(60) == ["1"]
+
+
+def test_only_tracked_executors_are_known() -> None:
+    monitor = Monitor()
+    monitor.add("1")
+
+    assert monitor.view("1").id == "1"
+    assert monitor.executor("2") is None
+
+
+def test_without_an_idle_timeout_an_executor_is_due_when_it_becomes_idle() -> None:
+    monitor = Monitor(executor_idle_timeout_s=0)
+    monitor.add("1")
+
+    assert monitor.due(0) == ["1"]
 
 
 class TestOutOfOrder:
@@ -82,6 +102,46 @@ class TestOutOfOrder:
         assert monitor.executor_count(UNKNOWN_PROFILE_ID) == 0
         assert monitor.executor_count(OTHER_PROFILE) == 1
         assert not monitor.idle("1")
+
+    @pytest.mark.parametrize(
+        "arrives",
+        [
+            lambda monitor: monitor.cache("1"),
+            lambda monitor: monitor.shuffle_block_added("1", 3),
+            lambda monitor: monitor.other_block_updated("1"),
+        ],
+        ids=["cached block", "migrated shuffle block", "other block"],
+    )
+    def test_a_block_may_arrive_before_its_executor_registers(
+        self, arrives: Callable[[Monitor], None]
+    ) -> None:
+        monitor = Monitor()
+        arrives(monitor)
+        assert monitor.executor_count(UNKNOWN_PROFILE_ID) == 1
+
+        monitor.add("1", profile_id=1)
+
+        assert monitor.remaining_counts() == {OTHER_PROFILE: 1}
+
+    def test_a_late_registration_adds_to_those_of_its_profile(self) -> None:
+        monitor = Monitor()
+        monitor.add("1", "2", profile_id=1)
+        monitor.start("3")
+        monitor.start("3")
+        assert monitor.remaining_counts() == {OTHER_PROFILE: 2, UNKNOWN_PROFILE_ID: 1}
+
+        monitor.add("3", profile_id=1)
+
+        assert monitor.remaining_counts() == {OTHER_PROFILE: 3}
+
+    def test_the_first_registration_decides_the_profile(self) -> None:
+        monitor = Monitor()
+        monitor.add("1", profile_id=1)
+
+        monitor.add("1", profile_id=2)
+
+        assert monitor.view("1").profile_id == OTHER_PROFILE
+        assert monitor.remaining_counts() == {OTHER_PROFILE: 1}
 
     def test_a_late_start_does_not_bring_an_executor_back(self) -> None:
         monitor = Monitor()
@@ -308,6 +368,67 @@ class TestShuffle:
         assert monitor.due(due - 1) == []
         assert monitor.due(due) == ["1"]
 
+    def test_a_job_without_shuffle_releases_nothing(self) -> None:
+        """As in Spark: only a shuffle that loses its last job makes the monitor look."""
+        monitor = Monitor()
+        monitor.add("1")
+        monitor.shuffle_block_added("1", 5)
+        monitor.job_started(1, [])
+
+        monitor.job_ended(1)
+
+        assert monitor.due(240) == []
+
+    def test_a_shuffle_that_no_known_job_has_used_holds_nobody_when_a_job_brings_it(self) -> None:
+        """As in Spark: only the reuse of a shuffle by a later job wakes its holders."""
+        monitor = Monitor()
+        monitor.add("1")
+        monitor.shuffle_block_added("1", 5)
+        monitor.job_started(1, [(1, 0)])
+        monitor.job_ended(1)
+        assert monitor.due(240) == ["1"]
+
+        monitor.job_started(2, [(2, 5)])
+
+        assert monitor.due(240) == ["1"]
+
+    def test_a_shuffle_that_was_cleaned_belongs_to_no_job_any_more(self) -> None:
+        monitor = Monitor()
+        monitor.job_started(1, [(1, 0)])
+        monitor.job_started(2, [(2, 1)])
+        monitor.shuffle_cleaned(0)
+        monitor.add("1")
+        monitor.shuffle_block_added("1", 0)
+        assert monitor.due(240) == []
+
+        monitor.job_ended(2)
+
+        assert monitor.due(240) == ["1"], "job 1 still runs, but its shuffle is gone"
+
+    def test_a_task_that_ends_after_its_job_leaves_no_data(self) -> None:
+        monitor = Monitor()
+        monitor.job_started(1, [(1, 0)])
+        monitor.add("1")
+        monitor.start("1")
+        monitor.job_ended(1)
+
+        monitor.end("1", stage=1)
+
+        assert monitor.due(60) == ["1"]
+
+    def test_jobs_may_share_a_stage(self) -> None:
+        monitor = Monitor()
+        monitor.job_started(1, [(1, 0)])
+        monitor.job_started(2, [(1, 0)])
+        monitor.add("1")
+        monitor.start("1")
+        monitor.end("1", stage=1)
+
+        monitor.job_ended(1)
+        assert monitor.due(240) == []
+        monitor.job_ended(2)
+        assert monitor.due(240) == ["1"]
+
     def test_a_migrated_block_is_noticed_at_the_next_scan_only(self) -> None:
         """As in Spark: an executor that is on the list already stays on it."""
         monitor = Monitor()
@@ -355,6 +476,23 @@ class TestCounters:
 
         assert monitor.counters == counted
         assert monitor.executor_count(DEFAULT_PROFILE_ID) == 0
+
+    def test_removals_add_up(self) -> None:
+        monitor = Monitor()
+        for executor in ("1", "2"):
+            monitor.add(*(f"{end}-{executor}" for end in ("done", "broken", "killed", "lost")))
+            monitor.executors_decommissioned([f"done-{executor}", f"broken-{executor}"])
+            monitor.executors_killed([f"killed-{executor}"])
+            monitor.executor_removed(f"done-{executor}", "Finished decommissioning")
+            for end in ("broken", "killed", "lost"):
+                monitor.executor_removed(f"{end}-{executor}", "lost")
+
+        assert monitor.counters == RemovalCounters(
+            gracefully_decommissioned=2,
+            decommission_unfinished=2,
+            driver_killed=2,
+            exited_unexpectedly=2,
+        )
 
 
 class TestObservation:
@@ -404,9 +542,7 @@ class TestObservation:
         monitor.add("1")
 
         def held() -> HeldBy:
-            view = monitor.executor("1")
-            assert view is not None
-            return view.held_by
+            return monitor.view("1").held_by
 
         assert held() is HeldBy.NONE
         monitor.observe_cached_blocks("1", cached=True)
@@ -426,6 +562,72 @@ class TestObservation:
         monitor.observe_shuffle("1", held=True, active=True)
         (view,) = monitor.executors()
         assert (view.idle_since_ns, view.timeout_at_ns) == (5 * SECOND, None)
+
+    def test_what_an_executor_no_longer_holds_keeps_it_no_longer(self) -> None:
+        monitor = Monitor()
+        monitor.add("1")
+        monitor.observe_cached_blocks("1", cached=True)
+        assert monitor.view("1").timeout_at_ns == 120 * SECOND
+        monitor.observe_cached_blocks("1", cached=False)
+        assert monitor.view("1").timeout_at_ns == 60 * SECOND
+
+        monitor.observe_shuffle("1", held=True, active=False)
+        assert monitor.view("1").timeout_at_ns == 240 * SECOND
+        monitor.observe_shuffle("1", held=False, active=False)
+        assert monitor.view("1").timeout_at_ns == 60 * SECOND
+
+    def test_only_what_outlasts_the_idle_timeout_is_told_to_hold(self) -> None:
+        monitor = Monitor(cached_executor_idle_timeout_s=60, shuffle_tracking_timeout_ms=30_000)
+        monitor.add("1")
+        monitor.observe_cached_blocks("1", cached=True)
+        assert monitor.view("1").held_by is HeldBy.NONE
+
+        monitor.observe_shuffle("1", held=True, active=False)
+        assert monitor.view("1").held_by is HeldBy.NONE
+
+        monitor.observe_shuffle("1", held=True, active=True)
+        assert monitor.view("1").held_by is HeldBy.SHUFFLE, "a running job outlasts any timeout"
+
+    def test_of_equally_long_holds_shuffle_is_told(self) -> None:
+        monitor = Monitor(cached_executor_idle_timeout_s=240)
+        monitor.add("1")
+        monitor.observe_cached_blocks("1", cached=True)
+        monitor.observe_shuffle("1", held=True, active=False)
+
+        assert monitor.view("1").held_by is HeldBy.SHUFFLE
+
+    def test_nothing_holds_an_empty_executor_however_short_the_idle_timeout(self) -> None:
+        monitor = Monitor(executor_idle_timeout_s=0)
+        monitor.add("1")
+
+        assert monitor.view("1").held_by is HeldBy.NONE
+
+    def test_views_tell_whether_it_works_is_held_or_leaves(self) -> None:
+        monitor = Monitor()
+        monitor.add("idle", "busy", "held", "killed", "leaving")
+        monitor.observe_running_tasks("busy", 2, 0)
+        monitor.observe_shuffle("held", held=True, active=True)
+        monitor.executors_killed(["killed"])
+        monitor.executors_decommissioned(["leaving"])
+
+        told = {
+            view.id: (
+                view.idle,
+                view.idle_since_ns,
+                view.has_active_shuffle,
+                view.pending_removal,
+                view.decommissioning,
+            )
+            for view in monitor.executors()
+        }
+
+        assert told == {
+            "idle": (True, 0, False, False, False),
+            "busy": (False, None, False, False, False),
+            "held": (False, 0, True, False, False),
+            "killed": (True, 0, False, True, False),
+            "leaving": (True, 0, False, False, True),
+        }
 
 
 class TestReconfiguration:
@@ -459,6 +661,52 @@ class TestReconfiguration:
         monitor.reconfigure(DynamicAllocationConf(shuffle_service_enabled=True))
 
         assert monitor.due(60) == ["1"]
+
+    def test_while_shuffle_stays_tracked_jobs_and_stages_stay_known(self) -> None:
+        monitor = Monitor()
+        monitor.job_started(1, [(1, 0)])
+        monitor.add("1")
+        monitor.start("1")
+
+        monitor.reconfigure(DynamicAllocationConf(shuffle_tracking_timeout_ms=90_000))
+        monitor.end("1", stage=1)
+        assert monitor.due(240) == []
+
+        monitor.job_ended(1)
+        assert monitor.due(89) == []
+        assert monitor.due(90) == ["1"]
+
+    def test_what_was_known_of_shuffle_does_not_survive_a_time_without_tracking(self) -> None:
+        monitor = Monitor()
+        monitor.job_started(1, [(1, 0)])
+        monitor.add("1")
+        monitor.start("1")
+
+        monitor.reconfigure(DynamicAllocationConf(shuffle_service_enabled=True))
+        monitor.reconfigure(DynamicAllocationConf(shuffle_tracking_timeout_ms=90_000))
+        monitor.end("1", stage=1)
+
+        assert monitor.due(60) == ["1"]
+
+    def test_a_profiles_own_timeouts_come_into_force(self) -> None:
+        monitor = Monitor()
+        monitor.add("1")
+        monitor.add("2", profile_id=1)
+
+        monitor.reconfigure(
+            DynamicAllocationConf(
+                overrides={OTHER_PROFILE: ProfileOverrides(executor_idle_timeout_s=5)}
+            )
+        )
+
+        assert monitor.due(5) == ["2"]
+
+    def test_a_registered_executor_has_its_profiles_timeouts_at_once(self) -> None:
+        monitor = Monitor(overrides={OTHER_PROFILE: ProfileOverrides(executor_idle_timeout_s=5)})
+        monitor.add("1")
+        monitor.add("2", profile_id=1)
+
+        assert monitor.due(5) == ["2"]
 
     def test_a_profile_may_have_its_own_timeouts(self) -> None:
         monitor = Monitor(overrides={OTHER_PROFILE: ProfileOverrides(executor_idle_timeout_s=5)})

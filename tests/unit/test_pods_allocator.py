@@ -15,7 +15,7 @@ from spark_allocation.core.pods_allocator import (
     split_slots,
 )
 from spark_allocation.core.pods_allocator_conf import ClaimsConf, PodsAllocatorConf
-from spark_allocation.core.pods_plan import RequestBound
+from spark_allocation.core.pods_plan import GivenUpPods, RequestBound, UnseenPod
 from spark_allocation.core.resource_profiles import ProfileId
 from spark_allocation.core.snapshots import ExecutorPodsSnapshot
 
@@ -95,6 +95,21 @@ class TestBatches:
             "sharedSlotFromPendingPods: 9."
         )
         assert plan.profiles[DEFAULT].bound is RequestBound.BATCH_SIZE
+
+    def test_a_profile_that_waits_for_its_previous_batch_says_so(self):
+        world = AllocatorWorld(SPARK)
+        world.expect({0: 6})
+
+        assert world.plan().profiles[DEFAULT].bound is RequestBound.PREVIOUS_BATCH
+
+    def test_a_batch_that_holds_all_that_is_missing_is_no_bound(self):
+        world = AllocatorWorld(SPARK)
+        world.allocator.expect({DEFAULT: 5})
+
+        plan = world.plan()
+
+        assert plan.create[0].count == 5
+        assert plan.create[0].bound is RequestBound.NOTHING
 
 
 class TestLimits:
@@ -196,6 +211,35 @@ class TestUnseenPods:
         world.list_all()
         world.round()
         assert world.created_ids == [1]
+
+    def test_only_a_list_asked_for_after_the_creation_proves_that_the_pod_is_not_there(self):
+        """A list of the same millisecond may have been answered before the pod was made."""
+        world = AllocatorWorld(OPERATOR)
+        world.expect({0: 1})
+        created = world.now
+        world.vanishes(1)
+
+        world.list_all()
+        assert world.plan().given_up == ()
+
+        world.now += 1
+        world.list_all()
+        missing = UnseenPod(ExecutorId(1), DEFAULT, asked_at=created, created_at=created)
+        assert world.plan().given_up == (GivenUpPods((missing,), delete=False, after_ms=None),)
+
+    def test_the_uid_in_the_answer_is_kept_until_the_pod_is_seen(self):
+        """It is what a later deletion of this pod, and of no other of its name, needs."""
+        allocator = ExecutorPodsAllocator(OPERATOR)
+        for executor_id in (1, 2, 3):
+            allocator.creation_started(ExecutorId(executor_id), DEFAULT, START)
+        allocator.pod_created(ExecutorId(1), START + 7, uid="uid-1")
+        allocator.pod_created(ExecutorId(2), START + 7)
+
+        assert list(allocator.unseen.values()) == [
+            UnseenPod(ExecutorId(1), DEFAULT, START, created_at=START + 7, uid="uid-1"),
+            UnseenPod(ExecutorId(2), DEFAULT, START, created_at=START + 7, uid=""),
+            UnseenPod(ExecutorId(3), DEFAULT, START, created_at=None, uid=""),
+        ]
 
     def test_a_pod_that_appeared_and_vanished_between_two_rounds_is_replaced(self):
         world = AllocatorWorld(OPERATOR)
@@ -318,6 +362,54 @@ class TestExcess:
         profile = world.plan().profiles[DEFAULT]
         assert (profile.running, profile.unacknowledged) == (1, 1)
 
+    def test_a_refusal_also_counts_after_a_round_without_news(self):
+        world = AllocatorWorld(SPARK)
+        world.expect({0: 1})
+        world.allocator.expect({DEFAULT: 0})
+        assert [excess.executor_ids for excess in world.plan(20_000).withdraw] == [(1,)]
+        assert world.plan().profiles[DEFAULT].known == 0
+
+        world.allocator.withdrawal_refused(ExecutorId(1))
+
+        assert world.plan().profiles[DEFAULT].unacknowledged == 1
+
+    def test_a_refused_pod_that_was_seen_meanwhile_counts_once(self):
+        world = AllocatorWorld(SPARK)
+        world.expect({0: 1})
+        world.allocator.expect({DEFAULT: 0})
+        assert world.plan(20_000).withdraw != ()
+        world.becomes(RUNNING, 1)
+        assert world.plan().profiles[DEFAULT].leaving == 1
+
+        world.allocator.withdrawal_refused(ExecutorId(1))
+
+        profile = world.plan().profiles[DEFAULT]
+        assert (profile.running, profile.unacknowledged, profile.leaving) == (1, 0, 0)
+
+    def test_a_refused_pod_that_is_no_longer_listed_does_not_come_back(self):
+        world = AllocatorWorld(SPARK)
+        world.expect({0: 1})
+        world.becomes(PENDING, 1)
+        world.allocator.expect({DEFAULT: 0})
+        assert world.plan(20_000).withdraw != ()
+        world.vanishes(1)
+        world.list_all()
+        world.plan()
+
+        world.allocator.withdrawal_refused(ExecutorId(1))
+
+        assert world.plan().profiles[DEFAULT].known == 0
+        assert world.allocator.unseen == {}
+
+    def test_each_withdrawal_names_its_profile(self):
+        world = AllocatorWorld(OPERATOR)
+        world.expect({0: 1, 1: 1})
+        world.allocator.expect({DEFAULT: 0, ProfileId(1): 0})
+
+        plan = world.plan(20_000)
+
+        assert {each.profile_id: each.executor_ids for each in plan.withdraw} == {0: (1,), 1: (2,)}
+
     def test_a_request_under_way_is_not_withdrawn(self):
         allocator = ExecutorPodsAllocator(OPERATOR)
         allocator.expect({DEFAULT: 1})
@@ -357,6 +449,17 @@ class TestFailingCreations:
         assert allocator.plan(None, registered=set(), now=START).create == ()
         allocator.pod_creation_failed(ExecutorId(1))
         assert allocator.plan(None, registered=set(), now=START).create[0].count == 1
+
+    def test_what_turns_out_not_to_exist_counts_no_more_also_when_the_driver_knew_it(self):
+        """An unclear answer is resolved late: a restarted driver may list an executor of the same id by then."""
+        world = AllocatorWorld(OPERATOR)
+        world.expect({0: 1})
+        world.registers(1)
+        assert world.plan().profiles[DEFAULT].unacknowledged_registered == 1
+
+        world.allocator.pod_creation_failed(ExecutorId(1))
+
+        assert world.plan().profiles[DEFAULT].known == 0
 
     def test_an_answer_that_comes_after_the_pod_was_seen_changes_nothing(self):
         world = AllocatorWorld(OPERATOR)
@@ -398,6 +501,17 @@ class TestLeavingExecutors:
         plan = world.round(60_000)
         assert plan.withdraw == ()
         assert world.created_ids == [1, 2]
+
+    def test_lost_executors_that_no_snapshot_has_shown_are_leaving_too(self):
+        world = AllocatorWorld(OPERATOR)
+        world.expect({0: 2, 1: 2})
+        world.registers(3)
+        world.not_counted = {ExecutorId(3), ExecutorId(4)}
+
+        profiles = world.plan().profiles
+
+        assert (profiles[ProfileId(1)].known, profiles[ProfileId(1)].leaving) == (0, 2)
+        assert (profiles[DEFAULT].known, profiles[DEFAULT].leaving) == (2, 0)
 
     def test_a_pod_that_is_being_deleted_while_it_runs_counts_as_in_spark(self):
         world = AllocatorWorld(SPARK)
