@@ -330,6 +330,42 @@ def test_the_last_sight_of_a_pod_that_came_and_went_tells_how_it_ended() -> None
     assert step.removals[0].exit.reason is not ExecutorExitReason.DELETED
 
 
+def test_a_pod_that_waits_for_long_is_told_with_the_scheduler_s_words() -> None:
+    driver = ServedDriver()
+    told = report(stage(tasks=1), gauge=1)
+    driver.later(2)
+    driver.says(told)
+    driver.carry_out(driver.step(), state=PodState.PENDING)
+    driver.later(2)
+    driver.carry_out(driver.step(), state=PodState.PENDING)
+    driver.set(1, reason="Unschedulable", message="0/3 nodes are available")
+    assert driver.turn(told).start_problem is None, "not in the first moment"
+    problem = driver.turn(told, after=6).start_problem
+    assert problem is not None
+    assert problem.reason is ExecutorExitReason.UNSCHEDULABLE
+    assert "0/3 nodes are available" in problem.message
+
+
+def test_executors_that_never_register_are_tried_one_at_a_time() -> None:
+    driver = ServedDriver()
+    told = report(stage(tasks=3), gauge=3)
+    for _ in range(150):
+        step = driver.turn(told)
+    assert step.held_back == {FailureClass.INFRASTRUCTURE}
+
+
+def test_a_pod_that_a_person_deletes_is_not_told_as_drained() -> None:
+    driver = ServedDriver()
+    busy(driver, tasks=1)
+    driver.set(1, deleting=True)
+    told = report(stage(tasks=1, active=1), executors=driver.alive(active=1), gauge=1)
+    driver.turn(told)
+    driver.lose(1)
+    step = driver.turn(told)
+    reasons = {removal.executor_id: removal.exit.reason for removal in step.removals}
+    assert reasons[ExecutorId(1)] is ExecutorExitReason.DELETED
+
+
 # -- live settings ----------------------------------------------------------------------------------------------------
 
 

@@ -17,6 +17,7 @@ from spark_allocation.controller.driver_life import Observation
 from spark_allocation.core.allocation import Step
 from spark_allocation.core.allocation_decisions import ProfileDecision, TargetReason
 from spark_allocation.core.driver_report import Application, DriverPod
+from spark_allocation.core.executor_exits import ExecutorExitReason
 from spark_allocation.core.pods_plan import RequestBound
 from spark_allocation.core.profile_states import ProfileState
 from spark_allocation.reports.events import EventWriter
@@ -195,7 +196,8 @@ class AllocationReporter:
         if idle:
             counts += f", {idle} idle" + (f" ({held} held by shuffle or cache)" if held else "")
         obstacle = observation.obstacle
-        short = target > running + pending
+        short = any(each.target > each.running + each.pending for each in profiles)
+        problem = observation.step.start_problem
         if observation.settings.mode is Mode.PAUSED:
             self.say(
                 ConditionType.READY,
@@ -207,7 +209,7 @@ class AllocationReporter:
             return
         if obstacle is not None and short:
             self.say(ConditionType.STALLED, True, obstacle.reason, obstacle.message)
-        elif observation.step.held_back and short:
+        elif observation.step.held_back:
             words = ", ".join(sorted(observation.step.held_back))
             last = f"; the last one: {self._last_failure}" if self._last_failure else ""
             self.say(
@@ -215,6 +217,14 @@ class AllocationReporter:
                 True,
                 Reason.EXECUTORS_FAIL,
                 f"executors keep failing ({words}): one at a time is tried until it works{last}",
+            )
+        elif problem is not None:
+            unschedulable = problem.reason is ExecutorExitReason.UNSCHEDULABLE
+            self.say(
+                ConditionType.STALLED,
+                True,
+                Reason.UNSCHEDULABLE if unschedulable else Reason.EXECUTORS_FAIL_TO_START,
+                problem.message,
             )
         else:
             self.say(
@@ -247,7 +257,7 @@ class AllocationReporter:
             )
         else:
             self.say(ConditionType.READY, True, Reason.RUNNING, "executors are kept at the target")
-        scaling_up = target > running
+        scaling_up = any(each.target > each.running for each in profiles)
         self.say(
             ConditionType.ALLOCATING,
             scaling_up,

@@ -35,6 +35,7 @@ class ApplicationEnd:
         self._began_at = time.monotonic()
         self._pause = FIRST_PAUSE_SECONDS
         self._objects_swept = False
+        self._told: set[str] = set()
 
     async def sweep(self, application_ids: set[str]) -> float:
         """Ask what is left to go; returns 0 when nothing is, else how many seconds to wait before asking again.
@@ -43,7 +44,10 @@ class ApplicationEnd:
             ApiUnavailable: some may be left; call again.
         """
         left = operator_made(self._store, self._key)
-        await sweep_pods(self._apis.pods, left, grace_seconds=SWEEP_GRACE_SECONDS)
+        # also those that drain already, for up to ten minutes: nobody needs what they do any more
+        waiting = [seen for seen in left if not seen.pod.deleting or seen.pod.uid not in self._told]
+        await sweep_pods(self._apis.pods, waiting, grace_seconds=SWEEP_GRACE_SECONDS, hurry=True)
+        self._told.update(seen.pod.uid for seen in waiting)
         if not self._objects_swept:
             applications = application_ids | {seen.application_id for seen in left}
             await sweep_objects(self._apis.objects, self._key, applications)

@@ -25,12 +25,14 @@ from spark_allocation.controller.pod_creation import (
 from spark_allocation.core.allocation import Allocation, Step
 from spark_allocation.core.executor_ids import ExecutorIds
 from spark_allocation.core.executor_pods import ExecutorId, ExecutorPod
-from spark_allocation.core.lifecycle_manager import PodDeletion
+from spark_allocation.core.lifecycle_manager import DeletionCause, PodDeletion
 from spark_allocation.core.pods_plan import ExcessPods, GivenUpPods
 from spark_allocation.epoch_clock import epoch_ms
 from spark_allocation.kube.pods_api import DeleteOutcome, DeleteResult
 
 PAUSE_AFTER_REFUSAL_MS = 10_000
+LOST_GRACE_SECONDS = 5
+"""Of an executor that the driver has lost: nothing that it still does counts."""
 
 log = structlog.get_logger("plan_execution")
 
@@ -109,7 +111,9 @@ class PlanExecution:
         self._drains, self._withdrawals = [], []
 
     async def _delete_ended(self, deletion: PodDeletion) -> None:
-        outcome = await self._delete(deletion.pod, grace_seconds=0 if deletion.force else None)
+        lost = deletion.cause is DeletionCause.DRIVER_LOST
+        grace = 0 if deletion.force else LOST_GRACE_SECONDS if lost else None
+        outcome = await self._delete(deletion.pod, grace_seconds=grace)
         if outcome.result not in _LEFT:
             self._not_deleted(deletion.pod, outcome)
 

@@ -20,9 +20,19 @@ CONCURRENT_DELETES = 16
 
 
 async def sweep_pods(
-    pods: PodsApi, leftovers: list[SeenPod], *, grace_seconds: int | None = None
+    pods: PodsApi,
+    leftovers: list[SeenPod],
+    *,
+    grace_seconds: int | None = None,
+    hurry: bool = False,
 ) -> int:
-    """Delete these pods unless they are being deleted; returns how many were asked to go.
+    """Delete these pods; returns how many were asked to go.
+
+    Args:
+        pods: the port.
+        leftovers: the pods.
+        grace_seconds: None for each pod's own.
+        hurry: also those that are being deleted already: a shorter grace takes effect.
 
     Raises:
         ApiUnavailable: some may be left; call again.
@@ -43,7 +53,7 @@ async def sweep_pods(
     there = [
         seen
         for seen in leftovers
-        if not seen.pod.deleting and seen.pod.state is not PodState.DELETED
+        if hurry or (not seen.pod.deleting and seen.pod.state is not PodState.DELETED)
     ]
     outcomes = await asyncio.gather(*map(sweep, there), return_exceptions=True)
     for outcome in outcomes:

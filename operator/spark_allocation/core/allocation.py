@@ -37,7 +37,13 @@ from spark_allocation.core.allocation_manager import ExecutorAllocationManager
 from spark_allocation.core.driver_feeder import DriverFeeder
 from spark_allocation.core.driver_report import DriverReport
 from spark_allocation.core.dynamic_allocation_conf import DynamicAllocationConf
-from spark_allocation.core.executor_exits import FailureClass, failure_class, start_problem
+from spark_allocation.core.executor_exits import (
+    ExecutorExit,
+    ExecutorExitReason,
+    FailureClass,
+    failure_class,
+    start_problem,
+)
 from spark_allocation.core.executor_monitor import ExecutorMonitor
 from spark_allocation.core.executor_pods import ExecutorId, ExecutorPod, PodState
 from spark_allocation.core.failure_tracker import BackoffConf, FailureBackoff
@@ -58,6 +64,8 @@ from spark_allocation.core.resource_profiles import ProfileId, ResourceProfileMa
 from spark_allocation.core.snapshots import ExecutorPodsSnapshot
 
 DRAIN_PAUSE_SECONDS = 10
+START_PROBLEM_PATIENCE_SECONDS = 5
+"""A pod waits for a node or for its image for a moment in the best of clusters."""
 
 _NANOSECONDS_PER_MILLISECOND = 1_000_000
 _NANOSECONDS_PER_SECOND = 1_000_000_000
@@ -88,6 +96,7 @@ class Step:
         drains: running executors to remove because they are idle.
         delete: pods that have ended or that the driver has lost.
         removals: executors that ended since the last step, each told once.
+        start_problem: what keeps the pod that has waited longest from starting; None when none waits for long.
         held_back: classes of repeated failures that keep pods from being asked for.
         decisions: per profile; empty when the driver's answer was too old to decide.
         log: sentences in Spark's words.
@@ -103,6 +112,7 @@ class Step:
     profiles: tuple[ProfileState, ...]
     log: tuple[SparkLogLine, ...] = ()
     wake_at_ns: int | None = None
+    start_problem: ExecutorExit | None = None
 
 
 @dataclass(slots=True)
@@ -135,6 +145,8 @@ class Allocation:
         self._asked = _Asked()
         self._snapshot = ExecutorPodsSnapshot.replaced((), at=0)
         self._draining: set[ExecutorId] = set()
+        self._own_drains: set[ExecutorId] = set()
+        self._problem_since_ns: dict[ExecutorId, int] = {}
         self._last_decisions: Mapping[ProfileId, ProfileDecision] = {}
         self._last_bounds: dict[ProfileId, RequestBound] = {}
         self._planned_at_ms: int | None = None
@@ -234,9 +246,10 @@ class Allocation:
             self._driver_executors if report_is_fresh else None,
             now=now_ms,
             vanished=vanished,
-            draining=self._draining,
+            draining=self._own_drains,
         )
         self._note_failures(snapshot, review.removals, now_ms)
+        self._own_drains &= snapshot.pods.keys()
         tick = self.manager.tick(now_ns) if report_is_fresh else TickResult({})
         if tick.decisions:
             self._last_decisions = tick.decisions
@@ -264,6 +277,7 @@ class Allocation:
             delete=review.delete if acts else (),
             removals=review.removals,
             held_back=self.backoff.opened(),
+            start_problem=self._start_problem(snapshot),
             decisions=tick.decisions,
             profiles=profile_states(
                 snapshot,
@@ -301,6 +315,7 @@ class Allocation:
     def drain_not_begun(self, executor_id: ExecutorId) -> None:
         """Nobody was asked to let the executor go: it stays, and times out again by the same rules."""
         self._draining.discard(executor_id)
+        self._own_drains.discard(executor_id)
         self.monitor.executors_kept([str(executor_id)])
 
     def drain_refused(self, executor_id: ExecutorId) -> None:
@@ -343,6 +358,7 @@ class Allocation:
             if pod is None or pod.state is not PodState.RUNNING or pod.deleting:
                 continue
             self._draining.add(pod.executor_id)
+            self._own_drains.add(pod.executor_id)
             self._asked.drains.append(pod)
             accepted.append(executor_id)
         return accepted
@@ -357,6 +373,24 @@ class Allocation:
         self._draining = leaving
         if news:
             self.monitor.executors_decommissioned(map(str, news))
+
+    def _start_problem(self, snapshot: ExecutorPodsSnapshot) -> ExecutorExit | None:
+        """Of the pods that wait, each with the kubelet's or the scheduler's words, the one that has waited longest."""
+        problems = {
+            pod.executor_id: problem
+            for pod in snapshot.pods.values()
+            if pod.executor_id not in self._draining and (problem := start_problem(pod)) is not None
+        }
+        self._problem_since_ns = {
+            executor_id: self._problem_since_ns.get(executor_id, self._now_ns)
+            for executor_id in problems
+        }
+        oldest = min(problems, key=lambda each: (self._problem_since_ns[each], each), default=None)
+        if oldest is None:
+            return None
+        waited = self._now_ns - self._problem_since_ns[oldest]
+        patience = START_PROBLEM_PATIENCE_SECONDS * _NANOSECONDS_PER_SECOND
+        return problems[oldest] if waited >= patience else None
 
     def _within_bounds(self, profile_id: ProfileId, target: int) -> int:
         bounds = self._settings.dynamic.bounds(profile_id)
@@ -385,7 +419,11 @@ class Allocation:
     ) -> None:
         for removal in removals:
             self.failed_executors += removal.failed
-            kind = failure_class(removal.exit.reason) if removal.failed else None
+            never_came = (
+                removal.never_registered and removal.exit.reason is ExecutorExitReason.DRIVER_LOST
+            )
+            counts = removal.failed or never_came
+            kind = failure_class(removal.exit.reason) if counts else None
             if kind is not None:
                 self.backoff.failed(kind, removal.executor_id, now_ms)
         problems: dict[ExecutorId, FailureClass] = {}
