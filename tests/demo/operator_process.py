@@ -56,7 +56,11 @@ class OperatorProcess:
         }
         with self.log.open("ab") as output:
             self._process = subprocess.Popen(
-                [str(Path(sys.executable).with_name("spark-allocation")), "run"],
+                # An operator that outlived a killed test run would serve the next run's drivers as well.
+                [
+                    *("setpriv", "--pdeathsig", "KILL", "--"),
+                    *(str(Path(sys.executable).with_name("spark-allocation")), "run"),
+                ],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,

@@ -57,7 +57,13 @@ class PlanExecution:
         self._pods = apis.pods
         self._namespace = identity.namespace
         self._creation = PodCreation(
-            allocation, apis, identity, ids=ids, pod_name=pod_name, build_pod=build_pod, now_ms=now_ms
+            allocation,
+            apis,
+            identity,
+            ids=ids,
+            pod_name=pod_name,
+            build_pod=build_pod,
+            now_ms=now_ms,
         )
         self._drains: list[ExecutorPod] = []
         self._withdrawals: list[ExecutorId] = []

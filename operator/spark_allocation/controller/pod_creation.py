@@ -217,7 +217,9 @@ class PodCreation:
             self._break_off(Obstacle(Reason.API_UNAVAILABLE, str(error)))
             return
         if outcome.result is CreateResult.SERVER_ERROR:
-            self._allocation.creation_unclear(executor_id, FailureClass.INFRASTRUCTURE, self._now_ms())
+            self._allocation.creation_unclear(
+                executor_id, FailureClass.INFRASTRUCTURE, self._now_ms()
+            )
             self._break_off(Obstacle(Reason.API_UNAVAILABLE, outcome.message))
             return
         self._unclear.remove(unclear)

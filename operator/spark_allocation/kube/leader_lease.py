@@ -138,9 +138,7 @@ class LeaderLease:
         body = {"metadata": {"resourceVersion": version}, "spec": claim}
         return await self._write("PATCH", self._path, body, MERGE_PATCH)
 
-    async def _write(
-        self, method: str, path: str, body: dict[str, Any], content_type: str
-    ) -> bool:
+    async def _write(self, method: str, path: str, body: dict[str, Any], content_type: str) -> bool:
         sent_at = time.monotonic()
         answer = await self._api.request(
             method,

@@ -288,5 +288,3 @@ def _matches(pod: Mapping[str, Any], namespace: str | None, selector: str) -> bo
 
 def _line(kind: str, document: Mapping[str, Any]) -> bytes:
     return json.dumps({"type": kind, "object": document}).encode()
-
-
