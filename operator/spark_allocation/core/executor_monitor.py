@@ -180,9 +180,6 @@ class ExecutorMonitor:
         """When the list of timed-out executors can next change; the 64-bit limits mean at once and never."""
         return self._next_timeout
 
-    def __contains__(self, executor_id: object) -> bool:
-        return executor_id in self._executors
-
     def executor(self, executor_id: str) -> ExecutorView | None:
         """One executor, or None when it is not tracked."""
         tracker = self._executors.get(executor_id)
@@ -399,7 +396,6 @@ class ExecutorMonitor:
         return timeouts
 
     def _scan(self, now_ns: int) -> None:
-        self._next_timeout = LONG_MAX
         timed_out: list[tuple[str, ProfileId]] = []
         next_timeout = LONG_MAX
         for executor_id, tracker in self._executors.items():
