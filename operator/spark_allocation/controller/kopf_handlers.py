@@ -49,6 +49,9 @@ class _NoProgress(kopf.ProgressStorage):
         return essence
 
 
+_IDENTITY: Any = "spark-allocation-operator"
+
+
 class Memo:
     """What handlers share; kopf copies memos for each object, and this one is the same everywhere."""
 
@@ -146,6 +149,8 @@ async def run_kopf(api: KubernetesApi, runners: Runners, namespaces: Collection[
         registry=make_registry(api),
         memo=Memo(runners),
         standalone=True,
+        # kopf would look the user up, and an arbitrary uid has no entry in /etc/passwd
+        identity=_IDENTITY,
         clusterwide=not namespaces,
         namespaces=list(namespaces),
     )

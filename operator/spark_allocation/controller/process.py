@@ -200,6 +200,8 @@ class Process:
 
     def _not_ready_because(self) -> str:
         if self._lease is not None and not self._lease.leading.is_set():
+            if self._lease.refused:
+                return f"the Lease cannot be written: {self._lease.refused}"
             return "" if self._lease.readable else "the Lease cannot be read"
         return "" if self._store.synced.is_set() else "the executor pods are not listed yet"
 

@@ -60,6 +60,8 @@ class LeaderLease:
         self.leading = asyncio.Event()
         self.readable = False
         """The Lease could be read at the last try; a standby that cannot is not ready."""
+        self.refused = ""
+        """The API server's words when it refused the last write; such a process can never lead."""
 
     @property
     def held(self) -> bool:
@@ -149,9 +151,11 @@ class LeaderLease:
             guarded=False,
         )
         if answer.ok:
-            self._renewed_at, self._other_holder = sent_at, ""
+            self._renewed_at, self._other_holder, self.refused = sent_at, "", ""
         elif answer.status != HTTPStatus.CONFLICT:
-            log.warning("lease_not_written", lease=self._name, message=answer.message)
+            if answer.message != self.refused:
+                log.warning("lease_not_written", lease=self._name, message=answer.message)
+            self.refused = answer.message
         return answer.ok
 
     def _claim(self, now: str) -> dict[str, Any]:
