@@ -33,11 +33,12 @@ from tests.machine.reporting import Reporter
 
 NAMESPACE = "spark-allocation-demo"
 OUTPUT = ROOT / "demo-output"
+WIDTH_OF_A_FILE = 120
 
 
 def main() -> int:
     options = parse_options()
-    console = Console(soft_wrap=False)
+    console = Console(width=None if sys.stdout.isatty() else WIDTH_OF_A_FILE)
     reporter = Reporter()
     signal.signal(signal.SIGTERM, _interrupt)
     began = time.monotonic()
@@ -123,7 +124,7 @@ def install(
 
 
 def report(console: Console, outcome: story.Outcome, *, title: str) -> None:
-    console.print(table.rendered(outcome.timeline.last))
+    console.print(table.headline(outcome.timeline.last))
     console.rule("executors over time", align="left", style="dim")
     console.print(chart.terminal_chart(outcome.timeline, width=console.width))
     file = OUTPUT / "timeline.png"

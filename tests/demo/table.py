@@ -17,7 +17,7 @@ COLUMNS = {
     "desired": "desired",
     "target": "target",
     "running": "running",
-    "registered": "registered",
+    "registered": "known",
     "pending": "pending",
     "idle": "idle",
     "heldByShuffle": "shuffle",
@@ -53,7 +53,7 @@ def display(console: Console) -> Iterator[Display]:
 
 def rendered(observation: Observation) -> RenderableType:
     return Group(
-        _headline(observation), _profiles(observation), _pods(observation), *_decisions(observation)
+        headline(observation), _profiles(observation), _pods(observation), *_decisions(observation)
     )
 
 
@@ -108,7 +108,7 @@ def plain_line(observation: Observation) -> str:
     return " · ".join(parts)
 
 
-def _headline(observation: Observation) -> Text:
+def headline(observation: Observation) -> Text:
     status = observation.status
     state = status.get("state") or "no SparkAllocation yet"
     text = Text()
@@ -128,8 +128,8 @@ def _headline(observation: Observation) -> Text:
 def _profiles(observation: Observation) -> Table:
     table = Table("profile", box=None, pad_edge=False, header_style="bold", expand=False)
     for column in COLUMNS.values():
-        table.add_column(column, justify="right")
-    table.add_column("why", style="dim", overflow="fold")
+        table.add_column(column, justify="right", no_wrap=True)
+    table.add_column("why", style="dim", no_wrap=True, overflow="ellipsis")
     for profile in observation.status.get("profiles", []):
         table.add_row(
             str(profile["id"]),
@@ -161,6 +161,7 @@ def _decisions(observation: Observation) -> list[Text]:
         line = Text(f"  {decision['time'][11:19]} ", style="dim")
         line.append(f"profile {decision['profile']} → {decision['target']}", style="cyan")
         line.append(f"  {decision['reason']}  {decision.get('message', '')}")
+        line.no_wrap, line.overflow = True, "ellipsis"
         lines.append(line)
     lines += [Text("  –", style="dim")] * (DECISIONS_SHOWN + 1 - len(lines))
     return lines
