@@ -63,7 +63,7 @@ def kinds() -> tuple[Kind, ...]:
         Kind("unit", (*PYTEST, "tests/unit")),
         Kind("conformance", (*PYTEST, "tests/conformance"), no_jdk),
         Kind("integration", (*PYTEST, "tests/integration"), no_cluster),
-        Kind("e2e", (*PYTEST, "tests/e2e"), no_cluster),
+        Kind("e2e", (*PYTEST, "tests/e2e", "-m", "not slow"), no_cluster),
     )
 
 

@@ -7,6 +7,7 @@ from tests.e2e.waiting import eventually, throughout
 from tests.e2e.workspace import Workspace
 
 DRIVER = "driver"
+INVALID_LABEL = {"metadata": {"labels": {"team": "-not a label-"}}}
 TWO_AT_ONCE = {"minExecutors": 2}
 
 
@@ -28,7 +29,7 @@ def test_a_driver_without_its_ui(space: Workspace) -> None:
     space.start_fake_driver(DRIVER, serving=False)
     space.allocate("blind", DRIVER, dynamicAllocation=TWO_AT_ONCE)
     message = space.await_condition(
-        "blind", "DriverReachable", status="False", reason="ConnectionRefused"
+        "blind", "DriverReachable", status="False", reason="ConnectionRefused", within=90
     )
     assert "spark.ui.enabled" in message, "the remedy"
     _touches_nothing(space, "blind")
@@ -73,63 +74,105 @@ def test_two_allocations_for_one_driver(space: Workspace) -> None:
     space.await_condition("younger", "Conflicted", status="False", reason="OnlyAllocation")
 
 
-def test_a_selector_that_matches_two_live_drivers(space: Workspace) -> None:
-    # the newest of them is served; the condition says that there are more
+def test_a_selector_that_comes_to_match_a_second_live_driver(space: Workspace) -> None:
+    # given an allocation that serves the only driver with these labels
+    labels = {"team": "reports"}
+    space.start_fake_driver("first", labels=labels)
+    space.allocate("several", {"selector": {"matchLabels": labels}})
+    space.await_condition("several", "DriverReachable", status="True", reason="Answers")
+    # when another one starts, then that is said, and the first goes on being served
+    space.start_fake_driver("second", labels=labels)
+    message = space.await_condition(
+        "several", "AmbiguousDriver", status="True", reason="AmbiguousDriver"
+    )
+    assert "first" in message
+    assert "second" in message
+    assert space.status("several")["driverPod"] == "first"
+    assert space.condition("several", "Ready")["status"] == "True"
+    # and when one remains, nothing is ambiguous any more
+    space.delete("pod", "second")
+    eventually(
+        lambda: not space.condition("several", "AmbiguousDriver"),
+        what="the condition AmbiguousDriver goes",
+        within=30,
+        explain=lambda: space.status("several"),
+    )
+
+
+def test_a_selector_that_comes_to_match_two_live_drivers(space: Workspace) -> None:
+    # the one that is served goes on being served; a condition says that there are more
     labels = {"team": "reports"}
     space.start_fake_driver("first", labels=labels)
     space.allocate("several", {"selector": {"matchLabels": labels}})
     space.await_condition("several", "DriverReachable", status="True", reason="Answers")
     assert space.status("several")["driverPod"] == "first"
     space.start_fake_driver("second", labels=labels)
-    entry = eventually(
-        lambda: _with_reason(space.status("several"), "AmbiguousDriver"),
-        what="a condition with reason AmbiguousDriver",
-        within=30,
-        explain=lambda: space.status("several"),
+    message = space.await_condition(
+        "several", "AmbiguousDriver", status="True", reason="AmbiguousDriver"
     )
-    assert "first" in entry["message"]
-    assert "second" in entry["message"]
-    eventually(
-        lambda: space.status("several").get("driverPod") == "second",
-        what="the newest driver is served",
-        within=30,
-        explain=lambda: space.status("several"),
-    )
+    assert "first" in message
+    assert "second" in message
+    assert space.status("several")["driverPod"] == "first"
 
 
-@pytest.mark.parametrize(
-    ("template", "words"),
-    [
-        pytest.param(
-            {"spec": {"priorityClassName": "no-such-class"}},
-            "no PriorityClass with name no-such-class was found",
-            id="admission refuses",
-        ),
-        pytest.param(
-            {"spec": {"tolerations": [{"key": "a", "operator": "Sometimes"}]}},
-            'Unsupported value: "Sometimes"',
-            id="validation refuses",
-        ),
-    ],
-)
-def test_a_pod_template_that_the_api_server_refuses(
-    space: Workspace, template: Object, words: str
-) -> None:
+def test_a_selector_that_matches_two_live_drivers_from_the_start(space: Workspace) -> None:
+    labels = {"team": "reports"}
+    space.start_fake_driver("first", labels=labels)
+    space.start_fake_driver("second", labels=labels)
+    space.allocate("several", {"selector": {"matchLabels": labels}}, dynamicAllocation=TWO_AT_ONCE)
+    message = space.await_condition("several", "Ready", status="False", reason="AmbiguousDriver")
+    assert "spec.driver.podName" in message, "the remedy"
+    _touches_nothing(space, "several")
+
+
+def test_a_pod_template_that_the_api_server_refuses(space: Workspace) -> None:
     space.start_fake_driver(DRIVER)
     space.allocate(
-        "refused", DRIVER, dynamicAllocation=TWO_AT_ONCE, executor={"podTemplate": template}
+        "refused", DRIVER, dynamicAllocation=TWO_AT_ONCE, executor={"podTemplate": INVALID_LABEL}
     )
+    _stalls_with(space, "refused", reason="PodInvalid", words="-not a label-")
+
+
+def test_executor_pods_that_admission_refuses(space: Workspace) -> None:
+    space.start_fake_driver(DRIVER)
+    space.create(
+        {
+            "apiVersion": "v1",
+            "kind": "LimitRange",
+            "metadata": {"name": "small", "namespace": space.namespace},
+            "spec": {"limits": [{"type": "Pod", "max": {"memory": "64Mi"}}]},
+        }
+    )
+    space.allocate("refused", DRIVER, dynamicAllocation=TWO_AT_ONCE)
+    _stalls_with(
+        space, "refused", reason="CreateForbidden", words="maximum memory usage per Pod is 64Mi"
+    )
+
+
+def test_a_template_that_asks_for_what_the_driver_pod_does_not_have(space: Workspace) -> None:
+    space.start_fake_driver(DRIVER)
+    space.allocate(
+        "refused",
+        DRIVER,
+        dynamicAllocation=TWO_AT_ONCE,
+        executor={"podTemplate": {"spec": {"hostNetwork": True}}},
+    )
+    _stalls_with(space, "refused", reason="FieldNotAllowed", words="hostNetwork")
+
+
+def _stalls_with(space: Workspace, name: str, *, reason: str, words: str) -> None:
     entry = eventually(
         lambda: (
             found
-            if words in (found := space.condition("refused", "Stalled")).get("message", "")
+            if words in (found := space.condition(name, "Stalled")).get("message", "")
             else None
         ),
-        what="condition Stalled with the server's words",
+        what=f"condition Stalled with the words {words!r}",
         within=30,
-        explain=lambda: space.status("refused"),
+        explain=lambda: space.status(name),
     )
     assert entry["status"] == "True"
+    assert entry["reason"] == reason
     assert not space.executors()
 
 
@@ -139,7 +182,7 @@ def test_a_refused_pod_is_not_asked_for_in_a_storm(space: Workspace) -> None:
         "refused",
         DRIVER,
         dynamicAllocation=TWO_AT_ONCE,
-        executor={"podTemplate": {"spec": {"priorityClassName": "no-such-class"}}},
+        executor={"podTemplate": INVALID_LABEL},
     )
     eventually(
         lambda: space.condition("refused", "Stalled").get("status") == "True",
@@ -201,12 +244,6 @@ def _touches_nothing(space: Workspace, allocation: str) -> None:
         until=lambda: next(looks, None) is None,
         what="no executor pod is created",
         within=30,
-    )
-
-
-def _with_reason(status: Object, reason: str) -> Object | None:
-    return next(
-        (entry for entry in status.get("conditions", []) if entry["reason"] == reason), None
     )
 
 

@@ -85,6 +85,7 @@ def test_the_finalizer_goes_at_once_when_the_driver_is_gone(space: Workspace) ->
     assert time.monotonic() - began < 15
 
 
+@pytest.mark.slow
 def test_drain_lets_running_tasks_finish(space: Workspace) -> None:
     # given a job whose tasks take long enough to be caught running
     space.allocate(
@@ -120,7 +121,7 @@ def test_drain_lets_running_tasks_finish(space: Workspace) -> None:
 
 
 def _two_executors(space: Workspace, template: Object, **spec: object) -> dict[str, Object]:
-    space.start_fake_driver(DRIVER)
+    space.start_fake_driver(DRIVER, gives=template["spec"])
     space.allocate(
         "kept",
         DRIVER,

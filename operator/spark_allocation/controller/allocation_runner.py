@@ -340,7 +340,8 @@ class AllocationRunner:
         while True:
             await asyncio.sleep(LOOK_AGAIN_SECONDS)
             try:
-                await self._around.finder.refresh(driver)
+                if self._spec is not None:
+                    await self._around.finder.refresh(driver, self._spec.driver)
             except ApiUnavailable as error:
                 log.warning("api_unavailable", error=str(error))
 

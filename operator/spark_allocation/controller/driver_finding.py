@@ -83,10 +83,10 @@ class DriverFinder:
         """The pod as it is known now."""
         return self.directory.by_uid(pod.uid)
 
-    async def refresh(self, pod: DriverPod) -> None:
-        """Look at a pod that no watch covers."""
+    async def refresh(self, pod: DriverPod, wanted: Driver) -> None:
+        """Look again at a served pod that no watch covers, and at what else the wish matches by now."""
         if not self._is_watched(pod):
-            await self._ask(pod.namespace, Driver(pod_name=pod.name))
+            await self._ask(pod.namespace, wanted)
 
     def _is_watched(self, pod: DriverPod) -> bool:
         return self.directory.is_watched(pod.uid)
