@@ -7,7 +7,7 @@ from tests.e2e.waiting import eventually, throughout
 from tests.e2e.workspace import Workspace
 
 DRIVER = "driver"
-INVALID_LABEL = {"metadata": {"labels": {"team": "-not a label-"}}}
+INVALID_LABEL = {"metadata": {"labels": {"team": "-not a label-"}}, "spec": {}}
 TWO_AT_ONCE = {"minExecutors": 2}
 
 
