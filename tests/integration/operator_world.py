@@ -45,6 +45,14 @@ class OperatorWorld:
         assert answer.ok, f"{method} {path}: {answer.status} {answer.message}"
         return answer.json()
 
+    async def is_served(self) -> None:
+        """Wait until our kind can be listed: for a while after a CRD is Established the answer is still 404 or 429."""
+
+        async def listed() -> bool:
+            return (await self.request("GET", self.allocations_path)).ok
+
+        await eventually(listed, "SparkAllocations can be listed", within=30)
+
     async def pods(self, role: str = "executor") -> list[Document]:
         listed = await self.did("GET", self.pods_path, labelSelector=f"spark-role={role}")
         return list(listed["items"])
@@ -111,12 +119,13 @@ async def operator_world(cluster: Cluster) -> AsyncIterator[OperatorWorld]:
     world = OperatorWorld(cluster, api, namespace)
     try:
         await world.did("POST", "/api/v1/namespaces", {"metadata": {"name": namespace}})
+        await world.is_served()
         yield world
-    finally:
         for item in (await world.did("GET", world.allocations_path)).get("items", ()):
             path = f"{world.allocations_path}/{item['metadata']['name']}"
             await world.request("PATCH", path, {"metadata": {"finalizers": None}})
         await world.request("DELETE", f"/api/v1/namespaces/{namespace}")
+    finally:
         await api.close()
 
 

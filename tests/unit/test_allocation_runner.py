@@ -246,6 +246,38 @@ async def test_new_bounds_take_effect_while_the_driver_runs(operator, driver) ->
     await operator.until(lambda: len(operator.executors) == 3)
 
 
+@pytest.mark.parametrize("moment", ["/api/v1/applications", "/environment", "/allexecutors"])
+async def test_new_bounds_that_come_on_the_way_to_the_driver_are_not_lost(
+    operator, driver, moment
+) -> None:
+    put_driver(operator, driver)
+    runner = operator.allocate(dynamicAllocation={"minExecutors": 1})
+
+    def change(path: str) -> None:
+        if path.split("?", maxsplit=1)[0].endswith(moment):
+            driver.when_asked = lambda _: None
+            operator.change(runner, dynamicAllocation={"minExecutors": 3})
+
+    driver.when_asked = change
+    await operator.until(lambda: len(operator.executors) == 3)
+
+
+async def test_another_mode_that_comes_on_the_way_to_the_driver_is_not_lost(
+    operator, driver
+) -> None:
+    put_driver(operator, driver)
+    runner = operator.allocate(dynamicAllocation={"minExecutors": 1})
+
+    def change(path: str) -> None:
+        if path.endswith("/environment"):
+            driver.when_asked = lambda _: None
+            operator.change(runner, mode="Recommend", dynamicAllocation={"minExecutors": 1})
+
+    driver.when_asked = change
+    await operator.until(lambda: operator.state() == "Recommending")
+    assert operator.touched == []
+
+
 # -- bad input --------------------------------------------------------------------------------------------------------
 
 UNHAPPY = [
@@ -759,6 +791,13 @@ async def test_another_driver_in_the_spec_is_served_and_the_former_left_alone(
 
 
 # -- the end ----------------------------------------------------------------------------------------------------------
+
+
+async def test_another_driver_that_is_not_there_yet_is_waited_for(operator, driver) -> None:
+    runner = await served(operator, driver, 1)
+    operator.change(runner, driver={"podName": "later"})
+    await operator.until(lambda: operator.condition("Ready")["reason"] == "DriverNotFound")
+    assert operator.condition("Finished")["status"] == ""
 
 
 async def test_what_an_application_leaves_is_swept(operator, driver) -> None:

@@ -224,13 +224,16 @@ class AllocationRunner:
             return LONG_PAUSE_SECONDS
         if self._finished() and not await self._has_new_driver():
             return await self._after_the_end()
+        spec = self._spec
         keep = self.served_uid if self._stored.get("incarnation") else ""
-        driver = await self._around.finder.find(self.namespace, self._spec.driver, served_uid=keep)
+        driver = await self._around.finder.find(self.namespace, spec.driver, served_uid=keep)
+        if self._spec is not spec:
+            return 0.0
         self._say_ambiguity()
         if isinstance(driver, NoDriver):
             return self._without_driver(driver)
         if not self._may_serve(driver):
-            return self._without_driver(_no_driver_of(self._spec.driver))
+            return self._without_driver(_no_driver_of(spec.driver))
         other = self._around.claims.claim(driver.uid, self.uid)
         if other:
             self._say_conflict(other, driver)
@@ -263,11 +266,11 @@ class AllocationRunner:
                 f"driver pod {driver.name} is {driver.phase or 'new'}",
             )
             return LOOK_AGAIN_SECONDS
-        connection = await connect(driver, self._spec, self._around.session, self._around.apis)
+        connection = await connect(driver, spec, self._around.session, self._around.apis)
         if isinstance(connection, Unconnected):
             return self._say_unconnected(connection, driver)
         self._say_connected(connection)
-        await self._serve(driver, connection, stopper)
+        await self._serve(driver, connection, spec, stopper)
         return 0.0
 
     def _may_serve(self, pod: DriverPod) -> bool:
@@ -284,8 +287,14 @@ class AllocationRunner:
 
     # -- serving -----------------------------------------------------------------------------------------------------
 
-    async def _serve(self, driver: DriverPod, connection: Connection, stopper: Stopper) -> None:
-        assert self._spec is not None
+    async def _serve(
+        self,
+        driver: DriverPod,
+        connection: Connection,
+        spec: SparkAllocationSpec,
+        stopper: Stopper,
+    ) -> None:
+        """Serve the driver that was connected to for this spec, which may be an older one by now."""
         incarnation = incarnation_of(driver, connection.application)
         same_life = self._stored.get("incarnation") == incarnation
         self._reporter.begin_life(driver, connection.application, incarnation)
@@ -309,7 +318,10 @@ class AllocationRunner:
             next_executor_id=served.ids.next_id,
         )
         self._connection = connection
-        self._life, self._life_wish = served.life, _wish(self._spec)
+        self._life, self._life_wish = served.life, _wish(spec)
+        if self._spec is not None and self._spec is not spec:
+            newer, self._spec = self._spec, spec
+            self._take_over(newer)
         self._around.claims.serving(driver.uid, self.uid)
         watching = asyncio.create_task(self._look_after(driver))
         try:
@@ -319,7 +331,8 @@ class AllocationRunner:
         finally:
             watching.cancel()
             self._life = None
-            self._stored["driverPodUid"] = driver.uid
+            if self._spec is not None and self._spec.driver == spec.driver:
+                self._stored["driverPodUid"] = driver.uid
             self._stored["incarnation"] = incarnation
             self._stored["profiles"] = [
                 {"id": profile_id, "target": target}
@@ -515,6 +528,10 @@ class AllocationRunner:
                 for problem in error.errors()[:5]
             )
             return
+        self._take_over(spec)
+
+    def _take_over(self, spec: SparkAllocationSpec) -> None:
+        """Let a valid spec be what is wanted, and the life that is served follow it, unless Spark refuses what it says."""
         if self._life is not None and self._connection is not None:
             configuration = self._connection.configuration
             settings = effective_settings(spec, configuration.conf, configuration.version)

@@ -8,6 +8,7 @@ It schedules nothing: what it says is what a test has set.
 """
 
 import asyncio
+from collections.abc import Callable
 from enum import Enum
 from types import TracebackType
 from typing import Any, Self
@@ -50,6 +51,7 @@ class FakeDriver:
         gauge: ``numberMaxNeededExecutors``; None when the driver has no such gauge.
         profiles: ``resourceProfiles`` as documents.
         asked: paths of all requests.
+        when_asked: called with the path of each request before it is answered.
     """
 
     def __init__(self, application_id: str = APPLICATION_ID, *, version: str = "4.1.4") -> None:
@@ -72,6 +74,7 @@ class FakeDriver:
         self.gauge: int | None = 0
         self.profiles: list[Document] = [self.profile(0)]
         self.asked: list[str] = []
+        self.when_asked: Callable[[str], None] = lambda _: None
         self.port = 0
         self._runner: web.AppRunner | None = None
 
@@ -151,6 +154,7 @@ class FakeDriver:
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         self.asked.append(request.path_qs)
+        self.when_asked(request.path_qs)
         bad = await self._badly(request)
         if bad is not None:
             return bad
