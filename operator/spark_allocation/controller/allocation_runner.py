@@ -122,7 +122,12 @@ class AllocationRunner:
         self._ambiguity: tuple[int, str] = (-1, "")
         self._reporter = AllocationReporter(
             StatusWriter(
-                surroundings.apis.allocations, self.namespace, self.name, self.uid, self._stored
+                surroundings.apis.allocations,
+                self.namespace,
+                self.name,
+                self.uid,
+                self._stored,
+                pacer=surroundings.apis.status_pacer,
             ),
             EventWriter(
                 surroundings.apis.objects, namespace=self.namespace, name=self.name, uid=self.uid
@@ -183,6 +188,7 @@ class AllocationRunner:
         finally:
             await _stopped(looping, stopping)
             self._around.claims.release(self.uid)
+            self._around.apis.status_pacer.forget(self.uid)
 
     async def _loop(self, stopper: Stopper) -> None:
         await self._around.store.synced.wait()

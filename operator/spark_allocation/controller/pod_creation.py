@@ -8,7 +8,7 @@ again until they are there or refused.
 
 import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import structlog
@@ -26,7 +26,7 @@ from spark_allocation.epoch_clock import epoch_ms
 from spark_allocation.kube.allocations_api import AllocationsApi
 from spark_allocation.kube.api_client import ApiUnavailable
 from spark_allocation.kube.objects_api import ObjectsApi
-from spark_allocation.kube.pacing import CreationPacer
+from spark_allocation.kube.pacing import STATUS_WRITES_PER_SECOND, CreationPacer, StatusPacer
 from spark_allocation.kube.pods_api import CreateOutcome, CreateResult, DeleteResult, PodsApi
 from spark_allocation.kube.write_outcomes import WriteResult
 
@@ -64,6 +64,7 @@ class Apis:
     allocations: AllocationsApi
     objects: ObjectsApi
     pacer: CreationPacer
+    status_pacer: StatusPacer = field(default_factory=lambda: StatusPacer(STATUS_WRITES_PER_SECOND))
 
 
 _REFUSALS: Mapping[CreateResult, tuple[Reason, FailureClass]] = {

@@ -1,14 +1,19 @@
-"""How fast pods are created, over all applications: so many a second, fewer when the server says so.
+"""How fast the operator writes, over all applications: so many a second, fewer when the server says so.
 
 The API server's own protection is fairness between clients; between the applications of one operator it is this.
-Waiters are served in the order in which they came, and an application has only so many requests in the queue at once
-(`controller.plan_execution.CONCURRENT_CREATES`), so none can starve the others.
+
+Creations wait: they are served in the order in which they came, and an application has only so many of them in the
+queue at once (`controller.pod_creation.CONCURRENT_CREATES`), so none can starve the others.
+
+Status writes do not wait, they come back: what an application decides must not be held up by what it says. Each has at
+most one turn ahead of it, so one that has much to say is behind all others that have not spoken since.
 """
 
 import asyncio
 import time
 
 LONGEST_PAUSE_SECONDS = 30.0
+STATUS_WRITES_PER_SECOND = 50.0
 
 
 class CreationPacer:
@@ -37,3 +42,36 @@ class CreationPacer:
     def accepted(self) -> None:
         """The server took a request."""
         self._throttled_in_a_row = 0
+
+
+class StatusPacer:
+    """Turns for status writes, evenly spaced over all applications.
+
+    Args:
+        per_second: most writes a second.
+    """
+
+    def __init__(self, per_second: float) -> None:
+        self._interval = 1.0 / per_second
+        self._next_at = 0.0
+        self._turns: dict[str, float] = {}
+
+    def seconds_to_turn(self, who: str, now: float) -> float:
+        """0 when ``who`` may write now, which uses up its turn; else how long until it should ask again.
+
+        Args:
+            who: the uid of the SparkAllocation.
+            now: monotonic seconds.
+        """
+        turn = self._turns.pop(who, None)
+        if turn is None:
+            turn = max(self._next_at, now)
+            self._next_at = turn + self._interval
+        if turn <= now:
+            return 0.0
+        self._turns[who] = turn
+        return turn - now
+
+    def forget(self, who: str) -> None:
+        """It is not going to write any more."""
+        self._turns.pop(who, None)

@@ -16,6 +16,8 @@ from pydantic.alias_generators import to_camel
 from spark_allocation.api.conditions import CONDITION_ORDER, ConditionType, Reason
 from spark_allocation.api.v1alpha1 import Condition, ProfileStatus, SparkAllocationStatus
 from spark_allocation.kube.allocations_api import AllocationsApi
+from spark_allocation.kube.pacing import StatusPacer
+from spark_allocation.kube.status_size import within_size
 
 COUNTS_EVERY_SECONDS = 10.0
 CHANGES_EVERY_SECONDS = 0.5
@@ -93,8 +95,11 @@ class StatusWriter:
         name: str,
         uid: str,
         stored: Mapping[str, Any],
+        *,
+        pacer: StatusPacer,
     ) -> None:
         self._uid = uid
+        self._pacer = pacer
         self._allocations = allocations
         self._namespace = namespace
         self._name = name
@@ -112,7 +117,7 @@ class StatusWriter:
             ApiUnavailable: the next call tries again.
         """
         moment = time.monotonic() if now is None else now
-        wanted = status.model_dump(mode="json", by_alias=True, exclude_none=True)
+        wanted = within_size(status.model_dump(mode="json", by_alias=True, exclude_none=True))
         changes = {key: value for key, value in wanted.items() if self._written.get(key) != value}
         for name in status.model_fields_set - {"next_executor_id"}:
             key = to_camel(name)
@@ -123,6 +128,9 @@ class StatusWriter:
         pause = CHANGES_EVERY_SECONDS if self._is_news(changes) else COUNTS_EVERY_SECONDS
         if moment - self._written_at < pause:
             return self._written_at + pause - moment
+        others_first = self._pacer.seconds_to_turn(self._uid, moment)
+        if others_first > 0:
+            return others_first
         self._written_at = moment
         outcome = await self._allocations.patch_status(
             self._namespace, self._name, self._uid, changes

@@ -1,0 +1,66 @@
+"""No application keeps another one from being heard, and all together do not overwhelm the API server."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from spark_allocation.kube.pacing import StatusPacer
+
+
+def speak(pacer: StatusPacer, speakers: dict[str, float], *, seconds: float) -> dict[str, list]:
+    """Let each speaker try as often as its interval says, and as it is told; returns when each one wrote."""
+    due = dict.fromkeys(speakers, 100.0)
+    written: dict[str, list[float]] = {who: [] for who in speakers}
+    while True:
+        who = min(due, key=lambda each: (due[each], each))
+        now = due[who]
+        if now >= 100.0 + seconds:
+            return written
+        wait = pacer.seconds_to_turn(who, now)
+        if wait == 0.0:
+            written[who].append(now)
+        due[who] = now + (wait or speakers[who])
+
+
+def test_a_lone_writer_does_not_wait() -> None:
+    pacer = StatusPacer(50)
+    assert pacer.seconds_to_turn("a", 100.0) == 0.0
+    assert pacer.seconds_to_turn("a", 100.5) == 0.0
+
+
+def test_a_thousand_at_once_are_served_in_twenty_seconds_and_each_once() -> None:
+    pacer = StatusPacer(50)
+    waits = [pacer.seconds_to_turn(str(number), 100.0) for number in range(1000)]
+    assert waits[0] == 0.0
+    assert 19.9 < max(waits) < 20.0
+    # who asks again early keeps its turn instead of going to the end of the queue
+    assert abs(pacer.seconds_to_turn("500", 105.0) - 5.0) < 0.01
+    assert pacer.seconds_to_turn("500", 110.01) == 0.0
+
+
+def test_who_has_much_to_say_is_behind_all_who_have_not_spoken() -> None:
+    speakers = {"chatterbox": 0.001, **{f"quiet-{number}": 1.0 for number in range(40)}}
+    written = speak(StatusPacer(50), speakers, seconds=20)
+    quiet = [len(times) for who, times in written.items() if who != "chatterbox"]
+    assert min(quiet) >= 15
+    assert len(written["chatterbox"]) <= 20 * 50 - sum(quiet) + 1
+
+
+@given(
+    st.dictionaries(st.text(min_size=1, max_size=3), st.floats(0.01, 2.0), min_size=1, max_size=20),
+    st.sampled_from([5, 50]),
+)
+def test_never_more_than_so_many_a_second(speakers: dict[str, float], per_second: int) -> None:
+    written = speak(StatusPacer(per_second), speakers, seconds=5)
+    times = sorted(time for each in written.values() for time in each)
+    for number, time in enumerate(times):
+        within = [other for other in times[number:] if other < time + 1.0 - 1e-6]
+        # a turn that was not used in time may be used late, one for each speaker
+        assert len(within) <= per_second + len(speakers)
+
+
+def test_a_writer_that_has_gone_is_forgotten() -> None:
+    pacer = StatusPacer(1)
+    pacer.seconds_to_turn("a", 100.0)
+    assert pacer.seconds_to_turn("b", 100.0) == 1.0
+    pacer.forget("b")
+    assert pacer.seconds_to_turn("b", 200.0) == 0.0
