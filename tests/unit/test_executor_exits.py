@@ -7,8 +7,10 @@ from hypothesis import strategies as st
 from spark_allocation.core.executor_exits import (
     ExecutorExitReason,
     FailureClass,
+    describe_exit_code,
     exit_of,
     failure_class,
+    remedy,
     start_problem,
 )
 from spark_allocation.core.executor_pods import ContainerEnd, ExecutorId, ExecutorPod, PodState
@@ -28,23 +30,75 @@ def pod(state: PodState, *ends: ContainerEnd, **facts: object) -> ExecutorPod:
     ("code", "reason"),
     [
         (1, Reason.APPLICATION_ERROR),
-        (10, Reason.APPLICATION_ERROR),
+        (2, Reason.COMMAND_NOT_FOUND),
+        (3, Reason.COMMAND_NOT_FOUND),
+        (10, Reason.UNCAUGHT_EXCEPTION),
+        (42, Reason.APPLICATION_ERROR),
         (50, Reason.UNCAUGHT_EXCEPTION),
+        (51, Reason.UNCAUGHT_EXCEPTION),
         (52, Reason.JVM_OUT_OF_MEMORY),
         (53, Reason.DISK_FAILURE),
+        (54, Reason.DISK_FAILURE),
+        (55, Reason.DISK_FAILURE),
         (56, Reason.HEARTBEAT_FAILURE),
+        (57, Reason.KILLED_BY_TASK_REAPER),
+        (58, Reason.HEARTBEAT_FAILURE),
+        (101, Reason.COMMAND_NOT_FOUND),
+        (124, Reason.DRIVER_UNREACHABLE),
         (126, Reason.COMMAND_NOT_FOUND),
         (127, Reason.COMMAND_NOT_FOUND),
         (134, Reason.ABORTED),
         (137, Reason.SIGKILL),
         (139, Reason.SEGMENTATION_FAULT),
         (143, Reason.SIGTERM),
+        (255, Reason.APPLICATION_ERROR),
     ],
 )
 def test_exit_codes_have_words(code, reason):
     end = exit_of(pod(PodState.FAILED, ContainerEnd(SPARK, code, "Error")))
     assert (end.reason, end.exit_code, end.charged) == (reason, code, True)
     assert f"(exit code {code})" in end.message
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        (-1, "-1(unexpected)"),
+        (0, "0(success)"),
+        (1, "1(generic, look at logs to clarify)"),
+        (2, "2(unexpected)"),
+        (10, "10(Uncaught exception)"),
+        (42, "42(Douglas Adams fan)"),
+        (50, "50(Uncaught exception)"),
+        (51, "51(unexpected)"),
+        (52, "52(JVM OOM)"),
+        (53, "53(DiskStore failed to create temp dir)"),
+        (56, "56(unexpected)"),
+        (126, "126(not executable - possibly perm or arch)"),
+        (127, "127(unexpected)"),
+        (137, "137(SIGKILL, possible container OOM)"),
+        (139, "139(unexpected)"),
+        (143, "143(unexpected)"),
+        (255, "255(exit-1, your guess is as good as mine)"),
+    ],
+)
+def test_spark_describes_an_exit_code_in_these_words(code, words):
+    """As recorded from describeExitCode of Spark 3.5.9, 4.0.5 and 4.1.4, which agree."""
+    assert describe_exit_code(code) == words
+
+
+@pytest.mark.parametrize(("code", "signal"), [(129, "SIGHUP"), (135, "SIGBUS"), (159, "SIGSYS")])
+def test_a_signal_is_named(code, signal):
+    assert signal in exit_of(pod(PodState.FAILED, ContainerEnd(SPARK, code, "Error"))).message
+
+
+def test_an_end_is_also_told_in_spark_s_words():
+    failed = exit_of(pod(PodState.FAILED, ContainerEnd(SPARK, 137, "OOMKilled")))
+    assert failed.spark_words == (
+        "The executor with id 1 exited with exit code 137(SIGKILL, possible container OOM)."
+    )
+    deleted = exit_of(pod(PodState.DELETED, ContainerEnd(SPARK, 143), deleting=True))
+    assert deleted.spark_words == "The executor with id 1 was deleted by a user or the framework."
 
 
 def test_137_is_out_of_memory_when_the_kubelet_says_so():
@@ -89,7 +143,9 @@ def test_a_deleted_pod_that_looks_failed_because_of_a_sidecar_is_charged_by_the_
         ("NodeLost", Reason.NODE_LOST),
         ("Terminated", Reason.NODE_LOST),
         ("OutOfcpu", Reason.NODE_REFUSED),
+        ("OutOfnvidia.com/gpu", Reason.NODE_REFUSED),
         ("UnexpectedAdmissionError", Reason.NODE_REFUSED),
+        ("TopologyAffinityError", Reason.NODE_REFUSED),
     ],
 )
 def test_the_kubelets_words_win_over_the_exit_code(word, reason):
@@ -120,6 +176,13 @@ def test_a_container_that_could_not_start_is_a_configuration_error():
     assert exit_of(failed).reason is Reason.CONFIG_ERROR
 
 
+def test_a_failed_init_container_is_named():
+    failed = pod(PodState.FAILED, init_ends=(ContainerEnd("fetch-jars", 22),))
+    end = exit_of(failed)
+    assert end.reason is Reason.INIT_CONTAINER
+    assert "its init container fetch-jars ended with exit code 22" in end.message
+
+
 def test_a_pod_that_failed_without_any_container_says_so():
     assert "before its container ran" in exit_of(pod(PodState.FAILED)).message
 
@@ -130,6 +193,9 @@ def test_a_pod_that_failed_without_any_container_says_so():
         ("ImagePullBackOff", Reason.IMAGE_PULL),
         ("ErrImagePull", Reason.IMAGE_PULL),
         ("CreateContainerConfigError", Reason.CONFIG_ERROR),
+        ("CreateContainerError", Reason.CONFIG_ERROR),
+        ("InvalidImageName", Reason.IMAGE_PULL),
+        ("CrashLoopBackOff", Reason.INIT_CONTAINER),
         ("Unschedulable", Reason.UNSCHEDULABLE),
     ],
 )
@@ -142,6 +208,13 @@ def test_a_pending_pod_tells_what_keeps_it(word, reason):
 def test_a_pod_that_is_merely_pending_has_no_problem():
     assert start_problem(pod(PodState.PENDING, reason="ContainerCreating")) is None
     assert start_problem(pod(PodState.RUNNING, reason="ImagePullBackOff")) is None
+
+
+def test_each_failure_comes_with_a_remedy_in_its_message():
+    without = {reason for reason in Reason if not remedy(reason)}
+    assert without == {reason for reason in Reason if failure_class(reason) is None}
+    end = exit_of(pod(PodState.FAILED, ContainerEnd(SPARK, 52)))
+    assert remedy(Reason.JVM_OUT_OF_MEMORY) in end.message
 
 
 def test_ends_that_are_no_failures_have_no_class():

@@ -2,7 +2,17 @@
 
 import pytest
 
-from spark_allocation.core.executor_pods import ContainerEnd, PodFacts, PodState, pod_state
+from spark_allocation.core.executor_pods import (
+    ContainerEnd,
+    ContainerRule,
+    ExecutorId,
+    ExecutorPod,
+    PodFacts,
+    PodState,
+    judged,
+    pod_state,
+)
+from spark_allocation.core.resource_profiles import ProfileId
 
 SPARK = "spark-kubernetes-executor"
 
@@ -89,3 +99,46 @@ def test_final_states_are_those_of_spark():
         PodState.DELETED,
         PodState.TERMINATING,
     }
+
+
+# -- judged anew by the application's own rule -------------------------------------------------------------------------
+
+
+def running(*ends: ContainerEnd, state: PodState = PodState.FAILED, **facts) -> ExecutorPod:
+    """A pod whose containers have ended so, as the watch judged it without knowing whose it is."""
+    facts = {"phase": "Running", **facts}
+    return ExecutorPod(
+        "uid-1", "app-exec-1", "ns", ExecutorId(1), ProfileId(0), state, 0.0, ends=ends, **facts
+    )
+
+
+SPARK_ALONE_DECIDES = ContainerRule(check_all_containers=False)
+ALL_DECIDE = ContainerRule(check_all_containers=True)
+
+
+def test_a_sidecar_that_fails_ends_the_executor_only_where_all_containers_are_checked():
+    pod = running(ContainerEnd("sidecar", 1))
+    assert judged(pod, ALL_DECIDE).state is PodState.FAILED
+    assert judged(pod, SPARK_ALONE_DECIDES).state is PodState.RUNNING
+
+
+def test_the_template_s_name_for_the_spark_container_decides():
+    pod = running(ContainerEnd("engine", 0), state=PodState.RUNNING)
+    rule = ContainerRule(check_all_containers=False, spark_container="engine")
+    assert judged(pod, rule).state is PodState.SUCCEEDED
+    assert judged(pod, SPARK_ALONE_DECIDES) is pod
+
+
+@pytest.mark.parametrize("rule", [ALL_DECIDE, SPARK_ALONE_DECIDES])
+@pytest.mark.parametrize(
+    ("phase", "state"),
+    [
+        ("Failed", PodState.FAILED),
+        ("Succeeded", PodState.SUCCEEDED),
+        ("Pending", PodState.PENDING),
+        ("Failed", PodState.DELETED),
+    ],
+)
+def test_a_pod_that_does_not_run_is_what_its_phase_says(rule, phase, state):
+    pod = running(ContainerEnd("sidecar", 1), state=state, phase=phase)
+    assert judged(pod, rule) is pod

@@ -5,7 +5,13 @@ from dataclasses import replace
 import pytest
 
 from spark_allocation.core.executor_exits import ExecutorExitReason
-from spark_allocation.core.executor_pods import ContainerEnd, ExecutorId, ExecutorPod, PodState
+from spark_allocation.core.executor_pods import (
+    ContainerEnd,
+    ContainerRule,
+    ExecutorId,
+    ExecutorPod,
+    PodState,
+)
 from spark_allocation.core.lifecycle_manager import (
     DeletionCause,
     DriverExecutor,
@@ -17,6 +23,7 @@ from spark_allocation.core.lifecycle_manager import (
 from spark_allocation.core.resource_profiles import ProfileId
 from spark_allocation.core.snapshots import ExecutorPodsSnapshot
 from spark_allocation.core.spark_conf import SparkConf
+from spark_allocation.core.spark_version import SparkVersion
 
 SPARK = "spark-kubernetes-executor"
 Reason = ExecutorExitReason
@@ -339,6 +346,12 @@ def test_after_a_restart_an_ended_pod_gets_its_five_seconds_again():
     assert len(watcher.look(5_000).delete) == 1
 
 
+@pytest.mark.parametrize(("version", "checks_all"), [("3.5.1", False), ("4.0.0", True)])
+def test_whether_all_containers_are_checked_depends_on_the_version(version, checks_all):
+    conf = LifecycleConf.from_spark_conf(SparkConf({}), SparkVersion.parse(version))
+    assert conf.containers.check_all_containers is checks_all
+
+
 def test_settings_are_read_from_spark_and_can_change():
     conf = LifecycleConf.from_spark_conf(
         SparkConf(
@@ -347,14 +360,16 @@ def test_settings_are_read_from_spark_and_can_change():
                 "spark.kubernetes.executor.missingPodDetectDelta": "45s",
                 "spark.excludeOnFailure.timeout": "10min",
                 "spark.kubernetes.executor.podTemplateContainerName": "engine",
+                "spark.kubernetes.executor.checkAllContainers": "false",
             }
-        )
+        ),
+        SparkVersion.parse("4.1.0"),
     )
     assert conf == LifecycleConf(
         delete_on_termination=False,
         missing_pod_delta_ms=45_000,
         node_avoidance_ms=600_000,
-        spark_container="engine",
+        containers=ContainerRule(check_all_containers=False, spark_container="engine"),
     )
     watcher = Watcher()
     watcher.manager.reconfigure(replace(conf, finished_pod_grace_ms=0))

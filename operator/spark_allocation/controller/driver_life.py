@@ -26,7 +26,7 @@ from spark_allocation.controller.pod_creation import Obstacle
 from spark_allocation.controller.sweep import sweep_pods
 from spark_allocation.core.allocation import Allocation, Step
 from spark_allocation.core.driver_report import DriverPod, DriverReport
-from spark_allocation.core.executor_pods import ExecutorId
+from spark_allocation.core.executor_pods import ExecutorId, judged
 from spark_allocation.core.resource_profiles import (
     InvalidProfile,
     ProfileId,
@@ -218,10 +218,11 @@ class DriverLife:
                 self._report, now_ns=self._answered_at_ns, now_ms=now_ms - age_ms
             )
         fresh = self._report is not None and time.monotonic() - self._asked_at < FRESH_SECONDS
-        departed = [seen.pod for seen in view.departed if self._is_mine(seen)]
+        rule = self._settings.core.lifecycle.containers
+        departed = [judged(seen.pod, rule) for seen in view.departed if self._is_mine(seen)]
         step = self._allocation.step(
             ExecutorPodsSnapshot.replaced(
-                (seen.pod for seen in mine), at=int(view.full_sync_at * 1000)
+                (judged(seen.pod, rule) for seen in mine), at=int(view.full_sync_at * 1000)
             ),
             vanished=departed,
             now_ns=now_ns,

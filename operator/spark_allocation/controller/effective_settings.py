@@ -61,7 +61,9 @@ def effective_settings(
                 delete_on_termination=True,
                 repair_known_faults=True,
             ),
-            lifecycle=replace(LifecycleConf.from_spark_conf(conf), delete_on_termination=True),
+            lifecycle=replace(
+                LifecycleConf.from_spark_conf(conf, version), delete_on_termination=True
+            ),
             local_shuffle=_shuffle_is_local(driver_conf),
             max_concurrent_drains=decommission.max_concurrent if decommission else None,
         )

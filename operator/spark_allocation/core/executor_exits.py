@@ -11,8 +11,11 @@ on them. Two judgements are kept apart:
 - `FailureClass`: what would help against a repetition, for back-off: nothing that the operator can do about a broken
   image is the same as what it can do about a full cluster.
 
+A message has three parts: what happened, what a person can do about it (`remedy`), and at its end the words of
+whoever saw it. Beside it stand Spark's own words (`ExecutorExit.spark_words`), for those who search a log for them.
+
 Source: ``ExecutorPodsLifecycleManager.findExitReason``, ``describeExitCode``, ``util.SparkExitCode``,
-``executor.ExecutorExitCode``; kubelet's pod and container reasons.
+``executor.ExecutorExitCode.explainExitCode``; kubelet's pod and container reasons.
 """
 
 from dataclasses import dataclass
@@ -54,6 +57,7 @@ class ExecutorExitReason(StrEnum):
     PREEMPTED = "Preempted"
     NODE_LOST = "NodeLost"
     NODE_REFUSED = "NodeRefused"
+    INIT_CONTAINER = "InitContainerFailed"
     IMAGE_PULL = "ImagePull"
     CONFIG_ERROR = "ConfigError"
     UNSCHEDULABLE = "Unschedulable"
@@ -79,6 +83,7 @@ _CLASSES: dict[ExecutorExitReason, FailureClass] = {
     ExecutorExitReason.KILLED_BY_TASK_REAPER: FailureClass.APPLICATION,
     ExecutorExitReason.APPLICATION_ERROR: FailureClass.APPLICATION,
     ExecutorExitReason.COMMAND_NOT_FOUND: FailureClass.CONFIGURATION,
+    ExecutorExitReason.INIT_CONTAINER: FailureClass.CONFIGURATION,
     ExecutorExitReason.IMAGE_PULL: FailureClass.CONFIGURATION,
     ExecutorExitReason.CONFIG_ERROR: FailureClass.CONFIGURATION,
     ExecutorExitReason.UNSCHEDULABLE: FailureClass.CAPACITY,
@@ -98,6 +103,37 @@ def failure_class(reason: ExecutorExitReason) -> FailureClass | None:
     return _CLASSES.get(reason)
 
 
+_REMEDIES: dict[ExecutorExitReason, str] = {
+    ExecutorExitReason.DRIVER_LOST: "See the logs of the executor and of the driver.",
+    ExecutorExitReason.OOM_KILLED: "Raise spark.executor.memoryOverhead.",
+    ExecutorExitReason.JVM_OUT_OF_MEMORY: "Raise spark.executor.memory.",
+    ExecutorExitReason.SIGKILL: "See what its node says of memory; a liveness probe kills too.",
+    ExecutorExitReason.SIGTERM: "Somebody stopped its container: see the events of the pod.",
+    ExecutorExitReason.SEGMENTATION_FAULT: "See its log: native libraries, or the JVM itself.",
+    ExecutorExitReason.ABORTED: "See its log: native libraries, or the JVM itself.",
+    ExecutorExitReason.UNCAUGHT_EXCEPTION: "See its log.",
+    ExecutorExitReason.DISK_FAILURE: "See the volumes behind spark.local.dir.",
+    ExecutorExitReason.HEARTBEAT_FAILURE: "See the network and the driver's garbage collection.",
+    ExecutorExitReason.KILLED_BY_TASK_REAPER: "See spark.task.reaper.killTimeout and its log.",
+    ExecutorExitReason.DRIVER_UNREACHABLE: "See the network between executor and driver.",
+    ExecutorExitReason.COMMAND_NOT_FOUND: "See the image and its command.",
+    ExecutorExitReason.APPLICATION_ERROR: "See its log.",
+    ExecutorExitReason.EVICTED: "Room on the nodes, or memory requests that tell the truth.",
+    ExecutorExitReason.PREEMPTED: "Room in the cluster, or a higher priorityClassName.",
+    ExecutorExitReason.NODE_LOST: "See the node.",
+    ExecutorExitReason.NODE_REFUSED: "See the node; other schedulers may fill it.",
+    ExecutorExitReason.INIT_CONTAINER: "See the log of that container.",
+    ExecutorExitReason.IMAGE_PULL: "Correct spark.kubernetes.container.image or its pull secrets.",
+    ExecutorExitReason.CONFIG_ERROR: "Correct the executor's pod template or configuration.",
+    ExecutorExitReason.UNSCHEDULABLE: "Room in the cluster, or smaller executors.",
+}
+
+
+def remedy(reason: ExecutorExitReason) -> str:
+    """What a person can do about it, in one sentence; "" when there is nothing to do."""
+    return _REMEDIES.get(reason, "")
+
+
 @dataclass(frozen=True, slots=True)
 class ExecutorExit:
     """How an executor ended.
@@ -105,13 +141,15 @@ class ExecutorExit:
     Attributes:
         exit_code: of the Spark container; -1 when nobody knows it.
         charged: the driver counts its running tasks as failed.
-        message: one sentence for people.
+        message: for people.
+        spark_words: Spark's own sentence about the same end, without its table of containers.
     """
 
     reason: ExecutorExitReason
     exit_code: int
     charged: bool
     message: str
+    spark_words: str = ""
 
 
 # What the kubelet or the API server writes into a pod's status.reason.
@@ -139,14 +177,19 @@ _BY_POD_REASON: dict[str, tuple[ExecutorExitReason, str]] = {
     "DeletionByPodGC": (ExecutorExitReason.NODE_LOST, "its node no longer exists"),
     "UnexpectedAdmissionError": (ExecutorExitReason.NODE_REFUSED, "refused by its node"),
     "NodeAffinity": (ExecutorExitReason.NODE_REFUSED, "refused by its node: the labels changed"),
-    "OutOfcpu": (ExecutorExitReason.NODE_REFUSED, "refused by its node: no CPU left"),
-    "OutOfmemory": (ExecutorExitReason.NODE_REFUSED, "refused by its node: no memory left"),
-    "OutOfpods": (ExecutorExitReason.NODE_REFUSED, "refused by its node: too many pods"),
+    "NodePorts": (ExecutorExitReason.NODE_REFUSED, "refused by its node: a host port is taken"),
+    "TopologyAffinityError": (
+        ExecutorExitReason.NODE_REFUSED,
+        "refused by its node: CPUs and devices are not on one NUMA node",
+    ),
     "DeadlineExceeded": (
         ExecutorExitReason.SIGKILL,
         "stopped by activeDeadlineSeconds of its pod template",
     ),
 }
+
+_NODE_HAS_TOO_LITTLE = "OutOf"
+"""The kubelet's word begins so when a pod does not fit: OutOfcpu, OutOfmemory, OutOfpods, OutOfnvidia.com/gpu."""
 
 # What the kubelet writes into the waiting or terminated reason of a container that cannot start.
 _BY_START_REASON: dict[str, tuple[ExecutorExitReason, str]] = {
@@ -159,6 +202,14 @@ _BY_START_REASON: dict[str, tuple[ExecutorExitReason, str]] = {
     ),
     "ImageInspectError": (ExecutorExitReason.IMAGE_PULL, "its image cannot be read"),
     "RegistryUnavailable": (ExecutorExitReason.IMAGE_PULL, "the image registry is unavailable"),
+    "SignatureValidationFailed": (
+        ExecutorExitReason.IMAGE_PULL,
+        "the signature of its image is not accepted",
+    ),
+    "CrashLoopBackOff": (
+        ExecutorExitReason.INIT_CONTAINER,
+        "a container that has to run beside Spark ends again and again",
+    ),
     "CreateContainerConfigError": (
         ExecutorExitReason.CONFIG_ERROR,
         "its container refers to a ConfigMap, Secret or key that does not exist",
@@ -167,6 +218,11 @@ _BY_START_REASON: dict[str, tuple[ExecutorExitReason, str]] = {
         ExecutorExitReason.CONFIG_ERROR,
         "its container cannot be created",
     ),
+    "PreStartHookError": (ExecutorExitReason.CONFIG_ERROR, "its container cannot be started"),
+    "PostStartHookError": (
+        ExecutorExitReason.CONFIG_ERROR,
+        "the postStart hook of its container fails",
+    ),
     "RunContainerError": (ExecutorExitReason.CONFIG_ERROR, "its container cannot be started"),
     "ContainerCannotRun": (ExecutorExitReason.CONFIG_ERROR, "its container cannot be started"),
     "StartError": (ExecutorExitReason.CONFIG_ERROR, "its container cannot be started"),
@@ -174,16 +230,22 @@ _BY_START_REASON: dict[str, tuple[ExecutorExitReason, str]] = {
 }
 
 _BY_EXIT_CODE: dict[int, tuple[ExecutorExitReason, str]] = {
+    2: (ExecutorExitReason.COMMAND_NOT_FOUND, "its shell was given a command it does not take"),
+    3: (ExecutorExitReason.COMMAND_NOT_FOUND, "a path that its command needs does not exist"),
+    10: (ExecutorExitReason.UNCAUGHT_EXCEPTION, "uncaught exception"),
     50: (ExecutorExitReason.UNCAUGHT_EXCEPTION, "uncaught exception"),
     51: (ExecutorExitReason.UNCAUGHT_EXCEPTION, "uncaught exception, and another while logging it"),
-    52: (ExecutorExitReason.JVM_OUT_OF_MEMORY, "JVM out of memory: raise spark.executor.memory"),
+    52: (ExecutorExitReason.JVM_OUT_OF_MEMORY, "the JVM ran out of memory"),
     53: (
         ExecutorExitReason.DISK_FAILURE,
         "cannot create its local directories: disk full or broken",
     ),
+    54: (ExecutorExitReason.DISK_FAILURE, "cannot start its external block store"),
+    55: (ExecutorExitReason.DISK_FAILURE, "cannot create the directories of its block store"),
     56: (ExecutorExitReason.HEARTBEAT_FAILURE, "heartbeats to the driver failed"),
     57: (ExecutorExitReason.KILLED_BY_TASK_REAPER, "a killed task did not stop in time"),
     58: (ExecutorExitReason.HEARTBEAT_FAILURE, "the driver refused its block manager"),
+    101: (ExecutorExitReason.COMMAND_NOT_FOUND, "its main class was not found"),
     124: (ExecutorExitReason.DRIVER_UNREACHABLE, "the driver did not answer in time"),
     126: (ExecutorExitReason.COMMAND_NOT_FOUND, "its command is not executable"),
     127: (ExecutorExitReason.COMMAND_NOT_FOUND, "its command was not found in the image"),
@@ -194,9 +256,47 @@ _BY_EXIT_CODE: dict[int, tuple[ExecutorExitReason, str]] = {
         "segmentation fault in the JVM or a native library",
     ),
     143: (ExecutorExitReason.SIGTERM, "terminated by SIGTERM"),
+    255: (ExecutorExitReason.APPLICATION_ERROR, "ended with -1: the JVM or its script gave up"),
 }
 
-_OOM_KILLED = "killed by the kernel because its container reached the memory limit: raise spark.executor.memoryOverhead"
+_SIGNALS = {
+    1: "SIGHUP",
+    2: "SIGINT",
+    3: "SIGQUIT",
+    4: "SIGILL",
+    5: "SIGTRAP",
+    7: "SIGBUS",
+    8: "SIGFPE",
+    10: "SIGUSR1",
+    12: "SIGUSR2",
+    13: "SIGPIPE",
+    14: "SIGALRM",
+    24: "SIGXCPU",
+    25: "SIGXFSZ",
+    30: "SIGPWR",
+    31: "SIGSYS",
+}
+"""Of Linux; those with words of their own are above."""
+
+_SPARK_ON_EXIT_CODE = {
+    0: "(success)",
+    1: "(generic, look at logs to clarify)",
+    10: "(Uncaught exception)",
+    42: "(Douglas Adams fan)",
+    50: "(Uncaught exception)",
+    52: "(JVM OOM)",
+    53: "(DiskStore failed to create temp dir)",
+    126: "(not executable - possibly perm or arch)",
+    137: "(SIGKILL, possible container OOM)",
+    255: "(exit-1, your guess is as good as mine)",
+}
+
+_OOM_KILLED = "killed by the kernel because its container reached the memory limit"
+
+
+def describe_exit_code(code: int) -> str:
+    """Spark's words for an exit code (``ExecutorPodsLifecycleManager.describeExitCode``)."""
+    return f"{code}{_SPARK_ON_EXIT_CODE.get(code, '(unexpected)')}"
 
 
 def exit_of(pod: ExecutorPod, spark_container: str = SPARK_CONTAINER) -> ExecutorExit:
@@ -214,9 +314,16 @@ def exit_of(pod: ExecutorPod, spark_container: str = SPARK_CONTAINER) -> Executo
         )
         # Spark: a deleted pod of which a sidecar still runs is Failed, so the driver charges its tasks.
         charged = pod.state is not PodState.DELETED
-        return ExecutorExit(reason, code, charged, _sentence(pod, words, code))
-    reason, words = _reason_of_end(pod, end)
-    return ExecutorExit(reason, code, charged=True, message=_sentence(pod, words, code))
+    else:
+        reason, words = _reason_of_end(pod, end)
+        charged = True
+    if charged:
+        spark_words = f"The executor with id {pod.executor_id} exited with exit code {describe_exit_code(code)}."
+    else:
+        spark_words = (
+            f"The executor with id {pod.executor_id} was deleted by a user or the framework."
+        )
+    return ExecutorExit(reason, code, charged, _sentence(pod, reason, words, code), spark_words)
 
 
 def start_problem(pod: ExecutorPod) -> ExecutorExit | None:
@@ -225,13 +332,19 @@ def start_problem(pod: ExecutorPod) -> ExecutorExit | None:
         return None
     reason, words = _BY_START_REASON[pod.reason]
     return ExecutorExit(
-        reason, UNKNOWN_EXIT_CODE, charged=False, message=_sentence(pod, words, UNKNOWN_EXIT_CODE)
+        reason,
+        UNKNOWN_EXIT_CODE,
+        charged=False,
+        message=_sentence(pod, reason, words, UNKNOWN_EXIT_CODE),
     )
 
 
 def _reason_of_end(pod: ExecutorPod, end: ContainerEnd | None) -> tuple[ExecutorExitReason, str]:
     if pod.reason in _BY_POD_REASON:
         return _BY_POD_REASON[pod.reason]
+    if pod.reason.startswith(_NODE_HAS_TOO_LITTLE):
+        lacking = pod.reason.removeprefix(_NODE_HAS_TOO_LITTLE)
+        return ExecutorExitReason.NODE_REFUSED, f"refused by its node: too little {lacking} left"
     if any(each.reason == "OOMKilled" for each in pod.ends if end is None or each.name == end.name):
         return ExecutorExitReason.OOM_KILLED, _OOM_KILLED
     if end is None:
@@ -244,7 +357,10 @@ def _reason_of_end(pod: ExecutorPod, end: ContainerEnd | None) -> tuple[Executor
         if pod.state is PodState.FAILED:
             return _end_of_others(pod)
         return ExecutorExitReason.SUCCEEDED, "ended by itself"
-    return ExecutorExitReason.APPLICATION_ERROR, "ended with an error: see its log"
+    signal = _SIGNALS.get(end.exit_code - 128)
+    if signal is not None:
+        return ExecutorExitReason.APPLICATION_ERROR, f"ended by the signal {signal}"
+    return ExecutorExitReason.APPLICATION_ERROR, "ended with an error"
 
 
 def _end_of_others(pod: ExecutorPod) -> tuple[ExecutorExitReason, str]:
@@ -256,13 +372,18 @@ def _end_of_others(pod: ExecutorPod) -> tuple[ExecutorExitReason, str]:
         )
     if pod.state is PodState.SUCCEEDED:
         return ExecutorExitReason.SUCCEEDED, "ended by itself"
+    if pod.init_ends:
+        first = pod.init_ends[0]
+        return (
+            ExecutorExitReason.INIT_CONTAINER,
+            f"its init container {first.name} ended with exit code {first.exit_code}",
+        )
     return ExecutorExitReason.APPLICATION_ERROR, "failed before its container ran"
 
 
-def _sentence(pod: ExecutorPod, words: str, code: int) -> str:
+def _sentence(pod: ExecutorPod, reason: ExecutorExitReason, words: str, code: int) -> str:
     text = f"Executor {pod.executor_id} (pod {pod.name}): {words}"
     if code != UNKNOWN_EXIT_CODE:
         text += f" (exit code {code})"
-    if pod.message:
-        text += f". {pod.message}"
-    return text
+    parts = [text + ".", remedy(reason), pod.message]
+    return " ".join(part for part in parts if part)

@@ -11,13 +11,17 @@ charged for a loss:
 3. With ``checkAllContainers`` (the default from 4.0) any container of a ``restartPolicy: Never`` pod that ended
    with an error makes the pod FAILED, even while Spark itself runs.
 
+Native sidecars (init containers that restart) are no containers in this sense: their ends are no ends of the pod.
+
 Whoever decodes pods fills `PodFacts` and stores the resulting `PodState` in `ExecutorPod`; nothing else of the
-API object is kept, because tens of thousands of them live in memory at once.
+API object is kept, because tens of thousands of them live in memory at once. The watch sees the pods of all
+applications and knows nobody's configuration, so it judges by the newest Spark's defaults; `judged` gives the state
+again as the application's own `ContainerRule` has it.
 
 Source: ``scheduler.cluster.k8s.ExecutorPodsSnapshot.toState``, ``ExecutorPodStates``.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import NewType
 
@@ -61,6 +65,20 @@ class ContainerEnd:
     message: str = ""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContainerRule:
+    """Which containers of a running pod decide its state.
+
+    Attributes:
+        check_all_containers: ``spark.kubernetes.executor.checkAllContainers``: false by default in 3.x, true from 4.0.
+        spark_container: the name of the container that runs the executor
+            (``spark.kubernetes.executor.podTemplateContainerName``).
+    """
+
+    check_all_containers: bool = True
+    spark_container: str = SPARK_CONTAINER
+
+
 @dataclass(frozen=True, slots=True)
 class PodFacts:
     """What of a pod decides its state.
@@ -86,8 +104,13 @@ class ExecutorPod:
         created_at: ``metadata.creationTimestamp`` as epoch seconds.
         deleting: a deletionTimestamp is set (a graceful deletion of a running pod is still ``RUNNING``).
         claims: names of the persistent volume claims that the pod mounts.
-        reason: the API server's word for a state (``status.reason``, or the waiting reason of the Spark container).
+        ends: of its containers that have ended, native sidecars not among them.
+        init_ends: of init containers that failed; with one of them the others never start.
+        reason: the API server's word for a state (``status.reason``, or why a container of it waits).
         message: the sentence that belongs to ``reason``.
+        phase: ``status.phase`` as written; only `judged` looks at it.
+        restart_policy: ``spec.restartPolicy`` as written.
+        node_silent: its node does not report any more, says the node controller.
     """
 
     uid: str
@@ -104,6 +127,19 @@ class ExecutorPod:
     ends: tuple[ContainerEnd, ...] = ()
     reason: str = ""
     message: str = ""
+    init_ends: tuple[ContainerEnd, ...] = ()
+    phase: str = ""
+    restart_policy: str = "Never"
+    node_silent: bool = False
+
+
+def judged(pod: ExecutorPod, rule: ContainerRule) -> ExecutorPod:
+    """The pod with the state that its application's rule gives it; only running pods with ended containers differ."""
+    if not pod.ends or pod.phase.lower() != "running":
+        return pod
+    facts = PodFacts(pod.phase, pod.deleting, pod.restart_policy, pod.ends)
+    state = _running_state(facts, rule.check_all_containers, rule.spark_container)
+    return pod if state is pod.state else replace(pod, state=state)
 
 
 def pod_state(

@@ -37,12 +37,20 @@ from spark_allocation.core.executor_exits import (
     ExecutorExit,
     ExecutorExitReason,
     exit_of,
+    remedy,
 )
-from spark_allocation.core.executor_pods import SPARK_CONTAINER, ExecutorId, ExecutorPod, PodState
+from spark_allocation.core.executor_pods import (
+    SPARK_CONTAINER,
+    ContainerRule,
+    ExecutorId,
+    ExecutorPod,
+    PodState,
+)
 from spark_allocation.core.pods_allocator_conf import DELETE_ON_TERMINATION
 from spark_allocation.core.resource_profiles import UNKNOWN_PROFILE_ID, ProfileId
 from spark_allocation.core.snapshots import ExecutorPodsSnapshot
 from spark_allocation.core.spark_conf import MILLISECOND, SparkConf
+from spark_allocation.core.spark_version import SparkVersion
 
 _NOBODY: frozenset[ExecutorId] = frozenset()
 _NO_NODES: frozenset[str] = frozenset()
@@ -63,7 +71,7 @@ class LifecycleConf:
         missing_pod_delta_ms: how long after its registration an executor may be without a pod.
         registration_timeout_ms: how long a running pod may be without an executor.
         node_avoidance_ms: how long a node that refuses registrations is avoided.
-        spark_container: the name of the container that runs the executor.
+        containers: which containers decide the state of a running pod.
     """
 
     delete_on_termination: bool = True
@@ -71,11 +79,15 @@ class LifecycleConf:
     missing_pod_delta_ms: int = 30_000
     registration_timeout_ms: int = 120_000
     node_avoidance_ms: int = 3_600_000
-    spark_container: str = SPARK_CONTAINER
+    containers: ContainerRule = field(default_factory=ContainerRule)
 
     @classmethod
-    def from_spark_conf(cls, conf: SparkConf) -> "LifecycleConf":
+    def from_spark_conf(cls, conf: SparkConf, version: SparkVersion) -> "LifecycleConf":
         """Read what Spark has keys for; the grace and the registration timeout have none.
+
+        Args:
+            conf: the driver's.
+            version: of the driver's Spark, because defaults differ.
 
         Raises:
             InvalidSetting: for what Spark refuses.
@@ -86,8 +98,13 @@ class LifecycleConf:
                 "spark.kubernetes.executor.missingPodDetectDelta", 30_000, MILLISECOND
             ),
             node_avoidance_ms=conf.time("spark.excludeOnFailure.timeout", 3_600_000, MILLISECOND),
-            spark_container=conf.get(
-                "spark.kubernetes.executor.podTemplateContainerName", SPARK_CONTAINER
+            containers=ContainerRule(
+                check_all_containers=conf.boolean(
+                    "spark.kubernetes.executor.checkAllContainers", version.at_least(4, 0)
+                ),
+                spark_container=conf.get(
+                    "spark.kubernetes.executor.podTemplateContainerName", SPARK_CONTAINER
+                ),
             ),
         )
 
@@ -280,7 +297,7 @@ class ExecutorPodsLifecycleManager:
                 yield self._removal(ended, now, drained=executor_id in draining)
 
     def _removal(self, pod: ExecutorPod, now: int, *, drained: bool) -> ExecutorRemoval:
-        end = exit_of(pod, self._conf.spark_container)
+        end = exit_of(pod, self._conf.containers.spark_container)
         never_registered = pod.executor_id not in self._registered
         failed = pod.state is PodState.FAILED
         if drained and end.reason in (
@@ -330,7 +347,15 @@ class ExecutorPodsLifecycleManager:
                 yield ExecutorRemoval(
                     executor_id,
                     UNKNOWN_PROFILE_ID,
-                    ExecutorExit(reason, UNKNOWN_EXIT_CODE, charged=False, message=words),
+                    ExecutorExit(
+                        reason,
+                        UNKNOWN_EXIT_CODE,
+                        charged=False,
+                        message=words,
+                        spark_words=f"The executor with ID {executor_id} was not found in the cluster. The executor "
+                        "may have been deleted but the driver missed the deletion event. Marking this executor as "
+                        "failed.",
+                    ),
                 )
 
     def _lost(
@@ -377,9 +402,15 @@ class ExecutorPodsLifecycleManager:
             words = "its pod runs, but it never registered with the driver"
         else:
             words = "its pod runs, but the driver no longer lists it"
-        message = f"Executor {pod.executor_id} (pod {pod.name}): {words}"
+        reason = ExecutorExitReason.DRIVER_LOST
+        if pod.node_silent:
+            reason = ExecutorExitReason.NODE_LOST
+            words += f"; its node {pod.node} does not report any more"
         end = ExecutorExit(
-            ExecutorExitReason.DRIVER_LOST, UNKNOWN_EXIT_CODE, charged=dead, message=message
+            reason,
+            UNKNOWN_EXIT_CODE,
+            charged=dead,
+            message=f"Executor {pod.executor_id} (pod {pod.name}): {words}. {remedy(reason)}",
         )
         return ExecutorRemoval(
             pod.executor_id,

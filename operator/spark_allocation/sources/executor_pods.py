@@ -9,6 +9,7 @@ from spark_allocation.api.group import (
 )
 from spark_allocation.core.driver_report import DriverPod
 from spark_allocation.core.executor_pods import (
+    SPARK_CONTAINER,
     ContainerEnd,
     ExecutorId,
     ExecutorPod,
@@ -23,6 +24,8 @@ from spark_allocation.sources import wire
 EXECUTOR_SELECTOR = "spark-role=executor"
 DRIVER_CONTAINER = "spark-kubernetes-driver"
 UI_PORT_NAME = "spark-ui"
+_LONGEST_MESSAGE = 512
+_MERELY_WAITING = (None, "ContainerCreating", "PodInitializing")
 
 
 def seen_pod(pod: wire.Pod) -> SeenPod | None:
@@ -64,9 +67,13 @@ def seen_pod(pod: wire.Pod) -> SeenPod | None:
                 for volume in pod.spec.volumes
                 if volume.persistent_volume_claim is not None
             ),
-            ends=_ends(pod),
+            ends=_ends(pod.status.container_statuses),
             reason=reason,
             message=message,
+            init_ends=_failed_init_containers(pod),
+            phase=intern(pod.status.phase),
+            restart_policy=intern(pod.spec.restart_policy),
+            node_silent=_node_is_silent(pod),
         ),
         allocation_uid=intern(labels.get(ALLOCATION_UID_LABEL, "")),
         incarnation=intern(annotations.get(INCARNATION_ANNOTATION, "")),
@@ -117,27 +124,40 @@ def _spark_container(pod: wire.Pod) -> wire.Container:
 
 
 def _state(pod: wire.Pod) -> PodState:
+    """By the newest Spark's defaults: whose configuration holds for it, the watch does not know (`judged`)."""
     return pod_state(
         PodFacts(
             phase=pod.status.phase,
             deleting=pod.metadata.deletion_timestamp is not None,
             restart_policy=pod.spec.restart_policy,
-            ends=_ends(pod),
+            ends=_ends(pod.status.container_statuses),
         ),
         check_all_containers=True,
     )
 
 
-def _ends(pod: wire.Pod) -> tuple[ContainerEnd, ...]:
+def _ends(statuses: list[wire.ContainerStatus]) -> tuple[ContainerEnd, ...]:
     return tuple(
         ContainerEnd(
             name=status.name,
             exit_code=status.state.terminated.exit_code,
             reason=status.state.terminated.reason or "",
-            message=(status.state.terminated.message or "")[:512],
+            message=(status.state.terminated.message or "")[:_LONGEST_MESSAGE],
         )
-        for status in pod.status.container_statuses
+        for status in statuses
         if status.state is not None and status.state.terminated is not None
+    )
+
+
+def _failed_init_containers(pod: wire.Pod) -> tuple[ContainerEnd, ...]:
+    """Init containers that ended with an error, native sidecars not among them: those are started again."""
+    if not pod.status.init_container_statuses:
+        return ()
+    sidecars = {each.name for each in pod.spec.init_containers if each.restart_policy == "Always"}
+    return tuple(
+        end
+        for end in _ends(pod.status.init_container_statuses)
+        if end.exit_code != 0 and end.name not in sidecars
     )
 
 
@@ -145,18 +165,33 @@ def _reason(pod: wire.Pod) -> tuple[str, str]:
     """The most telling word about a pod that does not run: why it failed, waits, or is not scheduled."""
     status = pod.status
     if status.reason:
-        return sys.intern(status.reason), (status.message or "")[:512]
-    for container in status.container_statuses:
+        return sys.intern(status.reason), (status.message or "")[:_LONGEST_MESSAGE]
+    containers = status.container_statuses
+    if status.phase == "Pending":
+        # until they are through, the other containers only say that they wait for them
+        containers = [*status.init_container_statuses, *containers]
+    for container in containers:
         waiting = container.state.waiting if container.state is not None else None
-        if waiting is not None and waiting.reason not in (
-            None,
-            "ContainerCreating",
-            "PodInitializing",
-        ):
-            return sys.intern(waiting.reason or ""), (waiting.message or "")[:512]
+        if waiting is not None and waiting.reason not in _MERELY_WAITING:
+            message = waiting.message or ""
+            if container.name != SPARK_CONTAINER:
+                message = f"container {container.name}: {message or waiting.reason}"
+            return sys.intern(waiting.reason or ""), message[:_LONGEST_MESSAGE]
     for condition in status.conditions:
         if condition.type == "PodScheduled" and condition.status == "False":
-            return sys.intern(condition.reason or ""), (condition.message or "")[:512]
+            return sys.intern(condition.reason or ""), (condition.message or "")[:_LONGEST_MESSAGE]
         if condition.type == "DisruptionTarget" and condition.status == "True":
-            return sys.intern(condition.reason or ""), (condition.message or "")[:512]
+            return sys.intern(condition.reason or ""), (condition.message or "")[:_LONGEST_MESSAGE]
     return "", ""
+
+
+def _node_is_silent(pod: wire.Pod) -> bool:
+    """The node controller takes Ready away from the pods of a node that stops reporting, and nothing else.
+
+    The kubelet itself never says that all containers are ready and the pod is not, unless there are readiness gates.
+    So this needs no right to read nodes.
+    """
+    if pod.status.phase != "Running" or pod.spec.readiness_gates:
+        return False
+    said = {condition.type: condition.status for condition in pod.status.conditions}
+    return said.get("Ready") == "False" and said.get("ContainersReady") == "True"

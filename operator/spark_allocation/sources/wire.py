@@ -52,10 +52,17 @@ class Port(msgspec.Struct, rename="camel", gc=False):
 
 
 class Container(msgspec.Struct, rename="camel", gc=False):
-    """A container's name and ports."""
+    """A container's name and ports; an init container that restarts is a native sidecar."""
 
     name: str = ""
+    restart_policy: str | None = None
     ports: list[Port] = msgspec.field(default_factory=list)
+
+
+class ReadinessGate(msgspec.Struct, rename="camel", gc=False):
+    """A condition that has to hold before the pod counts as ready."""
+
+    condition_type: str = ""
 
 
 class Spec(msgspec.Struct, rename="camel", gc=False):
@@ -66,6 +73,8 @@ class Spec(msgspec.Struct, rename="camel", gc=False):
     service_account_name: str = ""
     volumes: list[Volume] = msgspec.field(default_factory=list)
     containers: list[Container] = msgspec.field(default_factory=list)
+    init_containers: list[Container] = msgspec.field(default_factory=list)
+    readiness_gates: list[ReadinessGate] = msgspec.field(default_factory=list)
 
 
 class Terminated(msgspec.Struct, rename="camel", gc=False):
@@ -122,6 +131,7 @@ class PodStatus(msgspec.Struct, rename="camel", gc=False):
     message: str | None = None
     pod_ip: str | None = msgspec.field(default=None, name="podIP")
     container_statuses: list[ContainerStatus] = msgspec.field(default_factory=list)
+    init_container_statuses: list[ContainerStatus] = msgspec.field(default_factory=list)
     conditions: list[PodCondition] = msgspec.field(default_factory=list)
 
 
