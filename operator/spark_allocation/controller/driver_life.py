@@ -193,7 +193,7 @@ class DriverLife:
                     unreachable=self._unreachable
                     if self._failed_polls >= POLLS_THAT_MAY_FAIL
                     else None,
-                    failed_executors=self._allocation.failed_executors,
+                    failed_executors=self._allocation.failures.count,
                 )
             )
             if step.wake_at_ns is not None:

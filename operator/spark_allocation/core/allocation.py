@@ -20,8 +20,6 @@ What the operator adds to Spark's rules, each time for the sake of running work:
   that hold now, and the initial number is not asked for a second time.
 - When the API server refuses to let an executor go, nobody is drained for `DRAIN_PAUSE_SECONDS`: the executors stay
   and count, and time out again by the same rules.
-- A success speaks for new executors once: the first task that an executor finishes, or its first minute on the
-  driver's list. Old executors that work on do not excuse new ones that fail.
 - While nothing may be done (`Allocation.step` with ``acts=False``), targets are computed and shown, and no pod is
   marked for anything.
 
@@ -37,16 +35,10 @@ from spark_allocation.core.allocation_manager import ExecutorAllocationManager
 from spark_allocation.core.driver_feeder import DriverFeeder
 from spark_allocation.core.driver_report import DriverReport
 from spark_allocation.core.dynamic_allocation_conf import DynamicAllocationConf
-from spark_allocation.core.executor_exits import (
-    ExecutorExit,
-    ExecutorExitReason,
-    FailureClass,
-    failure_class,
-    start_problem,
-)
+from spark_allocation.core.executor_exits import ExecutorExit, FailureClass
+from spark_allocation.core.executor_failures import ExecutorFailures
 from spark_allocation.core.executor_monitor import ExecutorMonitor
 from spark_allocation.core.executor_pods import ExecutorId, ExecutorPod, PodState
-from spark_allocation.core.failure_tracker import BackoffConf, FailureBackoff
 from spark_allocation.core.jvm_numbers import LONG_MAX
 from spark_allocation.core.lifecycle_manager import (
     DriverExecutor,
@@ -58,14 +50,12 @@ from spark_allocation.core.lifecycle_manager import (
 )
 from spark_allocation.core.pods_allocator import ExecutorPodsAllocator
 from spark_allocation.core.pods_allocator_conf import PodsAllocatorConf
-from spark_allocation.core.pods_plan import PodRequests, PodsPlan, RequestBound
+from spark_allocation.core.pods_plan import PodsPlan, RequestBound
 from spark_allocation.core.profile_states import ProfileState, profile_states
 from spark_allocation.core.resource_profiles import ProfileId, ResourceProfileManager
 from spark_allocation.core.snapshots import ExecutorPodsSnapshot
 
 DRAIN_PAUSE_SECONDS = 10
-START_PROBLEM_PATIENCE_SECONDS = 5
-"""A pod waits for a node or for its image for a moment in the best of clusters."""
 
 _NANOSECONDS_PER_MILLISECOND = 1_000_000
 _NANOSECONDS_PER_SECOND = 1_000_000_000
@@ -146,23 +136,17 @@ class Allocation:
         self._snapshot = ExecutorPodsSnapshot.replaced((), at=0)
         self._draining: set[ExecutorId] = set()
         self._own_drains: set[ExecutorId] = set()
-        self._problem_since_ns: dict[ExecutorId, int] = {}
         self._last_decisions: Mapping[ProfileId, ProfileDecision] = {}
         self._last_bounds: dict[ProfileId, RequestBound] = {}
         self._planned_at_ms: int | None = None
         self._driver_executors: DriverExecutors | None = None
         self._dead: dict[ExecutorId, DriverExecutor] = {}
-        self._start_problems: dict[ExecutorId, FailureClass] = {}
-        self._backoff_conf = BackoffConf()
-        self._listed_since_ns: dict[ExecutorId, int] = {}
-        self._proven: set[ExecutorId] = set()
         self._vanished: list[ExecutorPod] = []
         self._acts = True
         self._no_drain_before_ns = 0
         self._now_ns = now_ns
-        self.failed_executors = 0
         self.lifecycle = ExecutorPodsLifecycleManager(settings.lifecycle)
-        self.backoff = FailureBackoff(self._backoff_conf)
+        self.failures = ExecutorFailures()
         self.pods = ExecutorPodsAllocator(settings.pods)
         self.monitor = ExecutorMonitor(settings.dynamic, self.is_executor_active)
         self.feeder = DriverFeeder(self.monitor, local_shuffle=settings.local_shuffle)
@@ -214,7 +198,7 @@ class Allocation:
             for executor in report.executors
         }
         self._driver_executors = DriverExecutors({**self._dead, **alive}, observed_at=now_ms)
-        self._note_successes(report, now_ns)
+        self.failures.take_report(report, now_ns)
 
     def step(
         self,
@@ -248,7 +232,7 @@ class Allocation:
             vanished=vanished,
             draining=self._own_drains,
         )
-        self._note_failures(snapshot, review.removals, now_ms)
+        self.failures.take_ends(snapshot, review.removals, now_ms)
         self._own_drains &= snapshot.pods.keys()
         tick = self.manager.tick(now_ns) if report_is_fresh else TickResult({})
         if tick.decisions:
@@ -267,7 +251,7 @@ class Allocation:
                 not_counted=self._draining | review.driver_lost,
             )
             self._vanished.clear()
-            plan = replace(plan, create=self._held_back(plan.create, now_ms))
+            plan = replace(plan, create=self.failures.allowed(plan.create, now_ms))
             self._last_bounds = {
                 profile_id: profile.bound for profile_id, profile in plan.profiles.items()
             }
@@ -276,8 +260,10 @@ class Allocation:
             drains=tuple(self._asked.drains),
             delete=review.delete if acts else (),
             removals=review.removals,
-            held_back=self.backoff.opened(),
-            start_problem=self._start_problem(snapshot),
+            held_back=self.failures.held_back,
+            start_problem=self.failures.start_problem(
+                snapshot, leaving=self._draining, now_ns=now_ns
+            ),
             decisions=tick.decisions,
             profiles=profile_states(
                 snapshot,
@@ -298,19 +284,19 @@ class Allocation:
     def creation_started(self, executor_id: ExecutorId, profile_id: ProfileId, now_ms: int) -> None:
         """A pod is about to be asked for."""
         self.pods.creation_started(executor_id, profile_id, now_ms)
-        self.backoff.created([executor_id], now_ms)
+        self.failures.creation_attempted(executor_id, now_ms)
 
     def creation_refused(self, executor_id: ExecutorId, failure: FailureClass, now_ms: int) -> None:
         """The API server made no such pod, and will not soon."""
         if executor_id not in self.pods.unseen:
             # it could not even be built: that too is the one attempt that the back-off allows
-            self.backoff.created([executor_id], now_ms)
+            self.failures.creation_attempted(executor_id, now_ms)
         self.pods.pod_creation_failed(executor_id)
-        self.backoff.failed(failure, executor_id, now_ms)
+        self.failures.creation_failed(failure, executor_id, now_ms)
 
     def creation_unclear(self, executor_id: ExecutorId, failure: FailureClass, now_ms: int) -> None:
         """The API server failed over it: the pod counts until somebody has looked, and the failure is remembered."""
-        self.backoff.failed(failure, executor_id, now_ms)
+        self.failures.creation_failed(failure, executor_id, now_ms)
 
     def drain_not_begun(self, executor_id: ExecutorId) -> None:
         """Nobody was asked to let the executor go: it stays, and times out again by the same rules."""
@@ -374,77 +360,9 @@ class Allocation:
         if news:
             self.monitor.executors_decommissioned(map(str, news))
 
-    def _start_problem(self, snapshot: ExecutorPodsSnapshot) -> ExecutorExit | None:
-        """Of the pods that wait, each with the kubelet's or the scheduler's words, the one that has waited longest."""
-        problems = {
-            pod.executor_id: problem
-            for pod in snapshot.pods.values()
-            if pod.executor_id not in self._draining and (problem := start_problem(pod)) is not None
-        }
-        self._problem_since_ns = {
-            executor_id: self._problem_since_ns.get(executor_id, self._now_ns)
-            for executor_id in problems
-        }
-        oldest = min(problems, key=lambda each: (self._problem_since_ns[each], each), default=None)
-        if oldest is None:
-            return None
-        waited = self._now_ns - self._problem_since_ns[oldest]
-        patience = START_PROBLEM_PATIENCE_SECONDS * _NANOSECONDS_PER_SECOND
-        return problems[oldest] if waited >= patience else None
-
     def _within_bounds(self, profile_id: ProfileId, target: int) -> int:
         bounds = self._settings.dynamic.bounds(profile_id)
         return max(bounds.min_executors, min(target, bounds.max_executors))
-
-    def _note_successes(self, report: DriverReport, now_ns: int) -> None:
-        listed = {executor.id for executor in report.executors}
-        self._proven &= listed
-        self._listed_since_ns = {
-            executor_id: self._listed_since_ns.get(executor_id, now_ns) for executor_id in listed
-        }
-        healthy_after_ns = self._backoff_conf.healthy_after_ms * _NANOSECONDS_PER_MILLISECOND
-        for executor in report.executors:
-            if executor.id in self._proven:
-                continue
-            finished = executor.total_tasks > executor.active_tasks + executor.failed_tasks
-            if finished or now_ns - self._listed_since_ns[executor.id] >= healthy_after_ns:
-                self._proven.add(executor.id)
-                self.backoff.succeeded(executor.id)
-
-    def _note_failures(
-        self,
-        snapshot: ExecutorPodsSnapshot,
-        removals: tuple[ExecutorRemoval, ...],
-        now_ms: int,
-    ) -> None:
-        for removal in removals:
-            self.failed_executors += removal.failed
-            never_came = (
-                removal.never_registered and removal.exit.reason is ExecutorExitReason.DRIVER_LOST
-            )
-            counts = removal.failed or never_came
-            kind = failure_class(removal.exit.reason) if counts else None
-            if kind is not None:
-                self.backoff.failed(kind, removal.executor_id, now_ms)
-        problems: dict[ExecutorId, FailureClass] = {}
-        for pod in snapshot.pods.values():
-            problem = start_problem(pod) if pod.state is PodState.PENDING else None
-            kind = failure_class(problem.reason) if problem is not None else None
-            if kind is FailureClass.CONFIGURATION:
-                problems[pod.executor_id] = kind
-                if pod.executor_id not in self._start_problems:
-                    self.backoff.failed(kind, pod.executor_id, now_ms)
-        self._start_problems = problems
-
-    def _held_back(self, requests: tuple[PodRequests, ...], now_ms: int) -> tuple[PodRequests, ...]:
-        """Fewer pods while creations or starts keep failing: none, or one to try."""
-        left = self.backoff.allowed(sum(request.count for request in requests), now_ms)
-        capped: list[PodRequests] = []
-        for request in requests:
-            count = min(request.count, left)
-            left -= count
-            capped.append(replace(request, count=count))
-        return tuple(capped)
 
     def _needs_by_gauge(self) -> Mapping[ProfileId, int] | None:
         """The driver's own need, where it says more than our estimate: see `driver_feeder`."""
@@ -481,7 +399,7 @@ class Allocation:
             moments.append(self._no_drain_before_ns)
         moments += [
             now_ns + max(1, at_ms - now_ms) * _NANOSECONDS_PER_MILLISECOND
-            for at_ms in (review_at_ms, self.backoff.retry_at(now_ms))
+            for at_ms in (review_at_ms, self.failures.retry_at(now_ms))
             if at_ms is not None
         ]
         if self._acts and self._planned_at_ms is not None and self._next_round_matters():

@@ -1,0 +1,159 @@
+"""Executors that fail, that prove themselves, and that cannot start: what is remembered of them, and what it holds back.
+
+Theory of operation
+-------------------
+Three kinds of news come together here: executors on the driver's list (`ExecutorFailures.take_report`), executors that
+ended and pods that the kubelet refuses to start (`take_ends`), and the answers to creations. `FailureBackoff` judges them
+by class; this module decides what counts as a failure or as a success in the first place:
+
+- A success speaks for new executors once: the first task that an executor finishes, or its first minute on the
+  driver's list. Old executors that work on do not excuse new ones that fail.
+- A failure is an executor that ended badly, one that ran and never registered, or a pod whose configuration the kubelet
+  refuses; that last one once for each pod, however long it stays.
+- What keeps a pod from starting is told only after some seconds: a pod waits for a node or for its image for a moment
+  in the best of clusters.
+
+Source: ``ExecutorPodsAllocator``'s and ``ExecutorPodsLifecycleManager``'s counts of failed executors; the rest is ours.
+"""
+
+from collections.abc import Set as AbstractSet
+from dataclasses import replace
+
+from spark_allocation.core.driver_report import DriverReport
+from spark_allocation.core.executor_exits import (
+    ExecutorExit,
+    ExecutorExitReason,
+    FailureClass,
+    failure_class,
+    start_problem,
+)
+from spark_allocation.core.executor_pods import ExecutorId, PodState
+from spark_allocation.core.failure_tracker import BackoffConf, FailureBackoff
+from spark_allocation.core.lifecycle_manager import ExecutorRemoval
+from spark_allocation.core.pods_plan import PodRequests
+from spark_allocation.core.snapshots import ExecutorPodsSnapshot
+
+START_PROBLEM_PATIENCE_SECONDS = 5
+
+_NANOSECONDS_PER_MILLISECOND = 1_000_000
+_NANOSECONDS_PER_SECOND = 1_000_000_000
+
+
+class ExecutorFailures:
+    """Of one life of a driver.
+
+    Attributes:
+        count: executors that failed in this life.
+    """
+
+    def __init__(self, conf: BackoffConf | None = None) -> None:
+        self._conf = conf or BackoffConf()
+        self._backoff = FailureBackoff(self._conf)
+        self._listed_since_ns: dict[ExecutorId, int] = {}
+        self._proven: set[ExecutorId] = set()
+        self._refused_pods: frozenset[ExecutorId] = frozenset()
+        self._problem_since_ns: dict[ExecutorId, int] = {}
+        self.count = 0
+
+    @property
+    def held_back(self) -> frozenset[FailureClass]:
+        """Classes of repeated failures that keep pods from being asked for."""
+        return self._backoff.opened()
+
+    def retry_at(self, now_ms: int) -> int | None:
+        """Epoch milliseconds of the next attempt; None while nothing is held back or one is under way."""
+        return self._backoff.retry_at(now_ms)
+
+    def allowed(self, requests: tuple[PodRequests, ...], now_ms: int) -> tuple[PodRequests, ...]:
+        """Fewer pods while creations or starts keep failing: none, or one to try."""
+        left = self._backoff.allowed(sum(request.count for request in requests), now_ms)
+        capped: list[PodRequests] = []
+        for request in requests:
+            count = min(request.count, left)
+            left -= count
+            capped.append(replace(request, count=count))
+        return tuple(capped)
+
+    # -- what happens ------------------------------------------------------------------------------------------------
+
+    def creation_attempted(self, executor_id: ExecutorId, now_ms: int) -> None:
+        """A pod is asked for, or would have been had it been possible to build it."""
+        self._backoff.created([executor_id], now_ms)
+
+    def creation_failed(self, failure: FailureClass, executor_id: ExecutorId, now_ms: int) -> None:
+        """The API server made no such pod, or failed over it."""
+        self._backoff.failed(failure, executor_id, now_ms)
+
+    def take_report(self, report: DriverReport, now_ns: int) -> None:
+        """Note who has proven itself.
+
+        Args:
+            report: one answer of the driver.
+            now_ns: monotonic nanoseconds.
+        """
+        listed = {executor.id for executor in report.executors}
+        self._proven &= listed
+        self._listed_since_ns = {
+            executor_id: self._listed_since_ns.get(executor_id, now_ns) for executor_id in listed
+        }
+        healthy_after_ns = self._conf.healthy_after_ms * _NANOSECONDS_PER_MILLISECOND
+        for executor in report.executors:
+            if executor.id in self._proven:
+                continue
+            finished = executor.total_tasks > executor.active_tasks + executor.failed_tasks
+            if finished or now_ns - self._listed_since_ns[executor.id] >= healthy_after_ns:
+                self._proven.add(executor.id)
+                self._backoff.succeeded(executor.id)
+
+    def take_ends(
+        self,
+        snapshot: ExecutorPodsSnapshot,
+        removals: tuple[ExecutorRemoval, ...],
+        now_ms: int,
+    ) -> None:
+        """Note who has failed.
+
+        Args:
+            snapshot: the pods that are there.
+            removals: executors that ended since the last time.
+            now_ms: epoch milliseconds.
+        """
+        for removal in removals:
+            self.count += removal.failed
+            never_came = (
+                removal.never_registered and removal.exit.reason is ExecutorExitReason.DRIVER_LOST
+            )
+            counts = removal.failed or never_came
+            kind = failure_class(removal.exit.reason) if counts else None
+            if kind is not None:
+                self._backoff.failed(kind, removal.executor_id, now_ms)
+        refused: set[ExecutorId] = set()
+        for pod in snapshot.pods.values():
+            problem = start_problem(pod) if pod.state is PodState.PENDING else None
+            kind = failure_class(problem.reason) if problem is not None else None
+            if kind is FailureClass.CONFIGURATION:
+                refused.add(pod.executor_id)
+                if pod.executor_id not in self._refused_pods:
+                    self._backoff.failed(kind, pod.executor_id, now_ms)
+        self._refused_pods = frozenset(refused)
+
+    # -- what is told ------------------------------------------------------------------------------------------------
+
+    def start_problem(
+        self, snapshot: ExecutorPodsSnapshot, *, leaving: AbstractSet[ExecutorId], now_ns: int
+    ) -> ExecutorExit | None:
+        """Of the pods that wait, each with the kubelet's or the scheduler's words, the one that has waited longest."""
+        problems = {
+            pod.executor_id: problem
+            for pod in snapshot.pods.values()
+            if pod.executor_id not in leaving and (problem := start_problem(pod)) is not None
+        }
+        self._problem_since_ns = {
+            executor_id: self._problem_since_ns.get(executor_id, now_ns) for executor_id in problems
+        }
+        oldest = min(problems, key=lambda each: (self._problem_since_ns[each], each), default=None)
+        if oldest is None:
+            return None
+        waited = now_ns - self._problem_since_ns[oldest]
+        patience = START_PROBLEM_PATIENCE_SECONDS * _NANOSECONDS_PER_SECOND
+        return problems[oldest] if waited >= patience else None
