@@ -1,0 +1,252 @@
+"""The settings that policies, users and SparkAllocations may set: names, kinds, ranges and defaults.
+
+Theory of operation
+-------------------
+A setting is named by its field path in a SparkAllocation, such as ``dynamicAllocation.maxExecutors``; most stand for
+a Spark key. Values travel as text, as in Spark's configuration, and are compared by `Setting.measure`, which gives a
+plain number: executors, nanoseconds, or a ratio. A bare number of a duration has the unit of Spark's ``ConfigEntry``.
+
+Source of keys, units and defaults: ``org.apache.spark.internal.config.package``, ``deploy.k8s.Config``.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import Enum
+
+from spark_allocation.core.spark_conf import (
+    INT_MAX,
+    LONG_MAX,
+    MILLISECOND,
+    NANOSECOND,
+    SECOND,
+    InvalidSetting,
+    SparkConf,
+    parse_time,
+)
+
+NO_LIMIT = str(INT_MAX)
+FOR_EVER = f"{INT_MAX}s"
+_FOR_EVER_NANOSECONDS = 2_000_000_000 * SECOND
+"""Sixty-three years: what is longer is said as "for ever"."""
+
+
+class Kind(Enum):
+    """What kind of value a setting has."""
+
+    COUNT = "count"
+    DURATION = "duration"
+    RATIO = "ratio"
+    FLAG = "flag"
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One setting.
+
+    Attributes:
+        field: its path in ``spec`` of a SparkAllocation.
+        spark_key: the Spark key that it stands for; "" for the operator's own settings.
+        default: what holds when nobody sets it.
+        default_of: the field whose effective value is the default instead.
+        least: the smallest value that makes sense, as `measure` gives it.
+        bare_unit: nanoseconds in one unit of a duration without a unit.
+        limitable: a policy may limit it. ``initialExecutors`` always lies between two settings that are limitable,
+            and a flag is locked, not limited.
+    """
+
+    field: str
+    spark_key: str
+    kind: Kind
+    default: str = ""
+    default_of: str = ""
+    least: int = 0
+    bare_unit: int = SECOND
+    limitable: bool = True
+
+    def measure(self, text: str) -> float:
+        """The value as a number that can be compared.
+
+        Raises:
+            ValueError: with the rule, for a text that Spark would refuse or that is out of range.
+        """
+        key = self.spark_key or self.field
+        conf = SparkConf({key: text})
+        try:
+            match self.kind:
+                case Kind.COUNT:
+                    number: float = conf.integer(key, 0)
+                case Kind.DURATION:
+                    number = _nanoseconds(text, self.bare_unit)
+                case Kind.RATIO:
+                    number = conf.double(key, 1.0)
+                    if not 0 < number <= 1:
+                        raise ValueError("must be greater than 0 and at most 1")
+                case Kind.FLAG:
+                    return float(conf.boolean(key, False))
+        except InvalidSetting as error:
+            raise ValueError(error.rule) from error
+        if number < self.least:
+            raise ValueError(f"must be at least {self.least}")
+        return number
+
+    def shown(self, text: str) -> str:
+        """The value for people: ``2min`` for ``120000ms``, ``no limit`` for Spark's greatest number."""
+        try:
+            number = self.measure(text)
+        except ValueError:
+            return text
+        if self.kind is Kind.COUNT and number >= INT_MAX:
+            return "no limit"
+        if self.kind is Kind.DURATION:
+            return shown_duration(int(number))
+        return text
+
+
+def shown_duration(nanoseconds: int) -> str:
+    """A duration in the largest unit that keeps it whole, such as ``90s`` or ``2min``."""
+    if nanoseconds >= _FOR_EVER_NANOSECONDS:
+        return "for ever"
+    for suffix, unit in (("h", 3600 * SECOND), ("min", 60 * SECOND), ("s", SECOND)):
+        if nanoseconds and nanoseconds % unit == 0:
+            return f"{nanoseconds // unit}{suffix}"
+    return f"{nanoseconds // MILLISECOND}ms" if nanoseconds else "0s"
+
+
+_DYNAMIC = "spark.dynamicAllocation"
+_PODS = "spark.kubernetes.allocation"
+
+MIN_EXECUTORS = Setting(
+    "dynamicAllocation.minExecutors", f"{_DYNAMIC}.minExecutors", Kind.COUNT, default="0"
+)
+MAX_EXECUTORS = Setting(
+    "dynamicAllocation.maxExecutors",
+    f"{_DYNAMIC}.maxExecutors",
+    Kind.COUNT,
+    default=NO_LIMIT,
+    least=1,
+)
+INITIAL_EXECUTORS = Setting(
+    "dynamicAllocation.initialExecutors",
+    f"{_DYNAMIC}.initialExecutors",
+    Kind.COUNT,
+    default_of=MIN_EXECUTORS.field,
+    limitable=False,
+)
+MAX_PENDING_PODS = Setting(
+    "allocation.maxPendingPods", f"{_PODS}.maxPendingPods", Kind.COUNT, default=NO_LIMIT, least=1
+)
+MAX_PENDING_PODS_PER_PROFILE = Setting(
+    "allocation.maxPendingPodsPerProfile",
+    f"{_PODS}.maxPendingPodsPerRp",
+    Kind.COUNT,
+    default=NO_LIMIT,
+    least=1,
+)
+GRACE_PERIOD = Setting("decommission.gracePeriod", "", Kind.DURATION, default="10min")
+MAX_CONCURRENT = Setting("decommission.maxConcurrent", "", Kind.COUNT, default=NO_LIMIT, least=1)
+BATCH_SIZE = Setting(
+    "allocation.batchSize", f"{_PODS}.batch.size", Kind.COUNT, default="10", least=1
+)
+
+SETTINGS: tuple[Setting, ...] = (
+    MIN_EXECUTORS,
+    MAX_EXECUTORS,
+    INITIAL_EXECUTORS,
+    Setting(
+        "dynamicAllocation.executorAllocationRatio",
+        f"{_DYNAMIC}.executorAllocationRatio",
+        Kind.RATIO,
+        default="1.0",
+    ),
+    Setting(
+        "dynamicAllocation.schedulerBacklogTimeout",
+        f"{_DYNAMIC}.schedulerBacklogTimeout",
+        Kind.DURATION,
+        default="1s",
+        least=SECOND,
+    ),
+    Setting(
+        "dynamicAllocation.sustainedSchedulerBacklogTimeout",
+        f"{_DYNAMIC}.sustainedSchedulerBacklogTimeout",
+        Kind.DURATION,
+        default_of="dynamicAllocation.schedulerBacklogTimeout",
+        least=SECOND,
+    ),
+    Setting(
+        "dynamicAllocation.executorIdleTimeout",
+        f"{_DYNAMIC}.executorIdleTimeout",
+        Kind.DURATION,
+        default="60s",
+    ),
+    Setting(
+        "dynamicAllocation.cachedExecutorIdleTimeout",
+        f"{_DYNAMIC}.cachedExecutorIdleTimeout",
+        Kind.DURATION,
+        default=FOR_EVER,
+    ),
+    Setting(
+        "dynamicAllocation.shuffleTracking.enabled",
+        f"{_DYNAMIC}.shuffleTracking.enabled",
+        Kind.FLAG,
+        default="true",
+        limitable=False,
+    ),
+    Setting(
+        "dynamicAllocation.shuffleTracking.timeout",
+        f"{_DYNAMIC}.shuffleTracking.timeout",
+        Kind.DURATION,
+        default=f"{LONG_MAX}ms",
+        bare_unit=MILLISECOND,
+    ),
+    BATCH_SIZE,
+    Setting(
+        "allocation.podAllocationDelay",
+        f"{_PODS}.batch.delay",
+        Kind.DURATION,
+        default="1s",
+        least=101 * MILLISECOND,
+        bare_unit=MILLISECOND,
+    ),
+    Setting(
+        "allocation.executorCreationTimeout",
+        f"{_PODS}.executor.timeout",
+        Kind.DURATION,
+        default="600s",
+        least=MILLISECOND,
+        bare_unit=MILLISECOND,
+    ),
+    MAX_PENDING_PODS,
+    MAX_PENDING_PODS_PER_PROFILE,
+    GRACE_PERIOD,
+    MAX_CONCURRENT,
+)
+
+BY_FIELD: Mapping[str, Setting] = {setting.field: setting for setting in SETTINGS}
+BY_SPARK_KEY: Mapping[str, Setting] = {
+    setting.spark_key: setting for setting in SETTINGS if setting.spark_key
+}
+
+
+def fields_of(properties: Mapping[str, str], *, without: Iterable[str] = ()) -> dict[str, str]:
+    """Of Spark properties those that are settings, by field.
+
+    Args:
+        without: Spark keys that say nothing.
+    """
+    left_out = frozenset(without)
+    return {
+        setting.field: properties[key]
+        for key, setting in BY_SPARK_KEY.items()
+        if key in properties and key not in left_out
+    }
+
+
+def _nanoseconds(text: str, bare_unit: int) -> int:
+    """Spark's duration without its 64-bit saturation: a ``Long.MaxValue`` of milliseconds stays what it is."""
+    stripped = text.strip().lower()
+    if stripped.removeprefix("-").isdigit():
+        return parse_time(stripped, bare_unit) * bare_unit
+    milliseconds = parse_time(stripped, MILLISECOND)
+    if abs(milliseconds) >= LONG_MAX // MILLISECOND:
+        return milliseconds * MILLISECOND
+    return parse_time(stripped, NANOSECOND)
