@@ -36,3 +36,30 @@ def test_a_full_list_starts_anew():
 
 def test_the_first_picture_is_empty_and_was_never_listed():
     assert ExecutorPodsSnapshot() == ExecutorPodsSnapshot({}, 0)
+
+
+def test_pods_are_sorted_by_what_is_asked_of_them():
+    pods = [
+        replace(pod(1, PodState.RUNNING), claims=("data-1",)),
+        replace(pod(2, PodState.RUNNING), deleting=True, profile_id=ProfileId(3)),
+        pod(3, PodState.RUNNING),
+        replace(pod(4), claims=("data-4", "data-1")),
+        pod(5, PodState.FAILED),
+        pod(6, PodState.SUCCEEDED),
+        replace(pod(7, PodState.DELETED), deleting=True),
+        replace(pod(8, PodState.UNKNOWN), profile_id=ProfileId(9)),
+        pod(9, PodState.TERMINATING),
+    ]
+    found = ExecutorPodsSnapshot.replaced(pods, at=1).by_state
+    assert found.running == {0: 2, 3: 1}
+    assert [each.executor_id for each in found.pending] == [4]
+    assert [each.executor_id for each in found.ended] == [5, 6, 7]
+    assert [each.executor_id for each in found.deleting] == [2, 7]
+    assert found.claims == {"data-1", "data-4"}
+    assert found.profiles == {0, 3, 9}
+
+
+def test_pods_are_sorted_once_for_each_picture():
+    before = ExecutorPodsSnapshot.replaced([pod(1)], at=1)
+    assert before.by_state is before.by_state
+    assert before.with_update(pod(2)).by_state is not before.by_state

@@ -350,11 +350,8 @@ class Allocation:
         return accepted
 
     def _note_leaving(self, snapshot: ExecutorPodsSnapshot) -> None:
-        leaving = {
-            pod.executor_id
-            for pod in snapshot.pods.values()
-            if pod.deleting or pod.executor_id in self._draining
-        }
+        leaving = {pod.executor_id for pod in snapshot.by_state.deleting}
+        leaving |= self._draining & snapshot.pods.keys()
         news = leaving - self._draining
         self._draining = leaving
         if news:
@@ -412,13 +409,17 @@ class Allocation:
         """Some profile lacks executors, has pods to withdraw, or waits for pods that nobody has seen yet."""
         if self.pods.unseen:
             return True
-        there: Counter[ProfileId] = Counter()
-        pending: Counter[ProfileId] = Counter()
         not_counted = self._draining | self.lifecycle.driver_lost
-        for pod in self._snapshot.pods.values():
-            if pod.executor_id not in not_counted:
-                there[pod.profile_id] += pod.state in (PodState.RUNNING, PodState.PENDING)
-                pending[pod.profile_id] += pod.state is PodState.PENDING
+        by_state = self._snapshot.by_state
+        pending = Counter(
+            pod.profile_id for pod in by_state.pending if pod.executor_id not in not_counted
+        )
+        there = Counter(by_state.running)
+        there.update(pending)
+        for executor_id in not_counted:
+            pod = self._snapshot.pods.get(executor_id)
+            if pod is not None and pod.state is PodState.RUNNING:
+                there[pod.profile_id] -= 1
         return any(
             there[profile_id] < target or (there[profile_id] > target and pending[profile_id] > 0)
             for profile_id, target in self.pods.expected.items()

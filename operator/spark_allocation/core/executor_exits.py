@@ -326,9 +326,22 @@ def exit_of(pod: ExecutorPod, spark_container: str = SPARK_CONTAINER) -> Executo
     return ExecutorExit(reason, code, charged, _sentence(pod, reason, words, code), spark_words)
 
 
+_START_FAILURES = {word: _CLASSES.get(reason) for word, (reason, _) in _BY_START_REASON.items()}
+
+
+def start_failure(pod: ExecutorPod) -> FailureClass | None:
+    """The class of `start_problem`, for a pending pod; None when nothing keeps it, or nothing that backs off."""
+    return _START_FAILURES.get(pod.reason)
+
+
+def has_start_problem(pod: ExecutorPod) -> bool:
+    """Whether something keeps a pending pod from starting."""
+    return pod.reason in _BY_START_REASON
+
+
 def start_problem(pod: ExecutorPod) -> ExecutorExit | None:
     """What keeps a pending pod from starting, when the kubelet or the scheduler says so."""
-    if pod.state is not PodState.PENDING or pod.reason not in _BY_START_REASON:
+    if pod.state is not PodState.PENDING or not has_start_problem(pod):
         return None
     reason, words = _BY_START_REASON[pod.reason]
     return ExecutorExit(

@@ -25,9 +25,10 @@ from spark_allocation.core.executor_exits import (
     ExecutorExitReason,
     FailureClass,
     failure_class,
+    start_failure,
     start_problem,
 )
-from spark_allocation.core.executor_pods import ExecutorId, PodState
+from spark_allocation.core.executor_pods import ExecutorId
 from spark_allocation.core.failure_tracker import BackoffConf, FailureBackoff
 from spark_allocation.core.lifecycle_manager import ExecutorRemoval
 from spark_allocation.core.pods_plan import PodRequests
@@ -128,9 +129,8 @@ class ExecutorFailures:
             if kind is not None:
                 self._backoff.failed(kind, removal.executor_id, now_ms)
         refused: set[ExecutorId] = set()
-        for pod in snapshot.pods.values():
-            problem = start_problem(pod) if pod.state is PodState.PENDING else None
-            kind = failure_class(problem.reason) if problem is not None else None
+        for pod in snapshot.by_state.pending:
+            kind = start_failure(pod)
             if kind is FailureClass.CONFIGURATION:
                 refused.add(pod.executor_id)
                 if pod.executor_id not in self._refused_pods:
@@ -145,7 +145,7 @@ class ExecutorFailures:
         """Of the pods that wait, each with the kubelet's or the scheduler's words, the one that has waited longest."""
         problems = {
             pod.executor_id: problem
-            for pod in snapshot.pods.values()
+            for pod in snapshot.by_state.pending
             if pod.executor_id not in leaving and (problem := start_problem(pod)) is not None
         }
         self._problem_since_ns = {

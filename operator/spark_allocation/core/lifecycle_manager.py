@@ -266,9 +266,8 @@ class ExecutorPodsLifecycleManager:
     def _ends(
         self, snapshot: ExecutorPodsSnapshot, now: int, draining: AbstractSet[ExecutorId]
     ) -> Iterable[ExecutorRemoval]:
-        for executor_id, pod in snapshot.pods.items():
-            if pod.state not in _ENDED:
-                continue
+        for pod in snapshot.by_state.ended:
+            executor_id = pod.executor_id
             self._end_seen_at.setdefault(executor_id, now)
             self._lost_since.pop(executor_id, None)
             if executor_id in self._removed:
@@ -283,11 +282,12 @@ class ExecutorPodsLifecycleManager:
         now: int,
         draining: AbstractSet[ExecutorId],
     ) -> Iterable[ExecutorRemoval]:
-        gone = {
-            executor_id: pod
-            for executor_id, pod in self._last_pods.items()
-            if executor_id not in snapshot.pods
-        }
+        missing = self._last_pods.keys() - snapshot.pods.keys()
+        gone = (
+            {each: pod for each, pod in self._last_pods.items() if each in missing}
+            if missing
+            else {}
+        )
         gone |= {pod.executor_id: pod for pod in vanished if pod.executor_id not in snapshot.pods}
         self._last_pods = snapshot.pods
         for executor_id, pod in gone.items():
@@ -329,11 +329,11 @@ class ExecutorPodsLifecycleManager:
     ) -> Iterable[ExecutorRemoval]:
         if driver is None:
             return
-        for executor_id, executor in driver.by_id.items():
+        for executor_id in sorted(driver.by_id.keys() - snapshot.pods.keys()):
+            executor = driver.by_id[executor_id]
             if (
                 executor.active
                 and executor.added_at is not None
-                and executor_id not in snapshot.pods
                 and executor_id not in self._removed
                 and snapshot.full_sync_at - executor.added_at > self._conf.missing_pod_delta_ms
             ):
@@ -370,21 +370,37 @@ class ExecutorPodsLifecycleManager:
         self._last_poll = driver.observed_at
         if pause > LONGEST_PAUSE_BETWEEN_POLLS_MS:
             self._absent_since = {each: at + pause for each, at in self._absent_since.items()}
-        for executor_id, pod in snapshot.pods.items():
-            executor = driver.by_id.get(executor_id)
-            alive = executor is not None and executor.active
-            if pod.state is not PodState.RUNNING or alive or executor_id in draining:
-                self._absent_since.pop(executor_id, None)
-                self._lost_since.pop(executor_id, None)
-                continue
+        suspects = self._suspects(snapshot, driver, draining)
+        for memory in (self._absent_since, self._lost_since):
+            for executor_id in memory.keys() - suspects.keys():
+                del memory[executor_id]
+        for executor_id, pod in suspects.items():
             absent_since = self._absent_since.setdefault(executor_id, driver.observed_at)
-            dead = executor is not None
+            dead = executor_id in driver.by_id
             overdue = driver.observed_at - absent_since > self._conf.registration_timeout_ms
             if dead or overdue:
                 self._lost_since.setdefault(executor_id, driver.observed_at)
             if self._is_surely_lost(executor_id, driver) and executor_id not in self._removed:
                 self._removed.add(executor_id)
                 yield self._lost_removal(pod, dead=dead)
+
+    def _suspects(
+        self,
+        snapshot: ExecutorPodsSnapshot,
+        driver: DriverExecutors,
+        draining: AbstractSet[ExecutorId],
+    ) -> dict[ExecutorId, ExecutorPod]:
+        """Pods that run, though the driver has no such executor and nobody asked it to go."""
+        alive = {each for each, executor in driver.by_id.items() if executor.active}
+        unknown = snapshot.pods.keys() - alive - draining
+        if not unknown:
+            return {}
+        running = PodState.RUNNING
+        return {
+            each: pod
+            for each, pod in snapshot.pods.items()
+            if each in unknown and pod.state is running
+        }
 
     def _is_surely_lost(self, executor_id: ExecutorId, driver: DriverExecutors) -> bool:
         """A later poll still says so; by then a pod that was ending has shown how it ended."""
@@ -431,10 +447,8 @@ class ExecutorPodsLifecycleManager:
             for executor_id in [each for each in memory if each not in pods]:
                 del memory[executor_id]
         if driver is not None:
-            self._removed = {each for each in self._removed if each in pods or each in driver.by_id}
-            self._registered = {
-                each for each in self._registered if each in pods or each in driver.by_id
-            }
+            for names in (self._removed, self._registered):
+                names.difference_update(names.difference(pods).difference(driver.by_id))
 
     def _finished_to_delete(
         self, snapshot: ExecutorPodsSnapshot, now: int

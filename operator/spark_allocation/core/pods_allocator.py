@@ -353,8 +353,8 @@ class ExecutorPodsAllocator:
     ) -> frozenset[str]:
         if snapshot is None and self._conf.repair_known_faults:
             snapshot = self._last_snapshot
-        pods = () if snapshot is None else snapshot.pods.values()
-        return frozenset(claim for pod in (*pods, *vanished) for claim in pod.claims)
+        claims = frozenset() if snapshot is None else snapshot.by_state.claims
+        return claims.union(claim for pod in vanished for claim in pod.claims)
 
 
 class _PodsByProfile:
@@ -385,18 +385,25 @@ class _PodsByProfile:
         self._unseen_registered: dict[ProfileId, int] = {}
         # Spark: with at most one expected profile nobody looks at the pods' labels.
         one_profile = len(allocator.expected) <= 1 and not allocator.conf.repair_known_faults
-        for pod in allocator.last_snapshot.pods.values():
+        snapshot = allocator.last_snapshot
+        for profile_id, count in snapshot.by_state.running.items():
+            _add(self._running, DEFAULT_PROFILE_ID if one_profile else profile_id, count)
+        leaving = not_counted | allocator.withdrawn
+        for executor_id in leaving:
+            pod = snapshot.pods.get(executor_id)
+            if pod is not None and pod.state is PodState.RUNNING:
+                profile_id = DEFAULT_PROFILE_ID if one_profile else pod.profile_id
+                _add(self._running, profile_id, -1)
+                _add(self._leaving, profile_id)
+        for pod in snapshot.by_state.pending:
             profile_id = DEFAULT_PROFILE_ID if one_profile else pod.profile_id
             executor_id = pod.executor_id
-            if pod.state is PodState.RUNNING or pod.state is PodState.PENDING:
-                if executor_id in not_counted or executor_id in allocator.withdrawn:
-                    _add(self._leaving, profile_id)
-                elif pod.state is PodState.RUNNING:
-                    _add(self._running, profile_id)
-                elif executor_id in registered:
-                    _add(self._registered, profile_id)
-                else:
-                    self._pending.setdefault(profile_id, []).append(pod)
+            if executor_id in leaving:
+                _add(self._leaving, profile_id)
+            elif executor_id in registered:
+                _add(self._registered, profile_id)
+            else:
+                self._pending.setdefault(profile_id, []).append(pod)
         for unseen in allocator.unseen.values():
             if unseen.executor_id in not_counted:
                 _add(self._leaving, unseen.profile_id)
@@ -427,8 +434,8 @@ class _PodsByProfile:
         )
 
 
-def _add(counts: dict[ProfileId, int], profile_id: ProfileId) -> None:
-    counts[profile_id] = counts.get(profile_id, 0) + 1
+def _add(counts: dict[ProfileId, int], profile_id: ProfileId, count: int = 1) -> None:
+    counts[profile_id] = counts.get(profile_id, 0) + count
 
 
 def split_slots(consumers: int, slots: int) -> tuple[int, ...]:

@@ -8,13 +8,68 @@ Pods reach us in two ways: as single events of a watch and as full lists. A snap
 an update never removes anything (Spark ignores the type of a watch event; a deleted pod stays with its last state
 until the next list). That is why `full_sync_at` is part of the value.
 
+Everything that decides asks the same few questions about thousands of pods: how many run, which wait, which leave,
+which have ended. `ExecutorPodsSnapshot.by_state` answers them from one look at each pod, made when it is first asked.
+
 Source: ``scheduler.cluster.k8s.ExecutorPodsSnapshot``, ``ExecutorPodsSnapshotsStoreImpl``.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from spark_allocation.core.executor_pods import ExecutorId, ExecutorPod
+from spark_allocation.core.executor_pods import ExecutorId, ExecutorPod, PodState
+from spark_allocation.core.resource_profiles import ProfileId
+
+# Looked up once: of an enumeration's members, the look-up costs as much as the rest of the look at a pod.
+_RUNNING = PodState.RUNNING
+_PENDING = PodState.PENDING
+_SUCCEEDED = PodState.SUCCEEDED
+_FAILED = PodState.FAILED
+_DELETED = PodState.DELETED
+
+
+class PodsByState:
+    """The pods of a snapshot, sorted by what is asked of them; in the order of the snapshot.
+
+    Attributes:
+        profiles: those of all pods.
+        running: how many are RUNNING, by profile.
+        pending: those that are PENDING.
+        ended: those that are SUCCEEDED, FAILED or DELETED.
+        deleting: those with a deletionTimestamp, in whatever state.
+        claims: names of the persistent volume claims that any of them mounts.
+    """
+
+    __slots__ = ("claims", "deleting", "ended", "pending", "profiles", "running")
+
+    def __init__(self, pods: Iterable[ExecutorPod]) -> None:
+        running: dict[ProfileId, int] = {}
+        pending: list[ExecutorPod] = []
+        ended: list[ExecutorPod] = []
+        deleting: list[ExecutorPod] = []
+        claims: set[str] = set()
+        profiles: set[ProfileId] = set()
+        for pod in pods:
+            state = pod.state
+            if state is _RUNNING:
+                profile_id = pod.profile_id
+                running[profile_id] = running.get(profile_id, 0) + 1
+            else:
+                profiles.add(pod.profile_id)
+                if state is _PENDING:
+                    pending.append(pod)
+                elif state is _FAILED or state is _SUCCEEDED or state is _DELETED:
+                    ended.append(pod)
+            if pod.deleting:
+                deleting.append(pod)
+            if pod.claims:
+                claims.update(pod.claims)
+        self.running: Mapping[ProfileId, int] = running
+        self.pending: Sequence[ExecutorPod] = pending
+        self.ended: Sequence[ExecutorPod] = ended
+        self.deleting: Sequence[ExecutorPod] = deleting
+        self.claims = frozenset(claims)
+        self.profiles = frozenset(profiles.union(running))
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +84,16 @@ class ExecutorPodsSnapshot:
 
     pods: Mapping[ExecutorId, ExecutorPod] = field(default_factory=dict)
     full_sync_at: int = 0
+    _by_state: PodsByState | None = field(default=None, init=False, repr=False, compare=False)
+
+    @property
+    def by_state(self) -> PodsByState:
+        """The pods sorted, once."""
+        found = self._by_state
+        if found is None:
+            found = PodsByState(self.pods.values())
+            object.__setattr__(self, "_by_state", found)
+        return found
 
     def with_update(self, pod: ExecutorPod) -> "ExecutorPodsSnapshot":
         """This picture with one pod new or changed; the time of the full list is kept."""
