@@ -61,6 +61,7 @@ def kinds() -> tuple[Kind, ...]:
         Kind("lint", ("make", "--no-print-directory", "lint")),
         Kind("types", ("make", "--no-print-directory", "types")),
         Kind("unit", (*PYTEST, "tests/unit")),
+        Kind("security", (*PYTEST, "tests/security", "-m", "not cluster")),
         Kind("conformance", (*PYTEST, "tests/conformance"), no_jdk),
         Kind("integration", (*PYTEST, "tests/integration"), no_cluster),
         Kind("e2e", (*PYTEST, "tests/e2e", "-m", "not slow"), no_cluster),

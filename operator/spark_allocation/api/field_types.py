@@ -23,6 +23,9 @@ SparkDuration = Annotated[
 
 ExecutorCount = Annotated[int, Field(ge=0, le=2_147_483_647)]
 PositiveCount = Annotated[int, Field(ge=1, le=2_147_483_647)]
+AccessName = Annotated[
+    str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", max_length=63)
+]
 KubernetesName = Annotated[str, StringConstraints(min_length=1, max_length=253)]
 
 

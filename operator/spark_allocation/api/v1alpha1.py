@@ -12,6 +12,7 @@ from pydantic import AliasGenerator, BaseModel, ConfigDict, Field, model_validat
 from pydantic.alias_generators import to_camel
 
 from spark_allocation.api.field_types import (
+    AccessName,
     ExecutorCount,
     KubernetesName,
     PositiveCount,
@@ -78,7 +79,9 @@ class Driver(ApiModel):
     selector: LabelSelector | None = None
     """Labels of the driver pod, in this namespace. While several live pods match, none is taken up; one that is served goes on being served."""
     ui_port: Annotated[int, Field(ge=1, le=65535)] | None = None
-    """Port of the driver's UI (spark.ui.port). Left out: the pod's port named spark-ui, else 4040 and the three after."""
+    """Port of the driver's UI (spark.ui.port). Left out: the pod's port named spark-ui, else 4040 and the three after; with an access, 400 above these, where spark.ssl.ui.enabled puts it."""
+    access: AccessName | None = None
+    """What the operator was given to reach drivers of this namespace through TLS or a login: an authority, a client certificate, a token or password, mounted into its pod under this name. Left out: plain HTTP without credentials."""
 
     @model_validator(mode="after")
     def _named_once(self) -> Self:

@@ -30,6 +30,7 @@ from spark_allocation.api.v1alpha1 import Driver, Mode, SparkAllocationSpec
 from spark_allocation.controller.allocation_reporter import AllocationReporter
 from spark_allocation.controller.application_end import ApplicationEnd, let_go, sweeps
 from spark_allocation.controller.driver_connection import (
+    ANY_REACH,
     Connection,
     Obstruction,
     Unconnected,
@@ -49,6 +50,7 @@ from spark_allocation.kube.api_client import ApiUnavailable
 from spark_allocation.reports.events import EventWriter
 from spark_allocation.reports.status import StatusWriter, timestamp
 from spark_allocation.snapshots_store import ExecutorPodsSnapshotsStore
+from spark_allocation.sources.driver_access import DriverReach
 
 LOOK_AGAIN_SECONDS = 3.0
 WHILE_STARTING_SECONDS = 1.0
@@ -98,6 +100,7 @@ class Surroundings:
     session: aiohttp.ClientSession
     claims: DriverClaims
     settings: ProcessSettings
+    reach: DriverReach = ANY_REACH
 
 
 class AllocationRunner:
@@ -272,7 +275,9 @@ class AllocationRunner:
                 f"driver pod {driver.name} is {driver.phase or 'new'}",
             )
             return LOOK_AGAIN_SECONDS
-        connection = await connect(driver, spec, self._around.session, self._around.apis)
+        connection = await connect(
+            driver, spec, self._around.session, self._around.apis, self._around.reach
+        )
         if isinstance(connection, Unconnected):
             return self._say_unconnected(connection, driver)
         self._say_connected(connection)

@@ -25,7 +25,10 @@ from spark_allocation.core.driver_report import Application, DriverPod
 from spark_allocation.core.passive_driver import offences
 from spark_allocation.core.resource_profiles import ResourceProfileManager
 from spark_allocation.core.spark_conf import InvalidSetting
+from spark_allocation.sources.driver_access import PLAIN, DriverReach, NoAccess
 from spark_allocation.sources.driver_rest import DriverRest, Unreachable, find_driver, ui_ports
+
+ANY_REACH = DriverReach()
 
 
 class Obstruction(StrEnum):
@@ -69,18 +72,30 @@ class Connection:
 
 
 async def connect(
-    driver: DriverPod, spec: SparkAllocationSpec, session: aiohttp.ClientSession, apis: Apis
+    driver: DriverPod,
+    spec: SparkAllocationSpec,
+    session: aiohttp.ClientSession,
+    apis: Apis,
+    reach: DriverReach = ANY_REACH,
 ) -> Connection | Unconnected:
     """Go the way.
 
     Raises:
         ApiUnavailable: the API server did not answer.
     """
+    refusal = reach.addresses.problem(driver.ip)
+    if refusal:
+        return Unconnected(Obstruction.UNREACHABLE, Reason.ADDRESS_NOT_ALLOWED, refusal)
+    try:
+        access = reach.access(driver.namespace, spec.driver.access)
+    except NoAccess as error:
+        return Unconnected(Obstruction.UNREACHABLE, Reason.NO_ACCESS, str(error))
     found = await find_driver(
         session,
         driver.ip,
-        ui_ports(driver.ui_port, spec.driver.ui_port),
+        ui_ports(driver.ui_port, spec.driver.ui_port, tls=access is not PLAIN),
         driver.labels.get("spark-app-selector", ""),
+        access,
     )
     if isinstance(found, Unreachable):
         return Unconnected(Obstruction.UNREACHABLE, found.reason, found.message)

@@ -8,11 +8,9 @@ its loop when it exits, so it is started last, and its end is the end.
 """
 
 import asyncio
-import contextlib
 import signal
 import socket
 import time
-from collections.abc import AsyncIterator
 
 import aiohttp
 import structlog
@@ -25,7 +23,7 @@ from spark_allocation.controller.health import HealthServer, LoopHeartbeat
 from spark_allocation.controller.kopf_handlers import run_kopf
 from spark_allocation.controller.managed_drivers import MANAGED_SELECTOR, ManagedDrivers
 from spark_allocation.controller.pod_creation import Apis
-from spark_allocation.controller.process_settings import ProcessSettings
+from spark_allocation.controller.process_settings import ProcessSettings, driver_reach
 from spark_allocation.controller.runners import Claims, Runners
 from spark_allocation.core.driver_report import DriverPod
 from spark_allocation.kube.allocations_api import KubernetesAllocationsApi
@@ -41,6 +39,7 @@ from spark_allocation.kube.pacing import CreationPacer
 from spark_allocation.kube.pods_api import KubernetesPodsApi
 from spark_allocation.reports.metrics import ProcessMetrics
 from spark_allocation.snapshots_store import ExecutorPodsSnapshotsStore, SeenPod
+from spark_allocation.sources.driver_rest import open_driver_session
 from spark_allocation.sources.executor_pods import EXECUTOR_SELECTOR, driver_pod, seen_pod
 from spark_allocation.sources.pods_watch import PodsWatch
 
@@ -129,6 +128,7 @@ class Process:
             session=session,
             claims=claims,
             settings=self._settings,
+            reach=driver_reach(self._settings),
         )
 
     async def run(self) -> None:
@@ -215,7 +215,7 @@ async def run_process(settings: ProcessSettings) -> None:
     """
     api = await open_kubernetes_api(kubeconfig=settings.kubeconfig, context=settings.context)
     try:
-        async with _driver_session() as session:
+        async with open_driver_session() as session:
             log.info("starting", namespaces=settings.namespaces or "all")
             await wait_for_api(api)
             await Process(settings, api, session).run()
@@ -237,18 +237,6 @@ def _first_lease_lost(group: BaseExceptionGroup[BaseException]) -> LeaseLost | N
             return inner
         found = inner if isinstance(inner, BaseExceptionGroup) else None
     return None
-
-
-@contextlib.asynccontextmanager
-async def _driver_session() -> AsyncIterator[aiohttp.ClientSession]:
-    connector = aiohttp.TCPConnector(limit=0, limit_per_host=8, ttl_dns_cache=30)
-    async with aiohttp.ClientSession(
-        connector=connector,
-        trust_env=False,
-        cookie_jar=aiohttp.DummyCookieJar(),
-        headers={"Accept": "application/json", "User-Agent": "spark-allocation-operator"},
-    ) as session:
-        yield session
 
 
 def _lease(settings: ProcessSettings, api: KubernetesApi) -> LeaderLease | None:

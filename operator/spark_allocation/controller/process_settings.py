@@ -1,9 +1,13 @@
 """Settings of the operator process itself; what allocation does is set in SparkAllocations."""
 
+import ipaddress
+import os
 from pathlib import Path
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from spark_allocation.sources.driver_access import Address, DriverAddresses, DriverReach, Network
 
 
 class ProcessSettings(BaseSettings):
@@ -27,6 +31,10 @@ class ProcessSettings(BaseSettings):
     """How often a driver without running jobs and without executors is asked."""
     creates_per_second: float = Field(default=100.0, gt=0, le=10_000)
     """Most pods created a second, over all applications."""
+    driver_networks: tuple[Network, ...] = ()
+    """Networks in which driver pods are, such as ["10.0.0.0/8"]: an address elsewhere is not asked. Any when left out."""
+    driver_accesses: Path | None = None
+    """Folder of what reaches drivers behind TLS or a login: <namespace>/<name>/ with ca.crt, server-name, tls.crt and tls.key, token, or username and password. The name is what spec.driver.access says."""
     lease_namespace: str = Field(default="", validation_alias="POD_NAMESPACE")
     """Namespace of the leader's Lease; no lease is held when it is empty (a single process outside the cluster)."""
     lease_name: str = "spark-allocation-operator"
@@ -37,3 +45,31 @@ class ProcessSettings(BaseSettings):
     """One JSON object a line, or lines for people."""
     log_level: str = Field(default="info", pattern="^(debug|info|warning|error)$")
     """Least severe level that is written."""
+
+
+def driver_reach(settings: ProcessSettings) -> DriverReach:
+    """Which addresses are asked, and with what.
+
+    In a cluster no driver is in the operator's own pod, and none is the API server. Outside, named a kubeconfig, a
+    driver may well be a process of the same machine.
+    """
+    in_cluster = settings.kubeconfig is None
+    return DriverReach(
+        addresses=DriverAddresses(
+            networks=settings.driver_networks,
+            refused=_own_addresses() if in_cluster else frozenset(),
+            loopback=not in_cluster,
+        ),
+        accesses=settings.driver_accesses,
+    )
+
+
+def _own_addresses() -> frozenset[Address]:
+    """The API server's address and the pod's own, as the kubelet tells them."""
+    found: set[Address] = set()
+    for name in ("KUBERNETES_SERVICE_HOST", "POD_IP"):
+        try:
+            found.add(ipaddress.ip_address(os.environ.get(name, "")))
+        except ValueError:
+            continue  # unset, or a name
+    return frozenset(found)

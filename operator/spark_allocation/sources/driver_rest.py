@@ -1,16 +1,17 @@
 """One driver's REST API and gauges, read into core values.
 
 The driver is an unmodified Spark: ``/api/v1`` and ``/metrics/json/`` on its UI port. What it answers is a tenant's
-input: sizes are bounded, redirects are not followed, and an answer that is not what Spark would say becomes an
-`Unreachable` with a reason and a remedy instead of an exception.
+input: sizes and times are bounded, nothing is unpacked, redirects are not followed, and an answer that is not what
+Spark would say becomes an `Unreachable` with a reason and a remedy instead of an exception.
 """
 
 import asyncio
-from collections.abc import Sequence
+import contextlib
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from http import HTTPStatus
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 from urllib.parse import quote
 
 import aiohttp
@@ -31,18 +32,30 @@ from spark_allocation.core.resource_profiles import (
     ResourceProfile,
     TaskResourceRequest,
 )
+from spark_allocation.sources.driver_access import PLAIN, DriverAccess, NoAccess
 from spark_allocation.sources.wire import whole_number
 
 REQUEST_TIMEOUT_SECONDS = 4.0
 CONNECT_TIMEOUT_SECONDS = 2.0
 LARGEST_ANSWER_BYTES = 32 * 1024 * 1024
+LONGEST_TEXT = 253
+"""Of what is named after an answer, such as an application id."""
+LONGEST_REASON = 1024
+LONGEST_QUOTE = 200
+"""Of a stranger's words in a message."""
 DEFAULT_UI_PORT = 4040
+TLS_PORT_OFFSET = 400
+LARGEST_PORT = 65_535
 UI_PORT_RETRIES = 3
 MOST_ACTIVE_STAGES = 10_000
 """More are no workload but an attack."""
 MAX_NEEDED_GAUGE = ".driver.ExecutorAllocationManager.executors.numberMaxNeededExecutors"
 
 T = TypeVar("T")
+
+_Int = Annotated[int, msgspec.Meta(ge=-(2**31), le=2**31 - 1)]
+_Id = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
+_Long = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +73,7 @@ class _NoAnswer(Exception):  # noqa: N818
 
 
 class _Attempt(msgspec.Struct, rename="camel", gc=False):
-    start_time_epoch: int = 0
+    start_time_epoch: _Long = 0
     completed: bool = False
     spark_user: str = ""
     app_spark_version: str = ""
@@ -73,12 +86,12 @@ class _Application(msgspec.Struct, gc=False):
 
 
 class _Stage(msgspec.Struct, rename="camel", gc=False):
-    stage_id: int
-    attempt_id: int
+    stage_id: _Int
+    attempt_id: _Int
     num_tasks: int = 0
     num_completed_indices: int = 0
     num_active_tasks: int = 0
-    resource_profile_id: int = 0
+    resource_profile_id: _Id = 0
     submission_time: str | None = None
 
 
@@ -93,13 +106,13 @@ class _Executor(msgspec.Struct, rename="camel", gc=False):
     memory_used: int = 0
     disk_used: int = 0
     total_shuffle_write: int = 0
-    resource_profile_id: int = 0
+    resource_profile_id: _Id = 0
     add_time: str | None = None
     remove_reason: str | None = None
 
 
 class _Job(msgspec.Struct, rename="camel", gc=False):
-    job_id: int
+    job_id: _Int
 
 
 class _ResourceAmount(msgspec.Struct, rename="camel", gc=False):
@@ -110,7 +123,7 @@ class _ResourceAmount(msgspec.Struct, rename="camel", gc=False):
 
 
 class _Profile(msgspec.Struct, rename="camel", gc=False):
-    id: int
+    id: _Id
     executor_resources: dict[str, _ResourceAmount] = msgspec.field(default_factory=dict)
     task_resources: dict[str, _ResourceAmount] = msgspec.field(default_factory=dict)
 
@@ -128,20 +141,44 @@ class _Metrics(msgspec.Struct, gc=False):
     gauges: dict[str, _Gauge] = msgspec.field(default_factory=dict)
 
 
+@contextlib.asynccontextmanager
+async def open_driver_session() -> AsyncIterator[aiohttp.ClientSession]:
+    """Connections to drivers: no proxy of the environment, no cookies, and nothing that comes packed is unpacked."""
+    connector = aiohttp.TCPConnector(limit=0, limit_per_host=8, ttl_dns_cache=30)
+    async with aiohttp.ClientSession(
+        connector=connector,
+        trust_env=False,
+        auto_decompress=False,
+        cookie_jar=aiohttp.DummyCookieJar(),
+        headers={
+            "Accept": "application/json",
+            "Accept-Encoding": "identity",
+            "User-Agent": "spark-allocation-operator",
+        },
+    ) as session:
+        yield session
+
+
 class DriverRest:
     """The REST API of one driver. Make one with `find_driver`."""
 
     def __init__(
-        self, session: aiohttp.ClientSession, host: str, port: int, application_id: str
+        self,
+        session: aiohttp.ClientSession,
+        host: str,
+        port: int,
+        application_id: str,
+        access: DriverAccess = PLAIN,
     ) -> None:
         self._session = session
-        self._base = f"http://{_bracketed(host)}:{port}"
+        self._access = access
+        self._base = f"{access.scheme}://{_bracketed(host)}:{port}"
         self._application = f"/api/v1/applications/{quote(application_id, safe='')}"
         self.port = port
 
     async def application(self) -> Application | Unreachable:
         """The application again, to see whether it has completed or restarted."""
-        found = await _applications(self._session, self._base)
+        found = await _applications(self._session, self._base, self._access)
         return found if isinstance(found, Unreachable) else found[0]
 
     async def environment(self) -> Environment | Unreachable:
@@ -186,26 +223,31 @@ class DriverRest:
         )
 
     async def _get(self, path: str, kind: type[T]) -> T:
-        return await _get(self._session, self._base + path, kind)
+        return await _get(self._session, self._base + path, kind, self._access)
 
 
 async def find_driver(
-    session: aiohttp.ClientSession, host: str, ports: Sequence[int], application_id: str
+    session: aiohttp.ClientSession,
+    host: str,
+    ports: Sequence[int],
+    application_id: str,
+    access: DriverAccess = PLAIN,
 ) -> tuple[DriverRest, Application] | Unreachable:
     """The driver's REST API on the first of these ports that serves the application.
 
     Args:
         application_id: the id that the driver pod's label promises, or "" when it has none: then any.
+        access: what the requests are sent with.
     """
     first: Unreachable | None = None
     for port in ports:
-        found = await _applications(session, f"http://{_bracketed(host)}:{port}")
+        found = await _applications(session, f"{access.scheme}://{_bracketed(host)}:{port}", access)
         if isinstance(found, Unreachable):
             first = first or found
             continue
         for application in found:
             if application_id in ("", application.id):
-                return DriverRest(session, host, port, application.id), application
+                return DriverRest(session, host, port, application.id, access), application
         first = Unreachable(
             Reason.NOT_A_SPARK_UI,
             f"port {port} of {host} serves application {found[0].id}, not {application_id}; "
@@ -215,53 +257,80 @@ async def find_driver(
     return first
 
 
-def ui_ports(declared: int | None, wanted: int | None) -> tuple[int, ...]:
-    """The ports to try: the one that the user names, the one that the pod declares, or Spark's 4040 and its retries."""
-    start = wanted or declared or DEFAULT_UI_PORT
-    return (start,) if wanted else tuple(range(start, start + UI_PORT_RETRIES + 1))
+def ui_ports(declared: int | None, wanted: int | None, *, tls: bool = False) -> tuple[int, ...]:
+    """The ports to try: the one that the user names, the one that the pod declares, or Spark's 4040 and its retries.
+
+    With TLS a driver declares the port that redirects, and serves 400 above it (``JettyUtils.startJettyServer``).
+    """
+    if wanted:
+        return (wanted,)
+    first = declared if declared is not None and 0 < declared <= LARGEST_PORT else DEFAULT_UI_PORT
+    ports = tuple(range(first, min(first + UI_PORT_RETRIES, LARGEST_PORT) + 1))
+    return (*map(_tls_port, ports), first) if tls else ports
+
+
+def _tls_port(port: int) -> int:
+    """``Utils.userPort(port, 400)``."""
+    return (port + TLS_PORT_OFFSET - 1024) % (65536 - 1024) + 1024
 
 
 async def _applications(
-    session: aiohttp.ClientSession, base: str
+    session: aiohttp.ClientSession, base: str, access: DriverAccess
 ) -> list[Application] | Unreachable:
     try:
-        answer = await _get(session, f"{base}/api/v1/applications", list[_Application])
+        answer = await _get(session, f"{base}/api/v1/applications", list[_Application], access)
     except _NoAnswer as error:
         return error.unreachable
     if not answer or not answer[0].attempts:
         return Unreachable(Reason.BAD_ANSWER, f"{base} lists no application")
+    absurd = next((item for item in answer if not _is_named(item.id)), None)
+    if absurd is not None:
+        return Unreachable(
+            Reason.BAD_ANSWER, f"{base} names an application {absurd.id[:40]!r}, which is no id"
+        )
     return [
         Application(
             id=item.id,
-            name=item.name,
+            name=item.name[:LONGEST_TEXT],
             started_at_ms=item.attempts[0].start_time_epoch,
             completed=item.attempts[0].completed,
-            spark_version=item.attempts[0].app_spark_version,
-            spark_user=item.attempts[0].spark_user,
+            spark_version=item.attempts[0].app_spark_version[:LONGEST_TEXT],
+            spark_user=item.attempts[0].spark_user[:LONGEST_TEXT],
         )
         for item in answer
         if item.attempts
     ]
 
 
-async def _get(session: aiohttp.ClientSession, url: str, kind: type[T]) -> T:
+async def _get(session: aiohttp.ClientSession, url: str, kind: type[T], access: DriverAccess) -> T:
     timeout = aiohttp.ClientTimeout(
         total=REQUEST_TIMEOUT_SECONDS, sock_connect=CONNECT_TIMEOUT_SECONDS
     )
     try:
-        async with session.get(url, timeout=timeout, allow_redirects=False) as response:
+        async with session.get(
+            url, timeout=timeout, allow_redirects=False, **access.options()
+        ) as response:
             _check_status(url, response)
+            _check_encoding(url, response)
             body = bytearray()
             while len(body) <= LARGEST_ANSWER_BYTES:
                 more = await response.content.read(LARGEST_ANSWER_BYTES + 1 - len(body))
                 if not more:
                     break
                 body += more
+    except NoAccess as error:
+        raise _NoAnswer(Reason.NO_ACCESS, str(error)) from error
     except TimeoutError as error:
         raise _NoAnswer(
             Reason.CONNECTION_TIMED_OUT,
             f"{url} did not answer within {REQUEST_TIMEOUT_SECONDS:.0f} s: the driver is busy (a long garbage "
             "collection), or a NetworkPolicy keeps the operator from its UI port",
+        ) from error
+    except aiohttp.ClientSSLError as error:
+        raise _NoAnswer(
+            Reason.NOT_TRUSTED,
+            f"{url}: no TLS with the driver ({_tls_fault(error)}): the access that spec.driver.access names holds the "
+            "authority (ca.crt) and the name (server-name) that the driver's certificate has to show",
         ) from error
     except aiohttp.ClientConnectorError as error:
         raise _NoAnswer(
@@ -269,7 +338,7 @@ async def _get(session: aiohttp.ClientSession, url: str, kind: type[T]) -> T:
             f"{url} refused the connection: the driver is still starting, spark.ui.enabled is false, or its UI is on "
             "another port (set spec.driver.uiPort)",
         ) from error
-    except (aiohttp.ClientError, OSError) as error:
+    except (aiohttp.ClientError, OSError, ValueError) as error:
         raise _NoAnswer(
             Reason.CONNECTION_RESET,
             f"{url} broke off ({type(error).__name__}): if a service mesh demands mutual TLS, exclude the driver's UI "
@@ -282,9 +351,32 @@ async def _get(session: aiohttp.ClientSession, url: str, kind: type[T]) -> T:
     try:
         return msgspec.json.decode(body, type=kind)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        words = str(error)[:LONGEST_QUOTE]
         raise _NoAnswer(
-            Reason.BAD_ANSWER, f"{url} answered something that is not Spark's JSON: {error}"
+            Reason.BAD_ANSWER, f"{url} answered something that is not Spark's JSON: {words}"
         ) from error
+
+
+def _check_encoding(url: str, response: aiohttp.ClientResponse) -> None:
+    """What is packed a thousandfold is not unpacked: nothing but plain text was asked for."""
+    encoding = response.headers.get("Content-Encoding", "identity")
+    if encoding.strip().lower() != "identity":
+        raise _NoAnswer(
+            Reason.BAD_ANSWER,
+            f"{url} answers packed ({encoding[:40]!r}) though it was asked not to: something in between packs it",
+        )
+
+
+def _tls_fault(error: aiohttp.ClientSSLError) -> str:
+    inner = (
+        error.certificate_error
+        if isinstance(error, aiohttp.ClientConnectorCertificateError)
+        else error.os_error
+    )
+    reason = (
+        getattr(inner, "verify_message", "") or getattr(inner, "reason", "") or type(inner).__name__
+    )
+    return str(reason)[:LONGEST_QUOTE]
 
 
 def _check_status(url: str, response: aiohttp.ClientResponse) -> None:
@@ -294,21 +386,25 @@ def _check_status(url: str, response: aiohttp.ClientResponse) -> None:
     if HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST:
         raise _NoAnswer(
             Reason.REDIRECTED,
-            f"{url} redirects to {response.headers.get('Location', 'elsewhere')}: the UI is behind TLS "
-            "(spark.ssl.ui.enabled) or a login; serve it in plain HTTP inside the cluster",
+            f"{url} redirects to {response.headers.get('Location', 'elsewhere')[:LONGEST_QUOTE]}: the UI is behind "
+            "TLS (spark.ssl.ui.enabled) or a login; name an access to it in spec.driver.access, or serve it in plain "
+            "HTTP inside the cluster",
         )
     if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
         raise _NoAnswer(
             Reason.UNAUTHORIZED,
             f"{url} answers {status}: spark.ui.filters or spark.acls.enable keep the operator out; let its requests "
-            "through, or add spark.ui.view.acls for it",
+            "through, add spark.ui.view.acls for it, or name an access with a token or password in spec.driver.access",
         )
     if status == HTTPStatus.NOT_FOUND:
         raise _NoAnswer(
             Reason.NOT_A_SPARK_UI,
             f"{url} answers 404: no Spark UI on this port, or a proxy in between; set spec.driver.uiPort",
         )
-    raise _NoAnswer(Reason.BAD_ANSWER, f"{url} answers {status} {response.reason or ''}".rstrip())
+    raise _NoAnswer(
+        Reason.BAD_ANSWER,
+        f"{url} answers {status} {(response.reason or '')[:LONGEST_QUOTE]}".rstrip(),
+    )
 
 
 def _stage_report(stage: _Stage) -> StageReport:
@@ -321,6 +417,16 @@ def _stage_report(stage: _Stage) -> StageReport:
         active_tasks=_count(stage.num_active_tasks),
         submitted_at_ms=_epoch_ms(stage.submission_time),
     )
+
+
+def _is_named(application_id: str) -> bool:
+    """An id can be a part of a URL, a label and a status."""
+    return 0 < len(application_id) <= LONGEST_TEXT and application_id.isprintable()
+
+
+def _bytes(number: int) -> int:
+    """A size of Spark's: a Long, not below zero."""
+    return max(0, min(number, 2**63 - 1))
 
 
 def _count(number: int) -> int:
@@ -338,10 +444,10 @@ def _executor_report(executor: _Executor, executor_id: ExecutorId) -> ExecutorRe
         total_tasks=_count(executor.total_tasks),
         failed_tasks=_count(executor.failed_tasks),
         rdd_blocks=_count(executor.rdd_blocks),
-        cached_bytes=executor.memory_used + executor.disk_used,
-        shuffle_write_bytes=executor.total_shuffle_write,
+        cached_bytes=_bytes(_bytes(executor.memory_used) + _bytes(executor.disk_used)),
+        shuffle_write_bytes=_bytes(executor.total_shuffle_write),
         added_at_ms=_epoch_ms(executor.add_time),
-        remove_reason=executor.remove_reason or "",
+        remove_reason=(executor.remove_reason or "")[:LONGEST_REASON],
     )
 
 

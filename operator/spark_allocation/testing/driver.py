@@ -8,6 +8,7 @@ It schedules nothing: what it says is what a test has set.
 """
 
 import asyncio
+import ssl
 from collections.abc import Callable
 from enum import Enum
 from types import TracebackType
@@ -52,9 +53,22 @@ class FakeDriver:
         profiles: ``resourceProfiles`` as documents.
         asked: paths of all requests.
         when_asked: called with the path of each request before it is answered.
+        authorization: what the header of this name has to be; "" when nobody asks.
     """
 
-    def __init__(self, application_id: str = APPLICATION_ID, *, version: str = "4.1.4") -> None:
+    def __init__(
+        self,
+        application_id: str = APPLICATION_ID,
+        *,
+        version: str = "4.1.4",
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        """
+        Args:
+            tls: serve HTTPS with this.
+        """
+        self.authorization = ""
+        self._tls = tls
         self.application_id = application_id
         self.version = version
         self.started_at_ms = 1_780_000_000_000
@@ -134,7 +148,8 @@ class FakeDriver:
         application.router.add_get("/{path:.*}", self._answer)
         self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1)
         await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", self.port).start()
+        site = web.TCPSite(self._runner, "127.0.0.1", self.port, ssl_context=self._tls)
+        await site.start()
         self.port = self._runner.addresses[0][1]
         return self
 
@@ -155,6 +170,8 @@ class FakeDriver:
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         self.asked.append(request.path_qs)
         self.when_asked(request.path_qs)
+        if self.authorization and request.headers.get("Authorization") != self.authorization:
+            return web.Response(status=401, text="no")
         bad = await self._badly(request)
         if bad is not None:
             return bad
