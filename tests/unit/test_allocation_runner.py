@@ -11,11 +11,12 @@ from tests.unit.executor_pod_documents import driver_document, executor_document
 
 from spark_allocation.api.conditions import Reason
 from spark_allocation.controller import allocation_runner, application_end, driver_life
-from spark_allocation.controller.allocation_runner import AllocationRunner, Surroundings
+from spark_allocation.controller.allocation_runner import AllocationRunner
 from spark_allocation.controller.driver_directory import DriverDirectory
 from spark_allocation.controller.driver_finding import DriverFinder
 from spark_allocation.controller.pod_creation import Apis
 from spark_allocation.controller.process_settings import ProcessSettings
+from spark_allocation.controller.runner_surroundings import Surroundings
 from spark_allocation.controller.runners import Claims
 from spark_allocation.core.driver_report import DriverPod
 from spark_allocation.kube.pacing import CreationPacer

@@ -17,90 +17,42 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import datetime
-from typing import Any, Protocol
+from typing import Any
 
-import aiohttp
 import structlog
-from pydantic import ValidationError
 
-from spark_allocation.api.conditions import ConditionType, Reason
-from spark_allocation.api.v1alpha1 import Driver, Mode, SparkAllocationSpec
+from spark_allocation.api.conditions import Reason
+from spark_allocation.api.v1alpha1 import Driver, SparkAllocationSpec
 from spark_allocation.controller.allocation_reporter import AllocationReporter
+from spark_allocation.controller.allocation_statements import AllocationStatements
 from spark_allocation.controller.application_end import ApplicationEnd, let_go, sweeps
 from spark_allocation.controller.driver_connection import (
-    ANY_REACH,
     Connection,
-    Obstruction,
     Unconnected,
     connect,
 )
-from spark_allocation.controller.driver_finding import DriverFinder, NoDriver, matches
+from spark_allocation.controller.driver_finding import NoDriver, matches
 from spark_allocation.controller.driver_life import DriverLife, LifeEnd, Observation, driver_ended
 from spark_allocation.controller.driver_serving import make_life
 from spark_allocation.controller.effective_settings import effective_settings
 from spark_allocation.controller.incarnation import incarnation_of
-from spark_allocation.controller.pod_creation import Apis
-from spark_allocation.controller.process_settings import ProcessSettings
+from spark_allocation.controller.runner_surroundings import Stopper, Surroundings
+from spark_allocation.controller.spec_reading import InvalidSpec, owner_pod, read_spec, wish
 from spark_allocation.core.driver_report import DriverPod
 from spark_allocation.core.resource_profiles import ProfileId
 from spark_allocation.core.spark_conf import InvalidSetting
 from spark_allocation.kube.api_client import ApiUnavailable
 from spark_allocation.reports.events import EventWriter
-from spark_allocation.reports.status import StatusWriter, timestamp
-from spark_allocation.snapshots_store import ExecutorPodsSnapshotsStore
-from spark_allocation.sources.driver_access import DriverReach
+from spark_allocation.reports.status import StatusWriter
 
 LOOK_AGAIN_SECONDS = 3.0
 WHILE_STARTING_SECONDS = 1.0
 LONG_PAUSE_SECONDS = 30.0
-START_PATIENCE_SECONDS = 60.0
-"""A driver that has started so lately and does not answer is starting; later it is unreachable."""
 STOP_PATIENCE_SECONDS = 2.0
 """How long a step that is being carried out may take to end when the runner has to stop."""
 LET_GO_SECONDS = 8.0
 
 log = structlog.get_logger("allocation_runner")
-
-
-class Stopper(Protocol):
-    """Whether the runner has to stop, and whether because the object is being deleted."""
-
-    def __bool__(self) -> bool: ...
-
-    async def wait(self) -> None:
-        """Return once the runner has to stop."""
-
-    @property
-    def object_deleted(self) -> bool:
-        """The SparkAllocation is being deleted."""
-
-
-class DriverClaims(Protocol):
-    """Which SparkAllocation serves which driver."""
-
-    def claim(self, driver_uid: str, allocation_uid: str) -> str:
-        """Claim a driver; returns "" when it is ours, else the name of the SparkAllocation that has it."""
-
-    def serving(self, driver_uid: str, allocation_uid: str) -> None:
-        """This allocation serves the driver from now on."""
-
-    def release(self, allocation_uid: str) -> None:
-        """Give up what this allocation has claimed."""
-
-
-@dataclass(frozen=True, slots=True)
-class Surroundings:
-    """What runners share."""
-
-    apis: Apis
-    store: ExecutorPodsSnapshotsStore
-    finder: DriverFinder
-    session: aiohttp.ClientSession
-    claims: DriverClaims
-    settings: ProcessSettings
-    reach: DriverReach = ANY_REACH
 
 
 class AllocationRunner:
@@ -113,7 +65,7 @@ class AllocationRunner:
         self.name: str = metadata["name"]
         self._around = surroundings
         self._stored: dict[str, Any] = dict(body.get("status") or {})
-        self._owner_pod = _owner_pod(metadata)
+        self._owner_pod = owner_pod(metadata)
         self._being_deleted = False
         self._wake = asyncio.Event()
         self._life: DriverLife | None = None
@@ -137,6 +89,7 @@ class AllocationRunner:
             ),
             self._stored,
         )
+        self._statements = AllocationStatements(self._reporter)
         self._read(body)
 
     @property
@@ -211,7 +164,7 @@ class AllocationRunner:
             return LOOK_AGAIN_SECONDS
         except Exception as error:
             log.exception("internal_error")
-            self._say_not_ready(
+            self._statements.not_ready(
                 "InternalError",
                 Reason.INTERNAL_ERROR,
                 f"the operator failed over this SparkAllocation; please report it: {error!r}"[:500],
@@ -229,9 +182,11 @@ class AllocationRunner:
 
     async def _attend(self, stopper: Stopper) -> float:
         if self._spec is None:
-            self._say_not_ready("InvalidSpec", Reason.INVALID_SPEC, self._reporter.spec_problem)
+            self._statements.not_ready(
+                "InvalidSpec", Reason.INVALID_SPEC, self._reporter.spec_problem
+            )
             return LONG_PAUSE_SECONDS
-        if self._finished() and not await self._has_new_driver():
+        if self._statements.is_finished and not await self._has_new_driver():
             return await self._after_the_end()
         spec = self._spec
         keep = self.served_uid if self._stored.get("incarnation") else ""
@@ -245,14 +200,9 @@ class AllocationRunner:
             return self._without_driver(_no_driver_of(spec.driver))
         other = self._around.claims.claim(driver.uid, self.uid)
         if other:
-            self._say_conflict(other, driver)
+            self._statements.conflict(other, driver)
             return LOOK_AGAIN_SECONDS
-        self._reporter.say(
-            ConditionType.CONFLICTED,
-            False,
-            Reason.ONLY_ALLOCATION,
-            "no other SparkAllocation serves the driver",
-        )
+        self._statements.no_conflict()
         if self._served is None or self._served.uid != driver.uid:
             self._end = None
         self._served = driver
@@ -261,15 +211,15 @@ class AllocationRunner:
             return await self._finish(driver)
         if driver.deleting:
             # its containers may still work towards an end: what they have stays until they have ended
-            self._say_not_ready(
+            self._statements.not_ready(
                 "DriverTerminating",
                 Reason.DRIVER_TERMINATING,
                 f"driver pod {driver.name} is being deleted; its executors stay until it has ended",
             )
             return LOOK_AGAIN_SECONDS
-        self._reporter.conditions.drop(ConditionType.FINISHED)
+        self._statements.not_finished()
         if not driver.ip or driver.started_at is None:
-            self._say_not_ready(
+            self._statements.not_ready(
                 "DriverStarting",
                 Reason.DRIVER_STARTING,
                 f"driver pod {driver.name} is {driver.phase or 'new'}",
@@ -279,8 +229,9 @@ class AllocationRunner:
             driver, spec, self._around.session, self._around.apis, self._around.reach
         )
         if isinstance(connection, Unconnected):
-            return self._say_unconnected(connection, driver)
-        self._say_connected(connection)
+            starting = self._statements.unconnected(connection, driver)
+            return WHILE_STARTING_SECONDS if starting else LOOK_AGAIN_SECONDS
+        self._statements.connected(connection)
         await self._serve(driver, connection, spec, stopper)
         return 0.0
 
@@ -291,9 +242,9 @@ class AllocationRunner:
     def _without_driver(self, nothing: NoDriver) -> float:
         if self.served_uid and nothing.reason is Reason.DRIVER_NOT_FOUND:
             # it was there once: its pod was deleted, and the garbage collector has taken what it owned
-            self._say_finished(Reason.DRIVER_GONE, "the driver pod is gone")
+            self._statements.finished(Reason.DRIVER_GONE, "the driver pod is gone")
             return 0.0
-        self._say_not_ready(nothing.reason.value, nothing.reason, nothing.message)
+        self._statements.not_ready(nothing.reason.value, nothing.reason, nothing.message)
         return LOOK_AGAIN_SECONDS
 
     # -- serving -----------------------------------------------------------------------------------------------------
@@ -329,7 +280,7 @@ class AllocationRunner:
             next_executor_id=served.ids.next_id,
         )
         self._connection = connection
-        self._life, self._life_wish = served.life, _wish(spec)
+        self._life, self._life_wish = served.life, wish(spec)
         if self._spec is not None and self._spec is not spec:
             newer, self._spec = self._spec, spec
             self._take_over(newer)
@@ -355,6 +306,14 @@ class AllocationRunner:
         executor = self._spec.executor if self._spec is not None else None
         return executor.pod_template if executor is not None else None
 
+    def _say_ambiguity(self) -> None:
+        assert self._spec is not None
+        version = self._around.finder.directory.version
+        if self._ambiguity[0] != version:
+            sentence = self._around.finder.ambiguity(self.namespace, self._spec.driver)
+            self._ambiguity = (version, sentence)
+        self._statements.ambiguity(self._ambiguity[1])
+
     async def _observed(self, observation: Observation) -> None:
         self._say_ambiguity()
         await self._reporter.observed(observation)
@@ -372,7 +331,7 @@ class AllocationRunner:
     def _life_end(self, driver: DriverPod, stopper: Stopper) -> LifeEnd | None:
         if stopper or self._reporter.object_gone or self._spec is None:
             return LifeEnd.STOPPED
-        if _wish(self._spec) != self._life_wish:
+        if wish(self._spec) != self._life_wish:
             return LifeEnd.WISH_CHANGED
         if driver_ended(self._around.finder.current(driver), driver):
             return LifeEnd.DRIVER_CHANGED
@@ -396,9 +355,11 @@ class AllocationRunner:
         else:
             swept = f"; spec.mode is {self._spec.mode}: what it left was not touched"
         if driver.phase == "Failed":
-            self._say_finished(Reason.DRIVER_FAILED, f"the driver failed; see its log{swept}")
+            self._statements.finished(
+                Reason.DRIVER_FAILED, f"the driver failed; see its log{swept}"
+            )
         else:
-            self._say_finished(Reason.DRIVER_SUCCEEDED, f"the driver succeeded{swept}")
+            self._statements.finished(Reason.DRIVER_SUCCEEDED, f"the driver succeeded{swept}")
         return 0.0
 
     def _known_applications(self, driver: DriverPod) -> set[str]:
@@ -412,19 +373,15 @@ class AllocationRunner:
     async def _after_the_end(self) -> float:
         assert self._spec is not None
         ttl = self._spec.ttl_seconds_after_finished
-        finished = self._reporter.conditions[ConditionType.FINISHED]
-        if ttl is None or finished is None:
+        finished_at = self._statements.finished_at
+        if ttl is None or finished_at is None:
             return LONG_PAUSE_SECONDS
-        left = ttl - (time.time() - _epoch(finished.last_transition_time))
+        left = ttl - (time.time() - finished_at)
         if left > 0:
             return min(left, LONG_PAUSE_SECONDS)
         log.info("allocation_expired", ttl_seconds=ttl)
         outcome = await self._around.apis.allocations.delete(self.namespace, self.name, self.uid)
         return LOOK_AGAIN_SECONDS if outcome.done else LONG_PAUSE_SECONDS
-
-    def _finished(self) -> bool:
-        condition = self._reporter.conditions[ConditionType.FINISHED]
-        return condition is not None and condition.status == "True"
 
     async def _has_new_driver(self) -> bool:
         assert self._spec is not None
@@ -452,94 +409,16 @@ class AllocationRunner:
         except (ApiUnavailable, TimeoutError) as error:
             log.warning("drain_not_begun", error=str(error))
 
-    # -- saying ------------------------------------------------------------------------------------------------------
-
-    def _say_not_ready(self, state: str, reason: Reason, message: str) -> None:
-        self._reporter.say(ConditionType.READY, False, reason, message)
-        self._reporter.state(state, message)
-
-    def _say_unconnected(self, nothing: Unconnected, driver: DriverPod) -> float:
-        if nothing.obstruction is not Obstruction.UNREACHABLE:
-            self._reporter.say(
-                ConditionType.DRIVER_REACHABLE,
-                True,
-                Reason.ANSWERS,
-                "the driver's REST API answers",
-            )
-            if nothing.obstruction is Obstruction.NOT_PASSIVE:
-                self._reporter.say(
-                    ConditionType.DRIVER_PASSIVE, False, nothing.reason, nothing.message
-                )
-            self._say_not_ready(nothing.obstruction, nothing.reason, nothing.message)
-            return LOOK_AGAIN_SECONDS
-        started_at = driver.started_at
-        if started_at is not None and time.time() - started_at < START_PATIENCE_SECONDS:
-            message = f"driver pod {driver.name} runs and its REST API does not answer yet"
-            self._reporter.say(
-                ConditionType.DRIVER_REACHABLE, None, Reason.DRIVER_STARTING, message
-            )
-            self._say_not_ready("DriverStarting", Reason.DRIVER_STARTING, message)
-            return WHILE_STARTING_SECONDS
-        self._reporter.say(ConditionType.DRIVER_REACHABLE, False, nothing.reason, nothing.message)
-        self._say_not_ready(nothing.obstruction, nothing.reason, nothing.message)
-        return LOOK_AGAIN_SECONDS
-
-    def _say_connected(self, connection: Connection) -> None:
-        self._reporter.say(
-            ConditionType.DRIVER_REACHABLE, True, Reason.ANSWERS, "the driver's REST API answers"
-        )
-        self._reporter.say(
-            ConditionType.DRIVER_PASSIVE,
-            connection.passive,
-            Reason.PASSIVE if connection.passive else Reason.ALLOCATES_ITSELF,
-        )
-
-    def _say_ambiguity(self) -> None:
-        assert self._spec is not None
-        version = self._around.finder.directory.version
-        if self._ambiguity[0] != version:
-            sentence = self._around.finder.ambiguity(self.namespace, self._spec.driver)
-            self._ambiguity = (version, sentence)
-        if self._ambiguity[1]:
-            self._reporter.say(
-                ConditionType.AMBIGUOUS_DRIVER, True, Reason.AMBIGUOUS_DRIVER, self._ambiguity[1]
-            )
-        else:
-            self._reporter.conditions.drop(ConditionType.AMBIGUOUS_DRIVER)
-
-    def _say_conflict(self, other: str, driver: DriverPod) -> None:
-        message = (
-            f"SparkAllocation {other} is older and serves driver pod {driver.name}; this one touches nothing. "
-            "Delete one of the two"
-        )
-        self._reporter.say(ConditionType.CONFLICTED, True, Reason.OLDER_ALLOCATION_WINS, message)
-        self._say_not_ready("Conflicted", Reason.OLDER_ALLOCATION_WINS, message)
-
-    def _say_finished(self, reason: Reason, message: str) -> None:
-        already = self._finished()
-        self._reporter.say(ConditionType.FINISHED, True, reason, message)
-        self._reporter.say(ConditionType.READY, False, reason, message)
-        self._reporter.conditions.drop(ConditionType.STALLED)
-        self._reporter.conditions.drop(ConditionType.ALLOCATING)
-        self._reporter.state("Finished", message)
-        self._reporter.set(executors=0, target=0, pending=0, profiles=[])
-        if not already:
-            self._reporter.set(finished_at=timestamp())
-
     # -- inside ------------------------------------------------------------------------------------------------------
 
     def _read(self, body: Mapping[str, Any]) -> None:
         self._reporter.generation = body["metadata"].get("generation", 0)
         self._ambiguity = (-1, "")
-        try:
-            spec = SparkAllocationSpec.model_validate(body.get("spec") or {})
-        except ValidationError as error:
-            self._reporter.spec_problem = "; ".join(
-                f"spec.{'.'.join(map(str, problem['loc']))}: {problem['msg']}"
-                for problem in error.errors()[:5]
-            )
-            return
-        self._take_over(spec)
+        spec = read_spec(body)
+        if isinstance(spec, InvalidSpec):
+            self._reporter.spec_problem = str(spec)
+        else:
+            self._take_over(spec)
 
     def _take_over(self, spec: SparkAllocationSpec) -> None:
         """Let a valid spec be what is wanted, and the life that is served follow it, unless Spark refuses what it says."""
@@ -549,7 +428,7 @@ class AllocationRunner:
             if isinstance(settings, InvalidSetting):
                 self._reporter.spec_problem = str(settings)
                 return
-            if _wish(spec) == self._life_wish:
+            if wish(spec) == self._life_wish:
                 self._life.reconfigure(settings)
         if self._spec is not None and spec.driver != self._spec.driver:
             # what was served was another wish: its end is not the end of this one
@@ -575,23 +454,11 @@ async def _stopped(*tasks: asyncio.Task[None]) -> None:
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def _wish(spec: SparkAllocationSpec) -> tuple[object, ...]:
-    """What cannot be changed without going the way to the driver anew."""
-    return (spec.driver, spec.mode or Mode.ALLOCATE, spec.spark_conf)
-
-
 def _no_driver_of(wanted: Driver) -> NoDriver:
     return NoDriver(
         Reason.DRIVER_NOT_FOUND,
         f"the driver pod that owns this SparkAllocation is gone; {wanted.pod_name or 'another pod'} is a later one",
     )
-
-
-def _owner_pod(metadata: Mapping[str, Any]) -> str:
-    for owner in metadata.get("ownerReferences") or ():
-        if owner.get("kind") == "Pod" and owner.get("controller"):
-            return str(owner.get("uid") or "")
-    return ""
 
 
 def _stored_targets(status: Mapping[str, Any]) -> dict[ProfileId, int]:
@@ -600,7 +467,3 @@ def _stored_targets(status: Mapping[str, Any]) -> dict[ProfileId, int]:
         for profile in status.get("profiles") or ()
         if isinstance(profile.get("target"), int)
     }
-
-
-def _epoch(text: str) -> float:
-    return datetime.fromisoformat(text).timestamp()

@@ -16,7 +16,6 @@ import aiohttp
 import structlog
 from prometheus_client import CollectorRegistry
 
-from spark_allocation.controller.allocation_runner import Surroundings
 from spark_allocation.controller.driver_directory import DriverDirectory
 from spark_allocation.controller.driver_finding import DriverFinder
 from spark_allocation.controller.health import HealthServer, LoopHeartbeat
@@ -24,6 +23,7 @@ from spark_allocation.controller.kopf_handlers import run_kopf
 from spark_allocation.controller.managed_drivers import MANAGED_SELECTOR, ManagedDrivers
 from spark_allocation.controller.pod_creation import Apis
 from spark_allocation.controller.process_settings import ProcessSettings, driver_reach
+from spark_allocation.controller.runner_surroundings import Surroundings
 from spark_allocation.controller.runners import Claims, Runners
 from spark_allocation.core.driver_report import DriverPod
 from spark_allocation.kube.allocations_api import KubernetesAllocationsApi

@@ -4,7 +4,8 @@ from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
 from typing import Any
 
-from spark_allocation.controller.allocation_runner import AllocationRunner, Stopper, Surroundings
+from spark_allocation.controller.allocation_runner import AllocationRunner
+from spark_allocation.controller.runner_surroundings import Stopper, Surroundings
 from spark_allocation.core.driver_report import DriverPod
 
 

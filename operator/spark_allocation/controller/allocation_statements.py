@@ -1,0 +1,125 @@
+"""What a runner says on its way to the driver and after the end: each answer as conditions, a state and a remedy.
+
+While a life is served, `AllocationReporter.observed` speaks; before and after it, this does. Nothing is asked here and
+nothing decided.
+"""
+
+import time
+from datetime import datetime
+
+from spark_allocation.api.conditions import ConditionType, Reason
+from spark_allocation.controller.allocation_reporter import AllocationReporter
+from spark_allocation.controller.driver_connection import Connection, Obstruction, Unconnected
+from spark_allocation.core.driver_report import DriverPod
+from spark_allocation.reports.status import timestamp
+
+START_PATIENCE_SECONDS = 60.0
+"""A driver that has started so lately and does not answer is starting; later it is unreachable."""
+
+
+class AllocationStatements:
+    """Puts answers into words, for one SparkAllocation."""
+
+    def __init__(self, reporter: AllocationReporter) -> None:
+        self._reporter = reporter
+
+    # -- on the way --------------------------------------------------------------------------------------------------
+
+    def not_ready(self, state: str, reason: Reason, message: str) -> None:
+        """The way ended here."""
+        self._reporter.say(ConditionType.READY, False, reason, message)
+        self._reporter.state(state, message)
+
+    def ambiguity(self, sentence: str) -> None:
+        """Several live pods match the selector, as the sentence says; "" when that is not so."""
+        if sentence:
+            self._reporter.say(
+                ConditionType.AMBIGUOUS_DRIVER, True, Reason.AMBIGUOUS_DRIVER, sentence
+            )
+        else:
+            self._reporter.conditions.drop(ConditionType.AMBIGUOUS_DRIVER)
+
+    def conflict(self, other: str, driver: DriverPod) -> None:
+        """An older SparkAllocation serves the driver."""
+        message = (
+            f"SparkAllocation {other} is older and serves driver pod {driver.name}; this one touches nothing. "
+            "Delete one of the two"
+        )
+        self._reporter.say(ConditionType.CONFLICTED, True, Reason.OLDER_ALLOCATION_WINS, message)
+        self.not_ready("Conflicted", Reason.OLDER_ALLOCATION_WINS, message)
+
+    def no_conflict(self) -> None:
+        """The driver is ours to serve."""
+        self._reporter.say(
+            ConditionType.CONFLICTED,
+            False,
+            Reason.ONLY_ALLOCATION,
+            "no other SparkAllocation serves the driver",
+        )
+
+    def unconnected(self, nothing: Unconnected, driver: DriverPod) -> bool:
+        """The way to the driver has an obstruction; returns whether it is only that the driver is starting."""
+        if nothing.obstruction is not Obstruction.UNREACHABLE:
+            self._say_reachable()
+            if nothing.obstruction is Obstruction.NOT_PASSIVE:
+                self._reporter.say(
+                    ConditionType.DRIVER_PASSIVE, False, nothing.reason, nothing.message
+                )
+            self.not_ready(nothing.obstruction, nothing.reason, nothing.message)
+            return False
+        started_at = driver.started_at
+        if started_at is not None and time.time() - started_at < START_PATIENCE_SECONDS:
+            message = f"driver pod {driver.name} runs and its REST API does not answer yet"
+            self._reporter.say(
+                ConditionType.DRIVER_REACHABLE, None, Reason.DRIVER_STARTING, message
+            )
+            self.not_ready("DriverStarting", Reason.DRIVER_STARTING, message)
+            return True
+        self._reporter.say(ConditionType.DRIVER_REACHABLE, False, nothing.reason, nothing.message)
+        self.not_ready(nothing.obstruction, nothing.reason, nothing.message)
+        return False
+
+    def connected(self, connection: Connection) -> None:
+        """The driver answers."""
+        self._say_reachable()
+        self._reporter.say(
+            ConditionType.DRIVER_PASSIVE,
+            connection.passive,
+            Reason.PASSIVE if connection.passive else Reason.ALLOCATES_ITSELF,
+        )
+
+    # -- after the end -----------------------------------------------------------------------------------------------
+
+    @property
+    def is_finished(self) -> bool:
+        """The application has ended and what it left is swept."""
+        return self.finished_at is not None
+
+    @property
+    def finished_at(self) -> float | None:
+        """Epoch seconds since when it is finished; None while it is not."""
+        condition = self._reporter.conditions[ConditionType.FINISHED]
+        if condition is None or condition.status != "True":
+            return None
+        return datetime.fromisoformat(condition.last_transition_time).timestamp()
+
+    def finished(self, reason: Reason, message: str) -> None:
+        """The end, and how it came."""
+        already = self.is_finished
+        self._reporter.say(ConditionType.FINISHED, True, reason, message)
+        self._reporter.say(ConditionType.READY, False, reason, message)
+        self._reporter.conditions.drop(ConditionType.STALLED)
+        self._reporter.conditions.drop(ConditionType.ALLOCATING)
+        self._reporter.state("Finished", message)
+        self._reporter.set(executors=0, target=0, pending=0, profiles=[])
+        if not already:
+            self._reporter.set(finished_at=timestamp())
+
+    def not_finished(self) -> None:
+        """There is a driver again."""
+        self._reporter.conditions.drop(ConditionType.FINISHED)
+
+    def _say_reachable(self) -> None:
+        self._reporter.say(
+            ConditionType.DRIVER_REACHABLE, True, Reason.ANSWERS, "the driver's REST API answers"
+        )

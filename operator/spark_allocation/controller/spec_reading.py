@@ -1,0 +1,51 @@
+"""From the object as the API server has it to what is asked for.
+
+Nothing is decided here: a body becomes a spec or the sentence that says why not, and a spec is divided into what a life
+follows while it is served and what it has to end for (`wish`).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
+
+from spark_allocation.api.v1alpha1 import Mode, SparkAllocationSpec
+
+PROBLEMS_TOLD = 5
+
+
+@dataclass(frozen=True, slots=True)
+class InvalidSpec:
+    """A spec that the operator cannot read."""
+
+    message: str
+
+    def __str__(self) -> str:
+        return self.message
+
+
+def read_spec(body: Mapping[str, Any]) -> SparkAllocationSpec | InvalidSpec:
+    """The spec of a SparkAllocation."""
+    try:
+        return SparkAllocationSpec.model_validate(body.get("spec") or {})
+    except ValidationError as error:
+        return InvalidSpec(
+            "; ".join(
+                f"spec.{'.'.join(map(str, problem['loc']))}: {problem['msg']}"
+                for problem in error.errors()[:PROBLEMS_TOLD]
+            )
+        )
+
+
+def wish(spec: SparkAllocationSpec) -> tuple[object, ...]:
+    """What cannot be changed without going the way to the driver anew."""
+    return (spec.driver, spec.mode or Mode.ALLOCATE, spec.spark_conf)
+
+
+def owner_pod(metadata: Mapping[str, Any]) -> str:
+    """The uid of the pod that owns the object and takes it along when it goes; "" for one made by hand."""
+    for owner in metadata.get("ownerReferences") or ():
+        if owner.get("kind") == "Pod" and owner.get("controller"):
+            return str(owner.get("uid") or "")
+    return ""
