@@ -99,9 +99,9 @@ class TestEndedPods:
         assert first.wake_at == START + 5_000
         assert watcher.look(4_999).delete == ()
         deletions = watcher.look(1).delete
-        assert [(each.pod.executor_id, each.cause, each.force) for each in deletions] == [
-            (1, DeletionCause.FINISHED, False),
-            (2, DeletionCause.FINISHED, False),
+        assert [(each.pod.executor_id, each.cause) for each in deletions] == [
+            (1, DeletionCause.FINISHED),
+            (2, DeletionCause.FINISHED),
         ]
 
     def test_a_deletion_that_did_not_happen_is_asked_for_again_but_not_at_once(self):
@@ -208,7 +208,7 @@ class TestLostExecutors:
         review = watcher.look(5_000)
         assert reasons(review) == [(1, Reason.DRIVER_LOST)]
         (deletion,) = review.delete
-        assert (deletion.cause, deletion.force) == (DeletionCause.DRIVER_LOST, False)
+        assert deletion.cause is DeletionCause.DRIVER_LOST
 
     def test_one_that_exits_by_itself_meanwhile_is_left_to_its_end(self):
         watcher = Watcher()
@@ -286,13 +286,23 @@ class TestLostExecutors:
         watcher.driver_lists(e1=False)
         assert watcher.look(draining={ExecutorId(1)}).driver_lost == frozenset()
 
-    def test_force_is_used_only_when_the_node_is_gone(self):
+    def test_one_that_goes_already_is_not_hurried(self):
+        """It may be on a node that does not answer; its name is Kubernetes' to free, and it counts no more."""
         watcher = Watcher()
-        watcher.show(pod(1, deleting=True, node="gone"), pod(2, deleting=True, node="alive"))
-        watcher.driver_lists(e1=False, e2=False)
+        watcher.show(pod(1, deleting=True))
+        watcher.driver_lists(e1=False)
         watcher.look()
-        deletions = watcher.look(5_000, gone_nodes={"gone"}).delete
-        assert [(each.pod.executor_id, each.force) for each in deletions] == [(1, True)]
+        review = watcher.look(600_000)
+        assert (review.delete, review.driver_lost) == ((), {1})
+
+    def test_one_whose_node_has_fallen_silent_is_told_as_lost_with_its_node(self):
+        watcher = Watcher()
+        watcher.show(pod(1, node="node-7", node_silent=True))
+        watcher.driver_lists(e1=False)
+        watcher.look()
+        (removal,) = watcher.look(5_000).removals
+        assert (removal.exit.reason, removal.exit.charged) == (Reason.NODE_LOST, True)
+        assert "its node node-7 does not report any more" in removal.exit.message
 
     def test_pending_pods_are_not_expected_to_register(self):
         watcher = Watcher()
@@ -301,9 +311,16 @@ class TestLostExecutors:
             assert watcher.look(10_000).driver_lost == frozenset()
 
 
-class TestRefusedRegistrations:
-    def test_after_two_on_one_node_the_node_is_avoided_for_an_hour(self):
+class TestNodesWhereExecutorsComeToNothing:
+    def watcher(self) -> Watcher:
+        """Executor 9 works on the node `good`."""
         watcher = Watcher()
+        watcher.show(pod(9, node="good"))
+        watcher.driver_lists(e9=True)
+        return watcher
+
+    def test_after_two_the_node_is_avoided_for_an_hour(self):
+        watcher = self.watcher()
         watcher.show(pod(1, PodState.FAILED, 1, node="bad"), pod(2, PodState.FAILED, 1, node="one"))
         assert watcher.look().avoid_nodes == frozenset()
         watcher.show(pod(3, PodState.FAILED, 1, node="bad"))
@@ -311,14 +328,35 @@ class TestRefusedRegistrations:
         assert watcher.look(3_599_999).avoid_nodes == {"bad"}
         assert watcher.look(1).avoid_nodes == frozenset()
 
-    def test_failures_after_registration_say_nothing_about_the_node(self):
+    def test_one_that_runs_and_never_registers_counts_too(self):
+        watcher = self.watcher()
+        watcher.show(pod(1, node="bad"), pod(2, node="bad"))
+        for _ in range(12):
+            assert watcher.look(11_000).avoid_nodes == frozenset()
+        assert watcher.look(11_000).avoid_nodes == {"bad"}
+
+    def test_while_none_works_elsewhere_no_node_is_to_blame(self):
+        """As with a broken image, or on a cluster of one node."""
         watcher = Watcher()
-        watcher.driver_lists(e1=True, e2=True)
+        watcher.show(*(pod(number, PodState.FAILED, 1, node="bad") for number in range(1, 5)))
+        assert watcher.look().avoid_nodes == frozenset()
+        watcher.show(pod(9, node="good"))
+        watcher.driver_lists(e9=True)
+        assert watcher.look(1_000).avoid_nodes == {"bad"}, "now the others are told apart"
+
+    def test_failures_after_registration_say_nothing_about_the_node(self):
+        watcher = self.watcher()
+        watcher.driver_lists(e1=True, e2=True, e9=True)
         watcher.show(pod(1, PodState.FAILED, 1), pod(2, PodState.FAILED, 1))
         assert watcher.look().avoid_nodes == frozenset()
 
-    def test_two_refusals_far_apart_do_not_add_up(self):
-        watcher = Watcher()
+    def test_what_is_no_node_s_doing_says_nothing_about_it(self):
+        watcher = self.watcher()
+        watcher.show(pod(1, PodState.FAILED, 127), pod(2, PodState.FAILED, 127))
+        assert watcher.look().avoid_nodes == frozenset()
+
+    def test_two_far_apart_do_not_add_up(self):
+        watcher = self.watcher()
         watcher.show(pod(1, PodState.FAILED, 1))
         watcher.look()
         watcher.show(pod(2, PodState.FAILED, 1))

@@ -579,3 +579,14 @@ def test_the_fake_and_the_plan_speak_of_the_same_pods() -> None:
     (pod,) = world.seen()
     assert replace(pod, resource_version="") != pod
     assert (pod.executor_id, pod.namespace) == (1, "jobs")
+
+
+async def test_a_replacement_is_sent_away_from_nodes_where_others_came_to_nothing() -> None:
+    world = World()
+    world.life.allocation.avoid_nodes = frozenset({"bad"})
+    await world.execution.apply(creation(1))
+    (created,) = world.pods.made("create")
+    (term,) = created.details["pod"]["spec"]["affinity"]["nodeAffinity"][
+        "preferredDuringSchedulingIgnoredDuringExecution"
+    ]
+    assert term["preference"]["matchFields"][0]["values"] == ["bad"]

@@ -118,7 +118,7 @@ class PlanExecution:
 
     async def _delete_ended(self, deletion: PodDeletion) -> None:
         lost = deletion.cause is DeletionCause.DRIVER_LOST
-        grace = 0 if deletion.force else LOST_GRACE_SECONDS if lost else None
+        grace = LOST_GRACE_SECONDS if lost else None
         outcome = await self._delete(deletion.pod, grace_seconds=grace)
         if outcome.result not in _LEFT:
             self._not_deleted(deletion.pod, outcome)

@@ -20,6 +20,7 @@ from spark_allocation.core.executor_exits import FailureClass
 from spark_allocation.core.executor_ids import ExecutorIds
 from spark_allocation.core.executor_pod_builder import ExecutorPodManifest
 from spark_allocation.core.executor_pods import ExecutorId
+from spark_allocation.core.node_avoidance import avoiding
 from spark_allocation.core.pods_plan import PodRequests
 from spark_allocation.core.resource_profiles import ProfileId
 from spark_allocation.epoch_clock import epoch_ms
@@ -210,7 +211,8 @@ class PodCreation:
         # in doubt from the moment of asking, also when this task is cancelled before there is an answer
         self._unclear.append(unclear)
         try:
-            outcome = await self._apis.pods.create(self._identity.namespace, dict(manifest.pod))
+            pod = avoiding(manifest.pod, self._allocation.avoid_nodes)
+            outcome = await self._apis.pods.create(self._identity.namespace, pod)
             uid = outcome.uid
             if outcome.result is CreateResult.EXISTS:
                 uid = await self.uid_if_ours(executor_id)

@@ -143,6 +143,8 @@ class Allocation:
         self._dead: dict[ExecutorId, DriverExecutor] = {}
         self._vanished: list[ExecutorPod] = []
         self._acts = True
+        self.avoid_nodes: frozenset[str] = frozenset()
+        """Nodes that the next pods should not go to."""
         self._no_drain_before_ns = 0
         self._now_ns = now_ns
         self.lifecycle = ExecutorPodsLifecycleManager(settings.lifecycle)
@@ -232,6 +234,7 @@ class Allocation:
             vanished=vanished,
             draining=self._own_drains,
         )
+        self.avoid_nodes = review.avoid_nodes
         self.failures.take_ends(snapshot, review.removals, now_ms)
         self._own_drains &= snapshot.pods.keys()
         tick = self.manager.tick(now_ns) if report_is_fresh else TickResult({})

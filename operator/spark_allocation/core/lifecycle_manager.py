@@ -17,9 +17,11 @@ Two pictures disagree from time to time: the pods (a watch, seconds old at most)
   polls is not held against anybody: a driver that did not answer did not register executors either.
 - A pod that leaves because somebody drains it is not lost, whatever the driver says.
 
-An executor that fails with exit code 1 before the driver ever listed it was in all likelihood refused: the driver
-excludes its node. After two such ends on one node `LifecycleReview.avoid_nodes` names that node for the time of
-``spark.excludeOnFailure.timeout``.
+An executor that ends before the driver ever listed it, or runs and never registers, may have its node to thank for it:
+`core.node_avoidance` judges, and `LifecycleReview.avoid_nodes` names the nodes that the next pods should not go to.
+
+No pod is deleted by force. One whose node is silent keeps its name until the node is back or its Node object is gone;
+then Kubernetes' own garbage collection removes it. It has stopped counting long before.
 
 `ExecutorPodsLifecycleManager.review` is a state machine over successive pictures: it asks for a deletion again when
 the pod is still there half a minute later, and everything it remembers of a pod ends with the pod.
@@ -46,6 +48,7 @@ from spark_allocation.core.executor_pods import (
     ExecutorPod,
     PodState,
 )
+from spark_allocation.core.node_avoidance import NodeAvoidance
 from spark_allocation.core.pods_allocator_conf import DELETE_ON_TERMINATION
 from spark_allocation.core.resource_profiles import UNKNOWN_PROFILE_ID, ProfileId
 from spark_allocation.core.snapshots import ExecutorPodsSnapshot
@@ -53,9 +56,18 @@ from spark_allocation.core.spark_conf import MILLISECOND, SparkConf
 from spark_allocation.core.spark_version import SparkVersion
 
 _NOBODY: frozenset[ExecutorId] = frozenset()
-_NO_NODES: frozenset[str] = frozenset()
 _ENDED = frozenset({PodState.SUCCEEDED, PodState.FAILED, PodState.DELETED})
-REFUSED_REGISTRATIONS_TO_AVOID_A_NODE = 2
+_NODE_S_DOING = frozenset(
+    {
+        ExecutorExitReason.APPLICATION_ERROR,
+        ExecutorExitReason.DISK_FAILURE,
+        ExecutorExitReason.DRIVER_UNREACHABLE,
+        ExecutorExitReason.HEARTBEAT_FAILURE,
+        ExecutorExitReason.NODE_REFUSED,
+        ExecutorExitReason.UNCAUGHT_EXCEPTION,
+    }
+)
+"""How an executor ends before it registers when its node, or the driver's judgement of its node, is to blame."""
 DELETE_AGAIN_AFTER_MS = 30_000
 LONGEST_PAUSE_BETWEEN_POLLS_MS = 30_000
 """Longer, and the driver counts as having been out of reach."""
@@ -70,7 +82,7 @@ class LifecycleConf:
         finished_pod_grace_ms: the least time between the sight of an end and the deletion of the pod.
         missing_pod_delta_ms: how long after its registration an executor may be without a pod.
         registration_timeout_ms: how long a running pod may be without an executor.
-        node_avoidance_ms: how long a node that refuses registrations is avoided.
+        node_avoidance_ms: how long a node is avoided on which executors come to nothing.
         containers: which containers decide the state of a running pod.
     """
 
@@ -162,15 +174,10 @@ class DeletionCause(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class PodDeletion:
-    """A pod to delete, by its uid.
-
-    Attributes:
-        force: with no grace: its node is gone and nobody there can confirm the end.
-    """
+    """A pod to delete, by its uid."""
 
     pod: ExecutorPod
     cause: DeletionCause
-    force: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,16 +195,8 @@ class LifecycleReview:
     removals: tuple[ExecutorRemoval, ...] = ()
     delete: tuple[PodDeletion, ...] = ()
     driver_lost: frozenset[ExecutorId] = _NOBODY
-    avoid_nodes: frozenset[str] = _NO_NODES
+    avoid_nodes: frozenset[str] = frozenset()
     wake_at: int | None = None
-
-
-@dataclass(slots=True)
-class _Refusals:
-    """Ends without registration on one node."""
-
-    at: list[int] = field(default_factory=list)
-    avoid_until: int = 0
 
 
 class ExecutorPodsLifecycleManager:
@@ -211,7 +210,7 @@ class ExecutorPodsLifecycleManager:
         self._deletion_asked_at: dict[ExecutorId, int] = {}
         self._registered: set[ExecutorId] = set()
         self._removed: set[ExecutorId] = set()
-        self._refusals: dict[str, _Refusals] = {}
+        self._nodes = NodeAvoidance()
         self._last_poll = 0
         self._last_pods: Mapping[ExecutorId, ExecutorPod] = {}
 
@@ -232,7 +231,6 @@ class ExecutorPodsLifecycleManager:
         now: int,
         vanished: Iterable[ExecutorPod] = (),
         draining: AbstractSet[ExecutorId] = _NOBODY,
-        gone_nodes: AbstractSet[str] = _NO_NODES,
     ) -> LifecycleReview:
         """Look at both pictures.
 
@@ -242,7 +240,6 @@ class ExecutorPodsLifecycleManager:
             now: epoch milliseconds.
             vanished: the last sight of pods that went since the last review; the sight tells how they ended.
             draining: executors whose pods leave at our request.
-            gone_nodes: names of nodes that no longer exist.
         """
         if driver is not None:
             self._registered.update(driver.by_id)
@@ -254,12 +251,12 @@ class ExecutorPodsLifecycleManager:
         removals += self._lost(snapshot, driver, draining)
         self._forget_gone(snapshot, driver)
         finished = tuple(self._finished_to_delete(snapshot, now))
-        lost = tuple(self._lost_to_delete(snapshot, driver, now, gone_nodes))
+        lost = tuple(self._lost_to_delete(snapshot, driver, now))
         return LifecycleReview(
             removals=tuple(removals),
             delete=(*finished, *lost),
             driver_lost=self.driver_lost,
-            avoid_nodes=self._avoided(now),
+            avoid_nodes=self._avoided(snapshot, driver, now),
             wake_at=self._wake_at(snapshot, now),
         )
 
@@ -308,18 +305,15 @@ class ExecutorPodsLifecycleManager:
             end = ExecutorExit(
                 ExecutorExitReason.DRAINED, end.exit_code, charged=False, message=end.message
             )
-        elif failed and never_registered and end.exit_code == 1 and pod.node:
-            self._note_refusal(pod.node, now)
+        elif failed and never_registered and end.reason in _NODE_S_DOING:
+            self._refused_by(pod.node, now)
         return ExecutorRemoval(
             pod.executor_id, pod.profile_id, end, failed, never_registered, pod.node
         )
 
-    def _note_refusal(self, node: str, now: int) -> None:
-        refusals = self._refusals.setdefault(node, _Refusals())
-        recent = [at for at in refusals.at if now - at <= self._conf.node_avoidance_ms]
-        refusals.at = [*recent, now]
-        if len(refusals.at) >= REFUSED_REGISTRATIONS_TO_AVOID_A_NODE:
-            refusals.avoid_until = now + self._conf.node_avoidance_ms
+    def _refused_by(self, node: str, now: int) -> None:
+        if node:
+            self._nodes.refused(node, now, within_ms=self._conf.node_avoidance_ms)
 
     def _missing(
         self,
@@ -382,7 +376,10 @@ class ExecutorPodsLifecycleManager:
                 self._lost_since.setdefault(executor_id, driver.observed_at)
             if self._is_surely_lost(executor_id, driver) and executor_id not in self._removed:
                 self._removed.add(executor_id)
-                yield self._lost_removal(pod, dead=dead)
+                removal = self._lost_removal(pod, dead=dead)
+                if removal.never_registered:
+                    self._refused_by(pod.node, driver.observed_at)
+                yield removal
 
     def _suspects(
         self,
@@ -470,19 +467,17 @@ class ExecutorPodsLifecycleManager:
         snapshot: ExecutorPodsSnapshot,
         driver: DriverExecutors | None,
         now: int,
-        gone_nodes: AbstractSet[str],
     ) -> Iterable[PodDeletion]:
         if driver is None:
             return
         for executor_id in self._lost_since:
             pod = snapshot.pods[executor_id]
-            force = pod.node in gone_nodes
             if (
                 self._is_surely_lost(executor_id, driver)
-                and (force or not pod.deleting)
+                and not pod.deleting
                 and self._ask_for_deletion(executor_id, now)
             ):
-                yield PodDeletion(pod, DeletionCause.DRIVER_LOST, force)
+                yield PodDeletion(pod, DeletionCause.DRIVER_LOST)
 
     def _ask_for_deletion(self, executor_id: ExecutorId, now: int) -> bool:
         asked_at = self._deletion_asked_at.get(executor_id)
@@ -491,14 +486,16 @@ class ExecutorPodsLifecycleManager:
         self._deletion_asked_at[executor_id] = now
         return True
 
-    def _avoided(self, now: int) -> frozenset[str]:
-        self._refusals = {
-            node: refusals
-            for node, refusals in self._refusals.items()
-            if now < refusals.avoid_until or now - refusals.at[-1] <= self._conf.node_avoidance_ms
-        }
-        return frozenset(
-            node for node, refusals in self._refusals.items() if now < refusals.avoid_until
+    def _avoided(
+        self, snapshot: ExecutorPodsSnapshot, driver: DriverExecutors | None, now: int
+    ) -> frozenset[str]:
+        working = (
+            {each for each, executor in driver.by_id.items() if executor.active}
+            if driver is not None and self._nodes
+            else _NOBODY
+        )
+        return self._nodes.avoided(
+            snapshot.pods.values(), working, now, for_ms=self._conf.node_avoidance_ms
         )
 
     def _wake_at(self, snapshot: ExecutorPodsSnapshot, now: int) -> int | None:
