@@ -9,7 +9,8 @@ from tests.unit.strategies import dynamic_allocation_confs
 from spark_allocation.core.allocation_decisions import RemovalOutcome, TickResult
 from spark_allocation.core.allocation_manager import ExecutorAllocationManager
 from spark_allocation.core.dynamic_allocation_conf import DynamicAllocationConf
-from spark_allocation.core.executor_monitor import ExecutorMonitor
+from spark_allocation.core.executor_monitor import ExecutorMonitor, IdleCounts
+from spark_allocation.core.executor_tracker import HeldBy
 from spark_allocation.core.listener_events import (
     ExecutorAdded,
     ExecutorRemoved,
@@ -160,6 +161,16 @@ class AllocationMachine(RuleBasedStateMachine):
         for profile_id in (ProfileId(-1), ProfileId(0), ProfileId(1)):
             counted = sum(view.profile_id == profile_id for view in views)
             assert self.monitor.executor_count(profile_id) == counted
+            mine = [view for view in views if view.profile_id == profile_id]
+            staying = [view for view in mine if not (view.pending_removal or view.decommissioning)]
+            assert self.monitor.remaining_counts()[profile_id] == len(staying)
+            at_rest = [view for view in staying if view.running_tasks == 0]
+            idle = self.monitor.idle_counts().get(profile_id, IdleCounts())
+            assert idle == IdleCounts(
+                idle=len(at_rest),
+                held_by_shuffle=sum(view.held_by is HeldBy.SHUFFLE for view in at_rest),
+                held_by_cache=sum(view.held_by is HeldBy.CACHE for view in at_rest),
+            )
         assert all(step >= 1 for step in self.manager.to_add.values())
 
 

@@ -556,11 +556,11 @@ class TestObservation:
     def test_views_tell_since_when_and_until_when(self) -> None:
         monitor = Monitor()
         monitor.add("1", at=5)
-        (view,) = monitor.executors()
+        view = monitor.view("1")
         assert (view.idle_since_ns, view.timeout_at_ns) == (5 * SECOND, 65 * SECOND)
 
         monitor.observe_shuffle("1", held=True, active=True)
-        (view,) = monitor.executors()
+        view = monitor.view("1")
         assert (view.idle_since_ns, view.timeout_at_ns) == (5 * SECOND, None)
 
     def test_what_an_executor_no_longer_holds_keeps_it_no_longer(self) -> None:

@@ -428,7 +428,8 @@ class ExecutorAllocationManager:
                     "or no executor eligible to kill!",
                 )
             )
-        refused = tuple(sorted(set(chosen).difference(removed)))
+        granted = frozenset(removed)
+        refused = tuple(executor_id for executor_id in chosen if executor_id not in granted)
         if refused:
             outcomes[RemovalOutcome.NOT_GRANTED] = refused
         return outcomes
@@ -439,29 +440,33 @@ class ExecutorAllocationManager:
         chosen: list[str] = []
         kept: dict[RemovalOutcome, list[str]] = {}
         remaining = self._monitor.remaining_counts()
-        # A profile's limits are the same for all its executors, of which there may be thousands.
-        limits: dict[ProfileId, tuple[int, int]] = {}
+        # Of a profile's executors, of which there may be thousands, the first so many may go, and all others stay for
+        # the same reason.
+        may_go: dict[ProfileId, int] = {}
+        stay: dict[ProfileId, list[str]] = {}
         for executor_id, profile_id in timed_out:
-            limit = limits.get(profile_id)
-            if limit is None:
-                min_executors = self._bounds_of(profile_id).min_executors
-                limit = limits[profile_id] = (min_executors, self._targets.get(profile_id, 0))
-            left = remaining[profile_id] - 1
-            if profile_id == UNKNOWN_PROFILE_ID:
-                outcome = RemovalOutcome.KEPT_UNKNOWN_PROFILE
-            elif left < limit[0]:
-                outcome = RemovalOutcome.KEPT_MIN_EXECUTORS
-            elif left < limit[1]:
-                outcome = RemovalOutcome.KEPT_TARGET
-            else:
+            left = may_go.get(profile_id)
+            if left is None:
+                left, outcome = self._may_go(profile_id, remaining[profile_id])
+                stay[profile_id] = kept.setdefault(outcome, [])
+            if left > 0:
                 chosen.append(executor_id)
-                remaining[profile_id] = left
-                continue
-            if outcome in kept:
-                kept[outcome].append(executor_id)
             else:
-                kept[outcome] = [executor_id]
-        return chosen, kept
+                stay[profile_id].append(executor_id)
+            may_go[profile_id] = left - 1
+        return chosen, {
+            outcome: executor_ids for outcome, executor_ids in kept.items() if executor_ids
+        }
+
+    def _may_go(self, profile_id: ProfileId, remaining: int) -> tuple[int, RemovalOutcome]:
+        """How many executors of a profile may be removed, and why not one more."""
+        if profile_id == UNKNOWN_PROFILE_ID:
+            return 0, RemovalOutcome.KEPT_UNKNOWN_PROFILE
+        min_executors = self._bounds_of(profile_id).min_executors
+        floor = max(min_executors, self._targets.get(profile_id, 0))
+        if min(remaining, floor) <= min_executors:
+            return remaining - floor, RemovalOutcome.KEPT_MIN_EXECUTORS
+        return remaining - floor, RemovalOutcome.KEPT_TARGET
 
     def _remove(self, chosen: Sequence[str]) -> Sequence[str]:
         if self._conf.decommission_enabled:

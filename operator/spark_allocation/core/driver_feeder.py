@@ -26,6 +26,7 @@ Each of these is at least as careful as Spark with what an executor stores; docs
 Source: ``ExecutorAllocationListener``, ``status.AppStatusListener``, ``ExecutorMonitor``.
 """
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Protocol
 
@@ -72,6 +73,7 @@ class DriverFeeder:
         self._workload: dict[ProfileId, ProfileWorkload] = {}
         self._stages: dict[tuple[int, int], ProfileId] = {}
         self._executors: dict[ExecutorId, ExecutorReport] = {}
+        self._registered: Counter[ProfileId] = Counter()
         self._polled_at_ns: int | None = None
         self._gauge: int | None = None
 
@@ -88,6 +90,11 @@ class DriverFeeder:
     def executors(self) -> Mapping[ExecutorId, ExecutorReport]:
         """Executors that the driver listed as alive at the last poll."""
         return self._executors
+
+    @property
+    def registered(self) -> Counter[ProfileId]:
+        """How many those are, by profile."""
+        return self._registered
 
     @property
     def profiles_at_work(self) -> frozenset[ProfileId]:
@@ -130,8 +137,9 @@ class DriverFeeder:
 
     def _take_executors(self, report: DriverReport, now_ns: int) -> None:
         listed = {executor.id: executor for executor in report.executors}
+        reasons = {executor.id: executor.remove_reason for executor in report.dead_executors or ()}
         for gone in self._executors.keys() - listed.keys():
-            self._monitor.executor_removed(str(gone), _remove_reason(report, gone))
+            self._monitor.executor_removed(str(gone), reasons.get(gone, ""))
         for executor in report.executors:
             before = self._executors.get(executor.id)
             name = str(executor.id)
@@ -150,6 +158,7 @@ class DriverFeeder:
                 active=bool(report.running_jobs),
             )
         self._executors = listed
+        self._registered = Counter(executor.profile_id for executor in report.executors)
 
     def _new_stages(self, report: DriverReport) -> list[StageReport]:
         known = self._stages
@@ -191,10 +200,3 @@ def _workload(report: DriverReport) -> dict[ProfileId, ProfileWorkload]:
         )
         for profile_id, waiting in pending.items()
     }
-
-
-def _remove_reason(report: DriverReport, executor_id: ExecutorId) -> str:
-    for executor in report.dead_executors or ():
-        if executor.id == executor_id:
-            return executor.remove_reason
-    return ""

@@ -11,9 +11,10 @@ registered), and times out when its deadline has passed:
 An executor with shuffle data that a running job may read is *shuffle busy* and does not time out at all; nor does one
 that is already on its way out. A sum that leaves 64 bits means never.
 
-Scanning thousands of executors ten times a second would be wasteful, so the monitor remembers the moment at which the
-answer can next change (``nextTimeout``) and returns the last answer until then; whatever may change the answer earlier
-moves that moment. Spark forgets to move it in one place, see `ExecutorMonitor.shuffle_block_added`.
+Scanning thousands of executors ten times a second would be wasteful: trackers are kept in the order in which the answer
+has to be given, those on their way out are remembered apart, and the monitor remembers the moment at which the answer
+can next change (``nextTimeout``) and returns the last answer until then; whatever may change the answer earlier moves
+that moment. Spark forgets to move it in one place, see `ExecutorMonitor.shuffle_block_added`.
 
 The monitor can be driven in two ways, not to be mixed for one executor:
 
@@ -28,11 +29,11 @@ Source: ``org.apache.spark.scheduler.dynalloc.ExecutorMonitor``.
 """
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from spark_allocation.core.dynamic_allocation_conf import DynamicAllocationConf, IdleTimeouts
-from spark_allocation.core.executor_tracker import BUSY, ExecutorTracker, ExecutorView
+from spark_allocation.core.executor_tracker import BUSY, ExecutorTracker, ExecutorView, HeldBy
 from spark_allocation.core.jvm_numbers import LONG_MAX, LONG_MIN
 from spark_allocation.core.resource_profiles import UNKNOWN_PROFILE_ID, ProfileId
 
@@ -53,6 +54,15 @@ class RemovalCounters:
     exited_unexpectedly: int = 0
 
 
+@dataclass(slots=True)
+class IdleCounts:
+    """Executors of one profile that run no task and stay; those that something holds are among them."""
+
+    idle: int = 0
+    held_by_shuffle: int = 0
+    held_by_cache: int = 0
+
+
 class ExecutorMonitor:
     """Tracks the executors of one application. Times are nanoseconds of any monotonic clock.
 
@@ -69,6 +79,8 @@ class ExecutorMonitor:
     ) -> None:
         self._is_executor_active = is_executor_active
         self._executors: dict[str, ExecutorTracker] = {}
+        self._in_text_order = True
+        self._leaving: set[str] = set()
         self._profile_counts: Counter[ProfileId] = Counter()
         self._next_timeout = LONG_MAX
         self._timed_out: list[tuple[str, ProfileId]] = []
@@ -103,6 +115,7 @@ class ExecutorMonitor:
     def reset(self) -> None:
         """Forget all executors; jobs and shuffles stay known (``ExecutorMonitor.reset``)."""
         self._executors.clear()
+        self._leaving.clear()
         self._profile_counts.clear()
         self._next_timeout = LONG_MAX
         self._timed_out = []
@@ -121,6 +134,7 @@ class ExecutorMonitor:
             tracker = self._executors.get(executor_id)
             if tracker is not None:
                 tracker.pending_removal = True
+                self._leaving.add(executor_id)
         self._next_timeout = LONG_MIN
 
     def executors_decommissioned(self, executor_ids: Iterable[str]) -> None:
@@ -129,6 +143,7 @@ class ExecutorMonitor:
             tracker = self._executors.get(executor_id)
             if tracker is not None:
                 tracker.decommissioning = True
+                self._leaving.add(executor_id)
         self._next_timeout = LONG_MIN
 
     def executors_kept(self, executor_ids: Iterable[str]) -> None:
@@ -137,6 +152,7 @@ class ExecutorMonitor:
             tracker = self._executors.get(executor_id)
             if tracker is not None:
                 tracker.decommissioning = tracker.pending_removal = False
+                self._leaving.discard(executor_id)
         self._next_timeout = LONG_MIN
 
     def executor_count(self, profile_id: ProfileId | None = None) -> int:
@@ -164,11 +180,29 @@ class ExecutorMonitor:
     def remaining_counts(self) -> Counter[ProfileId]:
         """Executors per profile without those on their way out, from which removals are counted down."""
         remaining = self._profile_counts.copy()
-        for tracker in self._executors.values():
-            if tracker.pending_removal or tracker.decommissioning:
-                # Spark counts one that is both twice; it can be both only after the setting was changed.
-                remaining[tracker.profile_id] -= 1
+        for executor_id in self._leaving:
+            # Spark counts one that is killed and decommissioned twice; it can be both only after a change of settings.
+            remaining[self._executors[executor_id].profile_id] -= 1
         return remaining
+
+    def idle_counts(self) -> Mapping[ProfileId, IdleCounts]:
+        """Executors that run no task and stay, per profile, and what holds them."""
+        counts: dict[ProfileId, IdleCounts] = {}
+        for tracker in self._executors.values():
+            if tracker.running_tasks or tracker.decommissioning or tracker.pending_removal:
+                continue
+            profile_id = tracker.profile_id
+            if profile_id not in counts:
+                counts[profile_id] = IdleCounts()
+            count = counts[profile_id]
+            count.idle += 1
+            if tracker.has_active_shuffle or tracker.shuffle_ids or tracker.cached_blocks:
+                held_by = tracker.held_by()
+                if held_by is HeldBy.SHUFFLE:
+                    count.held_by_shuffle += 1
+                elif held_by is HeldBy.CACHE:
+                    count.held_by_cache += 1
+        return counts
 
     @property
     def counters(self) -> RemovalCounters:
@@ -202,6 +236,7 @@ class ExecutorMonitor:
         tracker = self._executors.pop(executor_id, None)
         if tracker is None:
             return
+        self._leaving.discard(executor_id)
         self._count_out(tracker.profile_id)
         self._count_removal(tracker, reason)
         if not (tracker.pending_removal and tracker.decommissioning):
@@ -396,18 +431,22 @@ class ExecutorMonitor:
         return timeouts
 
     def _scan(self, now_ns: int) -> None:
+        if not self._in_text_order:
+            self._executors = {each: self._executors[each] for each in sorted(self._executors)}
+            self._in_text_order = True
         timed_out: list[tuple[str, ProfileId]] = []
         next_timeout = LONG_MAX
         for executor_id, tracker in self._executors.items():
             if tracker.pending_removal or tracker.has_active_shuffle or tracker.decommissioning:
                 continue
-            if tracker.timeout_at > now_ns:
-                next_timeout = min(next_timeout, tracker.timeout_at)
+            timeout_at = tracker.timeout_at
+            if timeout_at > now_ns:
+                if timeout_at < next_timeout:  # noqa: PLR1730  (thousands of calls)
+                    next_timeout = timeout_at
                 tracker.timed_out = False
             else:
                 tracker.timed_out = True
                 timed_out.append((executor_id, tracker.profile_id))
-        timed_out.sort()
         self._timed_out = timed_out
         self._next_timeout = next_timeout
 
@@ -417,6 +456,7 @@ class ExecutorMonitor:
         if tracker is None:
             tracker = ExecutorTracker(profile_id, self._timeouts_of(profile_id))
             self._executors[executor_id] = tracker
+            self._in_text_order = False
             self._profile_counts[profile_id] += 1
         elif profile_id not in (UNKNOWN_PROFILE_ID, tracker.profile_id) and (
             tracker.profile_id == UNKNOWN_PROFILE_ID

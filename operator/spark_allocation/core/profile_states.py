@@ -14,13 +14,14 @@ from dataclasses import dataclass
 
 from spark_allocation.core.allocation_decisions import ProfileDecision
 from spark_allocation.core.driver_feeder import DriverFeeder
-from spark_allocation.core.executor_monitor import ExecutorMonitor
-from spark_allocation.core.executor_pods import ExecutorId, PodState
-from spark_allocation.core.executor_tracker import HeldBy
+from spark_allocation.core.executor_monitor import ExecutorMonitor, IdleCounts
+from spark_allocation.core.executor_pods import ExecutorId, ExecutorPod, PodState
 from spark_allocation.core.pods_allocator import ExecutorPodsAllocator
 from spark_allocation.core.pods_plan import RequestBound
 from spark_allocation.core.resource_profiles import ProfileId
 from spark_allocation.core.snapshots import ExecutorPodsSnapshot
+
+_NO_IDLE = IdleCounts()
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,25 +68,40 @@ def profile_states(
         bounds: what kept a profile below its target in the last round.
         targets: of the allocation manager.
     """
-    counts = _counted(snapshot, leaving, pods, monitor, feeder)
-    profile_ids = targets.keys() | {profile_id for profile_id, _ in counts}
+    by_state = snapshot.by_state
+    running = Counter(by_state.running)
+    pending = Counter(pod.profile_id for pod in by_state.pending)
+    departing: Counter[ProfileId] = Counter()
+    for executor_id in leaving:
+        pod = snapshot.pods.get(executor_id)
+        if pod is not None and _alive(pod):
+            departing[pod.profile_id] += 1
+            (running if pod.state is PodState.RUNNING else pending)[pod.profile_id] -= 1
+    unseen = Counter(
+        pod.profile_id for pod in pods.unseen.values() if pod.executor_id not in snapshot.pods
+    )
+    idle = monitor.idle_counts()
+    profile_ids = (
+        targets.keys() | by_state.profiles | unseen.keys() | feeder.registered.keys() | idle.keys()
+    )
     states = []
     for profile_id in sorted(each for each in profile_ids if each >= 0):
         decision = decisions.get(profile_id)
         tasks = feeder.of_profile(profile_id)
+        at_rest = idle.get(profile_id, _NO_IDLE)
         states.append(
             ProfileState(
                 profile_id=profile_id,
                 desired=(decision.need or 0) if decision is not None else 0,
                 target=pods.expected.get(profile_id, 0),
-                running=counts[profile_id, PodState.RUNNING],
-                registered=counts[profile_id, "registered"],
-                pending=counts[profile_id, PodState.PENDING],
-                unacknowledged=counts[profile_id, "unseen"],
-                idle=counts[profile_id, "idle"],
-                held_by_shuffle=counts[profile_id, f"held by {HeldBy.SHUFFLE}"],
-                held_by_cache=counts[profile_id, f"held by {HeldBy.CACHE}"],
-                decommissioning=counts[profile_id, "leaving"],
+                running=running[profile_id],
+                registered=feeder.registered[profile_id],
+                pending=pending[profile_id],
+                unacknowledged=unseen[profile_id],
+                idle=at_rest.idle,
+                held_by_shuffle=at_rest.held_by_shuffle,
+                held_by_cache=at_rest.held_by_cache,
+                decommissioning=departing[profile_id],
                 pending_tasks=tasks.pending,
                 running_tasks=tasks.running,
                 reason=decision.reason.value if decision is not None else "",
@@ -95,25 +111,5 @@ def profile_states(
     return tuple(states)
 
 
-def _counted(
-    snapshot: ExecutorPodsSnapshot,
-    leaving: AbstractSet[ExecutorId],
-    pods: ExecutorPodsAllocator,
-    monitor: ExecutorMonitor,
-    feeder: DriverFeeder,
-) -> Counter[tuple[ProfileId, str]]:
-    counts: Counter[tuple[ProfileId, str]] = Counter()
-    for pod in snapshot.pods.values():
-        alive = pod.state in (PodState.RUNNING, PodState.PENDING)
-        word = "leaving" if alive and pod.executor_id in leaving else pod.state
-        counts[pod.profile_id, word] += 1
-    for unseen in pods.unseen.values():
-        counts[unseen.profile_id, "unseen"] += unseen.executor_id not in snapshot.pods
-    for executor in feeder.executors.values():
-        counts[executor.profile_id, "registered"] += 1
-    for view in monitor.executors():
-        if view.running_tasks == 0 and not view.decommissioning and not view.pending_removal:
-            counts[view.profile_id, "idle"] += 1
-            if view.held_by is not HeldBy.NONE:
-                counts[view.profile_id, f"held by {view.held_by}"] += 1
-    return counts
+def _alive(pod: ExecutorPod) -> bool:
+    return pod.state is PodState.RUNNING or pod.state is PodState.PENDING
