@@ -86,7 +86,13 @@ def report(
 
 def settings(**wishes: object) -> AllocationSettings:
     """One task an executor, backlog timeouts 1 s, idle timeout 60 s, unless said otherwise."""
-    pods_fields = {"batch_size", "batch_delay_ms", "max_pending_pods", "creation_timeout_ms"}
+    pods_fields = {
+        "batch_size",
+        "batch_delay_ms",
+        "claims",
+        "creation_timeout_ms",
+        "max_pending_pods",
+    }
     own_fields = {"local_shuffle", "max_concurrent_drains"}
     pods = {key: value for key, value in wishes.items() if key in pods_fields}
     own = {key: value for key, value in wishes.items() if key in own_fields}

@@ -34,3 +34,8 @@ def test_pods_can_be_made_and_deleted_one_by_one_but_not_changed() -> None:
 
 def test_the_status_of_an_allocation_is_patched() -> None:
     assert "patch" in granted("sparkallocations/status")
+
+
+def test_claims_can_be_found_made_and_swept_but_not_changed() -> None:
+    # kube/objects_api.py: LIST for reuse and sweep, GET of a name that is taken, POST, DELETE
+    assert granted("persistentvolumeclaims") == {"get", "list", "create", "delete"}

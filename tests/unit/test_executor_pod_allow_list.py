@@ -95,7 +95,12 @@ def findings(
     )
     assert isinstance(manifest, ExecutorPodManifest), manifest
     found = offending_fields(
-        manifest.pod, driver, allowed, own_config_maps=["own"], template=template
+        manifest.pod,
+        driver,
+        allowed,
+        own_config_maps=["own"],
+        own_claims=[claim["metadata"]["name"] for claim in manifest.resources],
+        template=template,
     )
     for one in found:
         assert one.sentence.startswith(one.path)
@@ -440,6 +445,26 @@ def test_owners_of_the_template_offend_although_the_builder_drops_them() -> None
     assert findings({}, template) == {"template.metadata.ownerReferences": "other"}
 
 
+class TestServiceAccounts:
+    @pytest.mark.parametrize("field", ["serviceAccount", "serviceAccountName"])
+    def test_the_default_account_is_no_more_than_to_name_none(self, field: str) -> None:
+        assert findings(template=spec(**{field: "default"})) == {}
+
+    @pytest.mark.parametrize("name", ["default-admin", "Default", "builder"])
+    def test_every_other_account_must_be_the_driver_s(self, name: str) -> None:
+        assert findings(template=spec(serviceAccount=name)) == {"spec.serviceAccount": name}
+        both = spec(serviceAccount="default", serviceAccountName=name)
+        assert findings(template=both) == {"spec.serviceAccountName": name}
+
+    def test_the_default_account_brings_no_token_that_the_driver_goes_without(self) -> None:
+        driver = copy.deepcopy(DRIVER)
+        driver["spec"]["automountServiceAccountToken"] = False
+
+        found = findings(template=spec(serviceAccountName="default"), driver=driver)
+
+        assert list(found) == ["spec.automountServiceAccountToken"]
+
+
 class TestSecrets:
     def test_another_key_of_a_secret_that_the_driver_takes_one_key_of(self) -> None:
         found = findings({EXECUTOR + "secretKeyRef.X": "db:admin-password"})
@@ -467,6 +492,17 @@ class TestVolumes:
         }
 
         assert findings(conf) == {}
+
+    def test_a_claim_made_for_the_executor_under_a_name_that_the_user_chose(self) -> None:
+        prefix = EXECUTOR + "volumes.persistentVolumeClaim.v."
+        conf = {prefix + "mount.path": "/x", prefix + "options.claimName": "of-SPARK_EXECUTOR_ID"}
+        made = {prefix + "options.storageClass": "fast", prefix + "options.sizeLimit": "1Gi"}
+
+        assert findings({**conf, **made}) == {}
+        assert findings(conf) == {"spec.volumes[v].persistentVolumeClaim": "of-1"}
+
+    def test_a_claim_whose_name_begins_like_the_executor_s_and_that_is_not_made(self) -> None:
+        assert findings(template=volume(persistentVolumeClaim={"claimName": "job-exec-1-pvc-0"}))
 
     def test_writing_a_claim_that_the_driver_only_reads(self) -> None:
         prefix = EXECUTOR + "volumes.persistentVolumeClaim.v."

@@ -1,7 +1,6 @@
 """Plans carried out against an API server that refuses, forgets to answer, and has been there before."""
 
 import asyncio
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -11,20 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.unit import served_driver
 from tests.unit.executor_pod_documents import executor_document
-from tests.unit.served_driver import ServedDriver, report, stage
+from tests.unit.plan_world import World, creation
+from tests.unit.served_driver import report, stage
 
 from spark_allocation.api.conditions import Reason
-from spark_allocation.controller.plan_execution import PlanExecution
-from spark_allocation.controller.pod_creation import Apis, Identity, Obstacle
-from spark_allocation.core.allocation import Step
-from spark_allocation.core.executor_ids import ExecutorIds
-from spark_allocation.core.executor_pod_builder import ExecutorPodManifest
-from spark_allocation.core.executor_pods import ExecutorId, ExecutorPod
-from spark_allocation.core.pods_plan import PodRequests, PodsPlan
-from spark_allocation.core.resource_profiles import ProfileId
-from spark_allocation.core.snapshots import ExecutorPodsSnapshot
+from spark_allocation.controller.pod_creation import Obstacle
+from spark_allocation.core.executor_pods import ExecutorId
 from spark_allocation.kube.api_client import ApiUnavailable
-from spark_allocation.kube.pacing import CreationPacer
 from spark_allocation.kube.pods_api import (
     CreateOutcome,
     CreateResult,
@@ -35,100 +27,9 @@ from spark_allocation.kube.write_outcomes import WriteOutcome, WriteResult
 from spark_allocation.sources import wire
 from spark_allocation.sources.executor_pods import seen_pod
 from spark_allocation.testing.faults import LOST, UNANSWERED
-from spark_allocation.testing.objects import FakeAllocationsApi, FakeObjectsApi
-from spark_allocation.testing.pods import FakePodsApi
 
 FORBIDDEN = CreateOutcome(CreateResult.FORBIDDEN, "admission says no")
 REFUSED = DeleteOutcome(DeleteResult.REFUSED, "pods is forbidden: cannot delete")
-
-
-class World:
-    """A served life whose plans meet a fake API server."""
-
-    def __init__(self, *, reserved: int = 1, **wishes: Any) -> None:
-        self.pods = FakePodsApi(now=lambda: self.life.now_ms / 1000)
-        self.allocations = FakeAllocationsApi()
-        self.objects = FakeObjectsApi()
-        self.allocations.put("job", {"driver": {"podName": "driver"}}, uid="allocation")
-        self.pacer = CreationPacer(100_000)
-        self.claims: tuple[dict[str, Any], ...] = ()
-        self.build_refusal: Obstacle | None = None
-        self.life = ServedDriver(served_driver.settings(**wishes))
-        self.ids = ExecutorIds.after_restart(reserved_until=reserved, block_size=20)
-        self.execution = self._execution()
-
-    def _execution(self) -> PlanExecution:
-        execution = PlanExecution(
-            self.life.allocation,
-            Apis(self.pods, self.allocations, self.objects, self.pacer),
-            Identity("jobs", "job", "allocation", "driver"),
-            ids=self.ids,
-            pod_name=lambda executor_id: f"app-exec-{executor_id}",
-            build_pod=self._build,
-            now_ms=lambda: self.life.now_ms,
-        )
-        execution.drain_grace_seconds = 600
-        return execution
-
-    def _build(
-        self, executor_id: ExecutorId, profile_id: ProfileId
-    ) -> ExecutorPodManifest | Obstacle:
-        if self.build_refusal is not None:
-            return self.build_refusal
-        pod = executor_document(executor_id, profile_id=profile_id)
-        return ExecutorPodManifest(
-            pod=pod, resources=self.claims, executor_container="", resources_follow_pod=True
-        )
-
-    def restart(self) -> None:
-        """The operator dies and comes back: ids from the status, pods from a list."""
-        stored = self.allocations.status("job").get("nextExecutorId", 1)
-        targets = {int(key): n for key, n in self.life.allocation.manager.targets.items()}
-        now = self.life.now_ns
-        self.life = ServedDriver(self.life.allocation.settings, targets=targets)
-        self.life.now_ns = now
-        self.ids = ExecutorIds.after_restart(reserved_until=stored, block_size=20)
-        self.execution = self._execution()
-
-    def seen(self) -> Iterator[ExecutorPod]:
-        for document in self.pods.pods.values():
-            seen = seen_pod(msgspec.convert(document, wire.Pod))
-            if seen is not None and seen.allocation_uid == "allocation":
-                yield seen.pod
-
-    def step(self, told: Any = None, *, after: float = 1.1) -> Step:
-        self.life.later(after)
-        if told is not None:
-            self.life.says(told)
-        return self.life.allocation.step(
-            ExecutorPodsSnapshot.replaced(self.seen(), at=1),
-            now_ns=self.life.now_ns,
-            now_ms=self.life.now_ms,
-            report_is_fresh=told is not None,
-        )
-
-    async def turn(self, told: Any = None, *, after: float = 1.1) -> Step:
-        step = self.step(told, after=after)
-        await self.execution.apply(step)
-        return step
-
-    async def want(self, tasks: int, turns: int = 8) -> None:
-        """A stage of so many tasks, and turns until the pods are there."""
-        for _ in range(turns):
-            await self.turn(report(stage(tasks=tasks), gauge=tasks))
-
-    @property
-    def names(self) -> list[str]:
-        return sorted(name for _, name in self.pods.pods)
-
-    def created_ids(self) -> list[int]:
-        labels = [each.details["pod"]["metadata"]["labels"] for each in self.pods.made("create")]
-        return [int(each["spark-exec-id"]) for each in labels]
-
-
-def creation(count: int, profile_id: int = 0) -> Step:
-    request = PodRequests(ProfileId(profile_id), count, count, 0, count)
-    return Step(PodsPlan(create=(request,)), (), (), (), frozenset(), {}, ())
 
 
 # -- ids --------------------------------------------------------------------------------------------------------------
@@ -366,48 +267,6 @@ async def test_a_pod_that_cannot_be_built_is_not_asked_for() -> None:
     await world.execution.apply(creation(5))
     assert world.execution.obstacle == world.build_refusal
     assert world.pods.made("create") == []
-
-
-# -- claims -----------------------------------------------------------------------------------------------------------
-
-CLAIM = {"metadata": {"name": "app-exec-1-pvc-0"}, "spec": {}}
-
-
-async def test_claims_follow_their_pod() -> None:
-    world = World()
-    world.claims = (CLAIM,)
-    await world.execution.apply(creation(1))
-    claim = world.objects.objects["jobs", "persistentvolumeclaims", "app-exec-1-pvc-0"]
-    assert claim["metadata"]["ownerReferences"][0]["uid"] == "uid-1"
-
-
-@pytest.mark.parametrize("fault", [UNANSWERED, LOST])
-async def test_a_claim_whose_creation_was_not_answered_is_asked_for_again(fault) -> None:
-    world = World()
-    world.claims = (CLAIM,)
-    world.objects.will("create", fault)
-    await world.execution.apply(creation(1))
-    await world.execution.apply(creation(0))
-    assert ("jobs", "persistentvolumeclaims", "app-exec-1-pvc-0") in world.objects.objects
-
-
-async def test_a_pod_whose_creation_was_not_answered_gets_its_claims() -> None:
-    world = World()
-    world.claims = (CLAIM,)
-    world.pods.will("create", LOST)
-    await world.execution.apply(creation(1))
-    await world.execution.apply(creation(0))
-    assert ("jobs", "persistentvolumeclaims", "app-exec-1-pvc-0") in world.objects.objects
-
-
-async def test_a_pod_that_never_gets_its_claim_is_taken_back() -> None:
-    world = World()
-    world.claims = (CLAIM,)
-    world.objects.always("create", WriteOutcome(WriteResult.REFUSED, "no such storage class"))
-    await world.execution.apply(creation(1))
-    assert world.names == []
-    assert world.execution.obstacle is not None
-    assert "no such storage class" in world.execution.obstacle.message
 
 
 # -- letting go -------------------------------------------------------------------------------------------------------

@@ -568,6 +568,15 @@ class TestClaims:
         assert allocator.must_wait_for_claims(0)
         assert not allocator.must_wait_for_claims(1)
 
+    def test_claims_that_are_being_made_count_and_so_do_those_of_a_former_run(self):
+        allocator = ExecutorPodsAllocator(replace(SPARK, claims=ClaimsConf(wait=True, maximum=3)))
+        allocator.claims_found(2)
+        assert not allocator.must_wait_for_claims(0)
+        assert allocator.must_wait_for_claims(0, under_way=1)
+        allocator.claims_found(1)
+        allocator.claim_made()
+        assert allocator.must_wait_for_claims(0), "a claim that was deleted was made all the same"
+
     def test_a_round_without_news_does_not_look_for_free_claims(self):
         allocator = ExecutorPodsAllocator(replace(SPARK, claims=ClaimsConf(wait=True, maximum=1)))
         allocator.claim_made()

@@ -74,6 +74,7 @@ class Reason(StrEnum):
     NAMESPACE_TERMINATING = "NamespaceTerminating"
     API_UNAVAILABLE = "ApiUnavailable"
     POD_NAME_TAKEN = "PodNameTaken"
+    WAITING_FOR_CLAIMS = "WaitingForClaims"
     UNSCHEDULABLE = "Unschedulable"
     EXECUTORS_FAIL_TO_START = "ExecutorsFailToStart"
     EXECUTORS_FAIL = "ExecutorsFail"

@@ -143,7 +143,7 @@ class _MountedFiles:
         if self._files is None:
             self._files = {}
             for name in self._names:
-                config_map = await self._objects.get_config_map(self._namespace, name)
+                config_map = await self._objects.get(self._namespace, "configmaps", name)
                 self._files.update((config_map or {}).get("data") or {})
         return self._files
 

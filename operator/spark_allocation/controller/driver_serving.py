@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from spark_allocation.controller.driver_connection import Connection
 from spark_allocation.controller.driver_life import DriverLife
 from spark_allocation.controller.executor_building import ExecutorBuilding, PodTemplate
+from spark_allocation.controller.executor_claims import ExecutorClaims
 from spark_allocation.controller.plan_execution import PlanExecution
 from spark_allocation.controller.pod_creation import Apis, Identity
 from spark_allocation.controller.process_settings import ProcessSettings
@@ -84,6 +85,7 @@ async def make_life(
         ids=ids,
         pod_name=building.name,
         build_pod=building.build,
+        claims=ExecutorClaims(apis.objects, core.pods, building.claim_owner),
     )
     life = DriverLife(
         key=key,

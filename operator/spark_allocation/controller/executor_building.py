@@ -12,12 +12,14 @@ from spark_allocation.api.group import (
 )
 from spark_allocation.controller.driver_connection import Connection
 from spark_allocation.controller.effective_settings import EVICTION_GRACE_SECONDS
+from spark_allocation.controller.executor_claims import ClaimOwner
 from spark_allocation.controller.incarnation import pod_name_prefix
 from spark_allocation.controller.pod_creation import Obstacle
 from spark_allocation.core.executor_ids import ExecutorIds
 from spark_allocation.core.executor_pod_builder import ExecutorPodManifest, build_executor_pod
 from spark_allocation.core.executor_pod_context import ExecutorPodContext
 from spark_allocation.core.executor_pods import ExecutorId
+from spark_allocation.core.feature_steps.volumes import describes_claims
 from spark_allocation.core.pod_allow_list import offending_fields
 from spark_allocation.core.pod_refusals import PodRefused
 from spark_allocation.core.resource_profiles import ProfileId
@@ -60,6 +62,22 @@ class ExecutorBuilding:
     def name(self, executor_id: ExecutorId) -> str:
         """The name of an executor's pod."""
         return f"{self.prefix}-exec-{executor_id}"
+
+    @property
+    def claim_owner(self) -> ClaimOwner:
+        """Whose claims the executors of this life use."""
+        driver = self._connection.driver_document
+        return ClaimOwner(
+            namespace=driver["metadata"]["namespace"],
+            application_id=self._connection.application.id,
+            driver_uid=driver["metadata"]["uid"],
+            mounted_by_driver=frozenset(
+                volume["persistentVolumeClaim"]["claimName"]
+                for volume in (driver.get("spec") or {}).get("volumes") or ()
+                if volume.get("persistentVolumeClaim")
+            ),
+            makes_claims=describes_claims(self._connection.configuration.conf),
+        )
 
     def build(
         self, executor_id: ExecutorId, profile_id: ProfileId
@@ -118,9 +136,10 @@ class ExecutorBuilding:
     ) -> ExecutorPodManifest | Obstacle:
         config_map = self._connection.configuration.config_map
         offending = offending_fields(
-            _without_default_account(manifest.pod),
+            manifest.pod,
             self._connection.driver_document,
             own_config_maps=[config_map.name] if config_map is not None else [],
+            own_claims=[claim["metadata"]["name"] for claim in manifest.resources],
             template=template,
         )
         if not offending:
@@ -129,14 +148,3 @@ class ExecutorBuilding:
         if len(offending) > _MOST_FIELDS_NAMED:
             sentences.append(f"and {len(offending) - _MOST_FIELDS_NAMED} more")
         return Obstacle(Reason.FIELD_NOT_ALLOWED, "; ".join(sentences))
-
-
-def _without_default_account(pod: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The pod for its judge: naming the service account ``default`` is no more than leaving it unsaid."""
-    accounts = ("serviceAccount", "serviceAccountName")
-    spec = {
-        key: value
-        for key, value in pod["spec"].items()
-        if key not in accounts or value != "default"
-    }
-    return {**pod, "spec": spec}

@@ -15,6 +15,7 @@ from typing import Any
 import structlog
 
 from spark_allocation.api.conditions import Reason
+from spark_allocation.controller.executor_claims import ExecutorClaims
 from spark_allocation.controller.pod_creation import (
     Apis,
     BuildPod,
@@ -51,6 +52,7 @@ class PlanExecution:
         ids: ExecutorIds,
         pod_name: Callable[[ExecutorId], str],
         build_pod: BuildPod,
+        claims: ExecutorClaims,
         now_ms: Callable[[], int] = epoch_ms,
     ) -> None:
         self._allocation = allocation
@@ -63,8 +65,10 @@ class PlanExecution:
             ids=ids,
             pod_name=pod_name,
             build_pod=build_pod,
+            claims=claims,
             now_ms=now_ms,
         )
+        self._claims = claims
         self._drains: list[ExecutorPod] = []
         self._withdrawals: list[ExecutorId] = []
         self._now_ms = now_ms
@@ -86,6 +90,8 @@ class PlanExecution:
             ApiUnavailable: part of it may be undone; the next step sees what is there and goes on.
         """
         plan = step.plan
+        if plan is not None:
+            self._claims.note_use(plan.claims_in_use)
         self._drains = list(step.drains)
         self._withdrawals = [
             executor_id

@@ -3,7 +3,7 @@
 What can be in doubt after a request is what this module is about. A name that is taken is looked at before it counts
 as success. A request without a usable answer leaves its pod *unclear*: it counts as asked for, and is looked up by its
 name before anything else is asked for. A pod whose claims could not be made yet waits for them, and they are asked for
-again until they are there or refused.
+again until they are there or refused (`executor_claims`).
 """
 
 import asyncio
@@ -15,11 +15,12 @@ import structlog
 
 from spark_allocation.api.conditions import Reason
 from spark_allocation.api.group import ALLOCATION_UID_LABEL
+from spark_allocation.controller.executor_claims import ExecutorClaims
 from spark_allocation.core.allocation import Allocation
 from spark_allocation.core.executor_exits import FailureClass
 from spark_allocation.core.executor_ids import ExecutorIds
 from spark_allocation.core.executor_pod_builder import ExecutorPodManifest
-from spark_allocation.core.executor_pods import ExecutorId
+from spark_allocation.core.executor_pods import ExecutorId, PodState
 from spark_allocation.core.node_avoidance import avoiding
 from spark_allocation.core.pods_plan import PodRequests
 from spark_allocation.core.resource_profiles import ProfileId
@@ -97,9 +98,11 @@ class PodCreation:
         ids: ExecutorIds,
         pod_name: Callable[[ExecutorId], str],
         build_pod: BuildPod,
+        claims: ExecutorClaims,
         now_ms: Callable[[], int] = epoch_ms,
     ) -> None:
         self._now_ms = now_ms
+        self._claims = claims
         self._allocation = allocation
         self._apis = apis
         self._identity = identity
@@ -109,6 +112,7 @@ class PodCreation:
         self._unclear: list[_Unclear] = []
         self._without_claims: list[tuple[_Unclear, str]] = []
         self._broken_off = False
+        self._former_runs_mended = False
         self.obstacle: Obstacle | None = None
         """What the last creation ran into; None when it went through."""
 
@@ -118,6 +122,7 @@ class PodCreation:
         Raises:
             ApiUnavailable: some is left; the next call goes on.
         """
+        await self._find_pods_without_claims()
         while self._unclear:
             unclear = self._unclear[0]
             uid = await self.uid_if_ours(unclear.executor_id)
@@ -126,17 +131,18 @@ class PodCreation:
                 self._allocation.pods.pod_created(unclear.executor_id, self._now_ms(), uid=uid)
                 self._without_claims.append((unclear, uid))
             else:
+                self._claims.pod_not_created(unclear.executor_id)
                 self._allocation.pods.pod_creation_failed(unclear.executor_id)
         while self._without_claims:
             unclear, uid = self._without_claims[0]
-            await self._create_claims(unclear.executor_id, unclear.manifest, uid)
+            await self._make_claims(unclear, uid)
             self._without_claims.pop(0)
 
     async def create(self, requests: list[PodRequests]) -> None:
         """Create these pods, as many as the API server takes before it refuses one.
 
         Raises:
-            ApiUnavailable: nothing was asked for, because no ids could be reserved.
+            ApiUnavailable: nothing was asked for, because no ids could be reserved, or claims not looked up.
         """
         wanted = sum(request.count for request in requests)
         if self._ids.at_maximum:
@@ -144,6 +150,10 @@ class PodCreation:
                 Reason.ALLOCATION_MAXIMUM,
                 "spark.kubernetes.allocation.maximum executors were created; no more will be",
             )
+            return
+        await self._claims.look()
+        if self._claims.must_wait:
+            self._wait_for_claims()
             return
         if self._ids.needs_reservation(wanted) and not await self._reserve(wanted):
             return
@@ -199,12 +209,26 @@ class PodCreation:
     async def _create_one(self, profile_id: ProfileId) -> None:
         if self._broken_off:
             return
+        if self._claims.must_wait:
+            self._wait_for_claims()
+            return
         executor_id = self._ids.take()
         if executor_id is None:
             return
         manifest = self._build_pod(executor_id, profile_id)
         if isinstance(manifest, Obstacle):
             self._refused(executor_id, manifest, FailureClass.CONFIGURATION)
+            return
+        manifest = self._claims.assign(executor_id, manifest)
+        try:
+            taken = await self._claims.taken_name(executor_id, manifest)
+        except ApiUnavailable as error:
+            self._claims.pod_not_created(executor_id)
+            self._break_off(Obstacle(Reason.API_UNAVAILABLE, str(error)))
+            return
+        if taken:
+            obstacle = Obstacle(Reason.POD_NOT_BUILT, taken)
+            self._refused(executor_id, obstacle, FailureClass.CONFIGURATION)
             return
         self._allocation.creation_started(executor_id, profile_id, self._now_ms())
         unclear = _Unclear(executor_id, manifest)
@@ -235,7 +259,7 @@ class PodCreation:
         self._apis.pacer.accepted()
         self._allocation.pods.pod_created(made.executor_id, self._now_ms(), uid=uid)
         try:
-            await self._create_claims(made.executor_id, made.manifest, uid)
+            await self._make_claims(made, uid)
         except ApiUnavailable as error:
             self._without_claims.append((made, uid))
             self._break_off(Obstacle(Reason.API_UNAVAILABLE, str(error)))
@@ -244,6 +268,7 @@ class PodCreation:
         if outcome.result in (CreateResult.THROTTLED, CreateResult.CONFLICT):
             if outcome.result is CreateResult.THROTTLED:
                 self._apis.pacer.throttled(outcome.retry_after_seconds)
+            self._claims.pod_not_created(executor_id)
             self._allocation.pods.pod_creation_failed(executor_id)
             self._break_off(Obstacle(Reason.API_UNAVAILABLE, outcome.message))
             return
@@ -254,6 +279,10 @@ class PodCreation:
         self._refused(executor_id, Obstacle(reason, message), failure)
 
     def _refused(self, executor_id: ExecutorId, obstacle: Obstacle, failure: FailureClass) -> None:
+        self._claims.pod_not_created(executor_id)
+        self._refuse(executor_id, obstacle, failure)
+
+    def _refuse(self, executor_id: ExecutorId, obstacle: Obstacle, failure: FailureClass) -> None:
         self._allocation.creation_refused(executor_id, failure, self._now_ms())
         self._break_off(obstacle)
         log.warning(
@@ -270,28 +299,30 @@ class PodCreation:
 
     # -- claims ------------------------------------------------------------------------------------------------------
 
-    async def _create_claims(
-        self, executor_id: ExecutorId, manifest: ExecutorPodManifest, uid: str
-    ) -> None:
-        for resource in manifest.resources:
-            body = dict(resource)
-            if manifest.resources_follow_pod:
-                owner = {
-                    "apiVersion": "v1",
-                    "kind": "Pod",
-                    "name": self.pod_name(executor_id),
-                    "uid": uid,
-                    "controller": True,
-                }
-                body = {**body, "metadata": {**body["metadata"], "ownerReferences": [owner]}}
-            outcome = await self._apis.objects.create(
-                self._identity.namespace, "persistentvolumeclaims", body
-            )
-            if outcome.done:
-                self._allocation.pods.claim_made()
-            elif outcome.result is not WriteResult.EXISTS:
-                await self._take_back(executor_id, uid, outcome.message)
-                return
+    async def _find_pods_without_claims(self) -> None:
+        """Once, from the first picture: a former run may have ended after it made a pod and before it made its claims."""
+        pods = self._allocation.pods.last_snapshot.pods
+        if self._former_runs_mended or not pods:
+            return
+        for pod in pods.values() if self._claims.are_made else ():
+            if pod.state is not PodState.PENDING or pod.deleting or not pod.claims:
+                continue
+            manifest = self._build_pod(pod.executor_id, pod.profile_id)
+            if not isinstance(manifest, Obstacle) and await self._claims.missing(
+                manifest, pod.claims
+            ):
+                log.info("claims_missing", pod=pod.name)
+                self._without_claims.append((_Unclear(pod.executor_id, manifest), pod.uid))
+        self._former_runs_mended = True
+
+    def _wait_for_claims(self) -> None:
+        self._break_off(Obstacle(Reason.WAITING_FOR_CLAIMS, self._claims.waiting))
+        log.info("executors_wait_for_claims", message=self._claims.waiting)
+
+    async def _make_claims(self, made: _Unclear, uid: str) -> None:
+        refused = await self._claims.make(made.executor_id, made.manifest, uid)
+        if refused:
+            await self._take_back(made.executor_id, uid, refused)
 
     async def _take_back(self, executor_id: ExecutorId, uid: str, message: str) -> None:
         """A pod that never gets its claim would wait for ever."""
@@ -300,7 +331,7 @@ class PodCreation:
         )
         obstacle = Obstacle(Reason.CREATE_FORBIDDEN, f"persistent volume claim: {message}")
         if gone.result in (DeleteResult.ACCEPTED, DeleteResult.GONE):
-            self._refused(executor_id, obstacle, FailureClass.CONFIGURATION)
+            self._refuse(executor_id, obstacle, FailureClass.CONFIGURATION)
         else:
             self._break_off(obstacle)
 

@@ -10,11 +10,13 @@ to belong to a pod that nobody has seen yet. One list of free claims serves one 
 Source: ``ExecutorPodsAllocator.getReusablePVCs``, ``replacePVCsIfNeeded`` (SPARK-35416, SPARK-41388).
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
+from typing import Any
 
+from spark_allocation.core.executor_pod_builder import ExecutorPodManifest
 from spark_allocation.core.quantities import quantity_amount
 
 
@@ -68,6 +70,39 @@ class ReusableClaims:
             if claim.storage_class == storage_class and _amount(claim.storage) == wanted:
                 return self._free.pop(index).name
         return None
+
+
+def with_reused_claims(
+    manifest: ExecutorPodManifest, free: ReusableClaims
+) -> tuple[ExecutorPodManifest, tuple[str, ...]]:
+    """Point the volumes of a new pod at free claims (``replacePVCsIfNeeded``).
+
+    Returns:
+        The manifest without the claims that need not be made, and the names of those that its pod uses instead.
+    """
+    taken: dict[str, str] = {}
+    left = []
+    for claim in manifest.resources:
+        spec = claim["spec"]
+        found = free.take(spec.get("storageClassName"), spec["resources"]["requests"]["storage"])
+        if found is None:
+            left.append(claim)
+        else:
+            taken[claim["metadata"]["name"]] = found
+    if not taken:
+        return manifest, ()
+    spec = manifest.pod["spec"]
+    volumes = [_with_claim(volume, taken) for volume in spec.get("volumes") or ()]
+    pod = {**manifest.pod, "spec": {**spec, "volumes": volumes}}
+    return replace(manifest, pod=pod, resources=tuple(left)), tuple(taken.values())
+
+
+def _with_claim(volume: Mapping[str, Any], taken: Mapping[str, str]) -> Mapping[str, Any]:
+    source = volume.get("persistentVolumeClaim")
+    if source is None or source["claimName"] not in taken:
+        return volume
+    reused = {**source, "claimName": taken[source["claimName"]]}
+    return {**volume, "persistentVolumeClaim": reused}
 
 
 def _amount(storage: str) -> Decimal | str:

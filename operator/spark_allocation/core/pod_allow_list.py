@@ -39,6 +39,7 @@ def offending_fields(
     allowed: PodAllowList = NOTHING_MORE,
     *,
     own_config_maps: Iterable[str] = (),
+    own_claims: Iterable[str] = (),
     template: Json | None = None,
 ) -> tuple[OffendingField, ...]:
     """The fields of an executor pod that neither its driver pod nor the allow-list justify.
@@ -48,9 +49,12 @@ def offending_fields(
         driver_pod: as the API server has it.
         allowed: what the cluster's policy adds.
         own_config_maps: ConfigMaps that the driver made for its executors without mounting them itself.
+        own_claims: claims that are made along with the pod. Whoever makes them sees to it that they are not there yet.
         template: the user's template, for what the builder would drop silently: owners of its own.
     """
-    both = PodComparison(executor_pod, driver_pod, allowed, frozenset(own_config_maps))
+    both = PodComparison(
+        executor_pod, driver_pod, allowed, frozenset(own_config_maps), frozenset(own_claims)
+    )
     return tuple(
         chain(
             metadata_limits(both, template),

@@ -223,14 +223,25 @@ class ExecutorPodsAllocator:
         """A new persistent volume claim was created for an executor (``PVC_COUNTER``)."""
         self._claims_made += 1
 
-    def must_wait_for_claims(self, reusable: int) -> bool:
+    def claims_found(self, count: int) -> None:
+        """So many claims that were made for this driver exist: a former run of the operator may have made them."""
+        self._claims_made = max(self._claims_made, count)
+
+    @property
+    def claims_made(self) -> int:
+        """Persistent volume claims that were made for this driver's executors (``PVC_COUNTER``)."""
+        return self._claims_made
+
+    def must_wait_for_claims(self, reusable: int, *, under_way: int = 0) -> bool:
         """No executor may be created until one of the existing claims is free.
 
         Args:
             reusable: free claims that are left in this round.
+            under_way: claims that are being made right now (none in Spark, which makes one after the other).
         """
         claims = self._conf.claims
-        return reusable == 0 and claims.waits_for_reuse and claims.maximum <= self._claims_made
+        made = self._claims_made + under_way
+        return reusable == 0 and claims.waits_for_reuse and claims.maximum <= made
 
     def round_broken_off(self) -> None:
         """Forget the outcome of the last plan as Spark does when a creation throws: see the theory of operation."""

@@ -10,11 +10,11 @@ from spark_allocation.kube.write_outcomes import WriteOutcome, write_outcome
 class ObjectsApi(Protocol):
     """The port for config maps, claims and Events. Every method may raise `ApiUnavailable`."""
 
-    async def get_config_map(self, namespace: str, name: str) -> dict[str, Any] | None:
-        """One config map, or None when it is not there or not readable."""
+    async def get(self, namespace: str, kind: str, name: str) -> dict[str, Any] | None:
+        """One object of a kind (``configmaps``, ``persistentvolumeclaims``); None when not there or not readable."""
 
     async def list_named(self, namespace: str, kind: str, selector: str) -> list[dict[str, Any]]:
-        """Objects of a kind (``configmaps``, ``persistentvolumeclaims``) with these labels; [] when refused."""
+        """Objects of a kind with these labels; [] when refused."""
 
     async def create(self, namespace: str, kind: str, body: dict[str, Any]) -> WriteOutcome:
         """Create an object."""
@@ -32,9 +32,9 @@ class KubernetesObjectsApi:
     def __init__(self, api: KubernetesApi) -> None:
         self._api = api
 
-    async def get_config_map(self, namespace: str, name: str) -> dict[str, Any] | None:
-        """See `ObjectsApi.get_config_map`."""
-        answer = await self._api.request("GET", f"{_path(namespace, 'configmaps')}/{quote(name)}")
+    async def get(self, namespace: str, kind: str, name: str) -> dict[str, Any] | None:
+        """See `ObjectsApi.get`."""
+        answer = await self._api.request("GET", f"{_path(namespace, kind)}/{quote(name)}")
         return answer.json() if _readable(answer).ok else None
 
     async def list_named(self, namespace: str, kind: str, selector: str) -> list[dict[str, Any]]:

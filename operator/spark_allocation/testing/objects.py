@@ -1,6 +1,9 @@
 """SparkAllocations and other objects in memory, with the API server's rules as far as the operator can meet them."""
 
 import copy
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 from spark_allocation.kube.write_outcomes import DONE, WriteOutcome, WriteResult
@@ -153,8 +156,13 @@ class FakeObjectsApi(Faulty):
         events: Events that were posted.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, now: Callable[[], float] = time.time) -> None:
+        """
+        Args:
+            now: epoch seconds, for the creation times that the server writes.
+        """
         super().__init__()
+        self._now = now
         self.objects: dict[tuple[str, str, str], Document] = {}
         self.events: list[Document] = []
         self._uids = 0
@@ -164,16 +172,18 @@ class FakeObjectsApi(Faulty):
         self._uids += 1
         made = copy.deepcopy(document)
         made["metadata"].setdefault("uid", f"{kind}-{self._uids}")
+        created = datetime.fromtimestamp(self._now(), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        made["metadata"].setdefault("creationTimestamp", created)
         self.objects[namespace, kind, made["metadata"]["name"]] = made
         return made
 
     # -- the port ----------------------------------------------------------------------------------------------------
 
-    async def get_config_map(self, namespace: str, name: str) -> Document | None:
-        """See `ObjectsApi.get_config_map`."""
+    async def get(self, namespace: str, kind: str, name: str) -> Document | None:
+        """See `ObjectsApi.get`."""
         return await self.meet(
-            Call("get_config_map", namespace, name),
-            lambda: copy.deepcopy(self.objects.get((namespace, "configmaps", name))),
+            Call("get", namespace, name, {"kind": kind}),
+            lambda: copy.deepcopy(self.objects.get((namespace, kind, name))),
         )
 
     async def list_named(self, namespace: str, kind: str, selector: str) -> list[Document]:

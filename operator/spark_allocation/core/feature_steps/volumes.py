@@ -21,6 +21,7 @@ from typing import Any, ClassVar, NoReturn
 from spark_allocation.core.executor_pod_context import ExecutorPodRequest, SparkPod, extend
 from spark_allocation.core.pod_refusals import RefusalReason, refuse
 from spark_allocation.core.quantities import check_quantity
+from spark_allocation.core.spark_conf import SparkConf
 
 VOLUMES_PREFIX = "spark.kubernetes.executor.volumes."
 _SMALLEST_BARE_SIZE = 1024
@@ -120,6 +121,15 @@ class MountVolumesFeatureStep:
                 },
             }
         )
+
+
+def describes_claims(conf: SparkConf) -> bool:
+    """Whether executors have volumes whose claims are made along with them."""
+    return any(
+        key.startswith(f"{VOLUMES_PREFIX}persistentVolumeClaim.")
+        and key.endswith(".options.storageClass")
+        for key in conf
+    )
 
 
 def parse_volumes(request: ExecutorPodRequest) -> list[VolumeSpec]:

@@ -17,12 +17,13 @@ _HARMLESS_WHEN_FALSE = frozenset({"hostIPC", "hostNetwork", "hostPID", "hostUser
 
 @dataclass(frozen=True, slots=True)
 class PodComparison:
-    """An executor pod, its driver pod and the allow-list."""
+    """An executor pod, its driver pod, the allow-list, and what is made for executors (see `offending_fields`)."""
 
     pod: Json
     driver: Json
     allowed: PodAllowList
     own_config_maps: frozenset[str] = frozenset()
+    own_claims: frozenset[str] = frozenset()
 
     @property
     def spec(self) -> Json:

@@ -56,6 +56,9 @@ _CHECKED = frozenset(
         "volumes",
     }
 )
+_UNSAID_ACCOUNT = "default"
+"""The account of every pod that names none: to name it is no more than to leave it unsaid."""
+
 _GRANTING_KEYS = (
     "aadpodidbinding",
     "azure.workload.identity/",
@@ -116,7 +119,12 @@ def spec_limits(both: PodComparison) -> Iterator[OffendingField]:
     accounts = [of_driver.get("serviceAccountName"), of_driver.get("serviceAccount")]
     for field_name in ("serviceAccount", "serviceAccountName"):
         name = spec.get(field_name)
-        if name and name not in accounts and not matches(str(name), both.allowed.service_accounts):
+        if (
+            name
+            and name != _UNSAID_ACCOUNT
+            and name not in accounts
+            and not matches(str(name), both.allowed.service_accounts)
+        ):
             yield finding(f"spec.{field_name}", name, "is not the driver pod's service account")
     for field_name, patterns in (
         ("priorityClassName", both.allowed.priority_classes),

@@ -71,10 +71,7 @@ def _projected(both: PodComparison, path: str, part: Json) -> Iterator[Offending
 
 
 def _claim(both: PodComparison, path: str, name: str, volume: Any) -> Iterator[OffendingField]:
-    # A claim made for this executor alone has a name that begins with the executor's own.
-    if name.startswith(f"{mapping(both.pod, 'metadata').get('name')}-pvc-"):
-        return
-    if matches(name, both.allowed.claims):
+    if name in both.own_claims or matches(name, both.allowed.claims):
         return
     of_driver = {
         str(mapping(other, "persistentVolumeClaim").get("claimName")): other.get("name")
