@@ -13,10 +13,12 @@ from spark_allocation.core.executor_pods import (
     PodState,
 )
 from spark_allocation.core.lifecycle_manager import (
+    AT_ONCE,
     DeletionCause,
     DriverExecutor,
     DriverExecutors,
     ExecutorPodsLifecycleManager,
+    ExecutorRemoval,
     LifecycleConf,
     LifecycleReview,
 )
@@ -309,6 +311,64 @@ class TestLostExecutors:
         watcher.show(pod(1, PodState.PENDING))
         for _ in range(20):
             assert watcher.look(10_000).driver_lost == frozenset()
+
+
+class TestWaves:
+    """Thousands at once are told, and deleted, in portions: no review takes long, and nobody is forgotten."""
+
+    WAVE = 2 * AT_ONCE + 7
+
+    def all_told(self, watcher: Watcher, **first_look) -> list[ExecutorRemoval]:
+        review = watcher.look(**first_look)
+        told = [*review.removals]
+        while review.removals:
+            assert len(review.removals) <= AT_ONCE
+            if len(told) < self.WAVE:
+                assert review.wake_at == watcher.now, "there is more to tell"
+            review = watcher.look(1)
+            told += review.removals
+        return told
+
+    def test_everyone_who_failed_is_told_once(self):
+        watcher = Watcher()
+        watcher.show(*(pod(number, PodState.FAILED, 1) for number in range(self.WAVE)))
+        told = self.all_told(watcher)
+        assert [each.executor_id for each in told] == list(range(self.WAVE))
+        assert all(each.failed for each in told)
+
+    def test_what_was_known_of_the_gone_is_known_when_they_are_told(self):
+        watcher = Watcher()
+        watcher.show(*(pod(number) for number in range(self.WAVE)))
+        watcher.driver_lists(**{f"e{number}": True for number in range(self.WAVE)})
+        watcher.look()
+        watcher.pods.clear()
+        watcher.driver_lists()
+        told = self.all_told(watcher, draining=frozenset(map(ExecutorId, range(self.WAVE))))
+        assert len(told) == self.WAVE
+        assert {each.exit.reason for each in told} == {Reason.DRAINED}
+        assert not any(each.never_registered for each in told)
+
+    def test_pods_that_ended_are_deleted_in_portions_each_once(self):
+        watcher = Watcher()
+        watcher.show(*(pod(number, PodState.SUCCEEDED, 0) for number in range(self.WAVE)))
+        self.all_told(watcher)
+        reviews = [watcher.look(5_000), watcher.look(1), watcher.look(1), watcher.look(1)]
+        assert [len(each.delete) for each in reviews] == [AT_ONCE, AT_ONCE, 7, 0]
+        assert [each.wake_at is not None for each in reviews] == [True, True, False, False]
+        assert len({each.pod.executor_id for review in reviews for each in review.delete}) == (
+            self.WAVE
+        )
+
+    def test_a_lost_pod_is_deleted_when_its_loss_is_told(self):
+        watcher = Watcher()
+        watcher.show(*(pod(number) for number in range(self.WAVE)))
+        watcher.driver_lists(**{f"e{number}": False for number in range(self.WAVE)})
+        assert len(watcher.look().driver_lost) == self.WAVE, "none of them counts"
+        for expected in (AT_ONCE, AT_ONCE, 7):
+            review = watcher.look(5_000)
+            told = [each.executor_id for each in review.removals]
+            assert len(told) == expected
+            assert [each.pod.executor_id for each in review.delete] == told
 
 
 class TestNodesWhereExecutorsComeToNothing:

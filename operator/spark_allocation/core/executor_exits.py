@@ -299,21 +299,25 @@ def describe_exit_code(code: int) -> str:
     return f"{code}{_SPARK_ON_EXIT_CODE.get(code, '(unexpected)')}"
 
 
-def exit_of(pod: ExecutorPod, spark_container: str = SPARK_CONTAINER) -> ExecutorExit:
+def exit_of(
+    pod: ExecutorPod, spark_container: str = SPARK_CONTAINER, *, gone: bool = False
+) -> ExecutorExit:
     """How an ended executor ended (``findExitReason``).
 
     Args:
-        pod: in a final state.
+        pod: in a final state, or as it was last seen when it is gone.
         spark_container: the name of the container that runs the executor; other containers do not give the code.
+        gone: nobody saw it end: it was deleted.
     """
     end = end_of(spark_container, pod.ends)
     code = UNKNOWN_EXIT_CODE if end is None else end.exit_code
-    if pod.state is PodState.DELETED or pod.deleting:
+    deleted = gone or pod.state is PodState.DELETED
+    if deleted or pod.deleting:
         reason, words = _BY_POD_REASON.get(
             pod.reason, (ExecutorExitReason.DELETED, "deleted by a user or the framework")
         )
         # Spark: a deleted pod of which a sidecar still runs is Failed, so the driver charges its tasks.
-        charged = pod.state is not PodState.DELETED
+        charged = not deleted
     else:
         reason, words = _reason_of_end(pod, end)
         charged = True

@@ -25,6 +25,7 @@ from spark_allocation.core.executor_exits import (
     ExecutorExitReason,
     FailureClass,
     failure_class,
+    has_start_problem,
     start_failure,
     start_problem,
 )
@@ -143,17 +144,15 @@ class ExecutorFailures:
         self, snapshot: ExecutorPodsSnapshot, *, leaving: AbstractSet[ExecutorId], now_ns: int
     ) -> ExecutorExit | None:
         """Of the pods that wait, each with the kubelet's or the scheduler's words, the one that has waited longest."""
-        problems = {
-            pod.executor_id: problem
+        before = self._problem_since_ns
+        since = {
+            pod.executor_id: before.get(pod.executor_id, now_ns)
             for pod in snapshot.by_state.pending
-            if pod.executor_id not in leaving and (problem := start_problem(pod)) is not None
+            if has_start_problem(pod) and pod.executor_id not in leaving
         }
-        self._problem_since_ns = {
-            executor_id: self._problem_since_ns.get(executor_id, now_ns) for executor_id in problems
-        }
-        oldest = min(problems, key=lambda each: (self._problem_since_ns[each], each), default=None)
-        if oldest is None:
+        self._problem_since_ns = since
+        first = min(since.values(), default=now_ns)
+        if now_ns - first < START_PROBLEM_PATIENCE_SECONDS * _NANOSECONDS_PER_SECOND:
             return None
-        waited = now_ns - self._problem_since_ns[oldest]
-        patience = START_PROBLEM_PATIENCE_SECONDS * _NANOSECONDS_PER_SECOND
-        return problems[oldest] if waited >= patience else None
+        oldest = min(executor_id for executor_id, at in since.items() if at == first)
+        return start_problem(snapshot.pods[oldest])

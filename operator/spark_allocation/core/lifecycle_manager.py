@@ -15,6 +15,8 @@ Two pictures disagree from time to time: the pods (a watch, seconds old at most)
   pod deleted when a later poll, at least the grace afterwards, still says so: an executor that just exits by itself is
   on the driver's list of the dead before its pod shows the end, and the end tells more. While there are no polls this rule is frozen, and the time without
   polls is not held against anybody: a driver that did not answer did not register executors either.
+- Of a wave (a node pool that goes, a driver that loses everybody) so many are told and deleted in one review, and the
+  rest in the next ones: thousands at once must not hold up the decisions. What counts changes at once.
 - A pod that leaves because somebody drains it is not lost, whatever the driver says.
 
 An executor that ends before the driver ever listed it, or runs and never registers, may have its node to thank for it:
@@ -31,8 +33,9 @@ Source: ``scheduler.cluster.k8s.ExecutorPodsLifecycleManager``.
 
 from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import StrEnum
+from itertools import islice
 
 from spark_allocation.core.executor_exits import (
     UNKNOWN_EXIT_CODE,
@@ -52,7 +55,7 @@ from spark_allocation.core.node_avoidance import NodeAvoidance
 from spark_allocation.core.pods_allocator_conf import DELETE_ON_TERMINATION
 from spark_allocation.core.resource_profiles import UNKNOWN_PROFILE_ID, ProfileId
 from spark_allocation.core.snapshots import ExecutorPodsSnapshot
-from spark_allocation.core.spark_conf import MILLISECOND, SparkConf
+from spark_allocation.core.spark_conf import LONG_MAX, MILLISECOND, SparkConf
 from spark_allocation.core.spark_version import SparkVersion
 
 _NOBODY: frozenset[ExecutorId] = frozenset()
@@ -69,6 +72,8 @@ _NODE_S_DOING = frozenset(
 )
 """How an executor ends before it registers when its node, or the driver's judgement of its node, is to blame."""
 DELETE_AGAIN_AFTER_MS = 30_000
+AT_ONCE = 250
+"""Of a wave of ends so many are told, and so many pods deleted, in one review; the rest follows in the next ones."""
 LONGEST_PAUSE_BETWEEN_POLLS_MS = 30_000
 """Longer, and the driver counts as having been out of reach."""
 
@@ -211,6 +216,7 @@ class ExecutorPodsLifecycleManager:
         self._registered: set[ExecutorId] = set()
         self._removed: set[ExecutorId] = set()
         self._nodes = NodeAvoidance()
+        self._untold: dict[ExecutorId, tuple[ExecutorPod, bool]] = {}
         self._last_poll = 0
         self._last_pods: Mapping[ExecutorId, ExecutorPod] = {}
 
@@ -243,42 +249,37 @@ class ExecutorPodsLifecycleManager:
         """
         if driver is not None:
             self._registered.update(driver.by_id)
-        removals = [
-            *self._ends(snapshot, now, draining),
-            *self._gone(snapshot, vanished, now, draining),
-            *self._missing(snapshot, driver, draining),
-        ]
+        self._note_ends(snapshot, now, draining)
+        self._note_gone(snapshot, vanished, draining)
+        removals = [*self._told(now), *self._missing(snapshot, driver, draining)]
         removals += self._lost(snapshot, driver, draining)
         self._forget_gone(snapshot, driver)
-        finished = tuple(self._finished_to_delete(snapshot, now))
+        finished, wake_at = self._finished_to_delete(snapshot, now)
         lost = tuple(self._lost_to_delete(snapshot, driver, now))
         return LifecycleReview(
             removals=tuple(removals),
             delete=(*finished, *lost),
             driver_lost=self.driver_lost,
             avoid_nodes=self._avoided(snapshot, driver, now),
-            wake_at=self._wake_at(snapshot, now),
+            wake_at=now if self._untold else wake_at,
         )
 
-    def _ends(
+    def _note_ends(
         self, snapshot: ExecutorPodsSnapshot, now: int, draining: AbstractSet[ExecutorId]
-    ) -> Iterable[ExecutorRemoval]:
+    ) -> None:
         for pod in snapshot.by_state.ended:
             executor_id = pod.executor_id
-            self._end_seen_at.setdefault(executor_id, now)
-            self._lost_since.pop(executor_id, None)
-            if executor_id in self._removed:
-                continue
-            self._removed.add(executor_id)
-            yield self._removal(pod, now, drained=executor_id in draining)
+            if executor_id not in self._end_seen_at:
+                self._end_seen_at[executor_id] = now
+                self._lost_since.pop(executor_id, None)
+                self._note_end(pod, draining)
 
-    def _gone(
+    def _note_gone(
         self,
         snapshot: ExecutorPodsSnapshot,
         vanished: Iterable[ExecutorPod],
-        now: int,
         draining: AbstractSet[ExecutorId],
-    ) -> Iterable[ExecutorRemoval]:
+    ) -> None:
         missing = self._last_pods.keys() - snapshot.pods.keys()
         gone = (
             {each: pod for each, pod in self._last_pods.items() if each in missing}
@@ -287,14 +288,23 @@ class ExecutorPodsLifecycleManager:
         )
         gone |= {pod.executor_id: pod for pod in vanished if pod.executor_id not in snapshot.pods}
         self._last_pods = snapshot.pods
-        for executor_id, pod in gone.items():
-            if executor_id not in self._removed:
-                self._removed.add(executor_id)
-                ended = pod if pod.state in _ENDED else replace(pod, state=PodState.DELETED)
-                yield self._removal(ended, now, drained=executor_id in draining)
+        for pod in gone.values():
+            self._note_end(pod, draining)
+
+    def _note_end(self, pod: ExecutorPod, draining: AbstractSet[ExecutorId]) -> None:
+        executor_id = pod.executor_id
+        if executor_id not in self._removed:
+            self._removed.add(executor_id)
+            self._untold[executor_id] = (pod, executor_id in draining)
+
+    def _told(self, now: int) -> Iterable[ExecutorRemoval]:
+        for executor_id in list(islice(self._untold, AT_ONCE)):
+            pod, drained = self._untold.pop(executor_id)
+            yield self._removal(pod, now, drained=drained)
 
     def _removal(self, pod: ExecutorPod, now: int, *, drained: bool) -> ExecutorRemoval:
-        end = exit_of(pod, self._conf.containers.spark_container)
+        gone = pod.state not in _ENDED
+        end = exit_of(pod, self._conf.containers.spark_container, gone=gone)
         never_registered = pod.executor_id not in self._registered
         failed = pod.state is PodState.FAILED
         if drained and end.reason in (
@@ -368,17 +378,23 @@ class ExecutorPodsLifecycleManager:
         for memory in (self._absent_since, self._lost_since):
             for executor_id in memory.keys() - suspects.keys():
                 del memory[executor_id]
+        now = driver.observed_at
+        overdue = now - self._conf.registration_timeout_ms
+        # A later poll still says so; by then a pod that was ending has shown how it ended.
+        surely = now - self._conf.finished_pod_grace_ms
+        told = 0
         for executor_id, pod in suspects.items():
-            absent_since = self._absent_since.setdefault(executor_id, driver.observed_at)
+            absent_since = self._absent_since.setdefault(executor_id, now)
             dead = executor_id in driver.by_id
-            overdue = driver.observed_at - absent_since > self._conf.registration_timeout_ms
-            if dead or overdue:
-                self._lost_since.setdefault(executor_id, driver.observed_at)
-            if self._is_surely_lost(executor_id, driver) and executor_id not in self._removed:
+            if dead or absent_since < overdue:
+                self._lost_since.setdefault(executor_id, now)
+            lost_since = self._lost_since.get(executor_id, LONG_MAX)
+            if lost_since <= surely and told < AT_ONCE and executor_id not in self._removed:
+                told += 1
                 self._removed.add(executor_id)
                 removal = self._lost_removal(pod, dead=dead)
                 if removal.never_registered:
-                    self._refused_by(pod.node, driver.observed_at)
+                    self._refused_by(pod.node, now)
                 yield removal
 
     def _suspects(
@@ -398,14 +414,6 @@ class ExecutorPodsLifecycleManager:
             for each, pod in snapshot.pods.items()
             if each in unknown and pod.state is running
         }
-
-    def _is_surely_lost(self, executor_id: ExecutorId, driver: DriverExecutors) -> bool:
-        """A later poll still says so; by then a pod that was ending has shown how it ended."""
-        lost_since = self._lost_since.get(executor_id)
-        return (
-            lost_since is not None
-            and driver.observed_at - lost_since >= self._conf.finished_pod_grace_ms
-        )
 
     def _lost_removal(self, pod: ExecutorPod, *, dead: bool) -> ExecutorRemoval:
         never_registered = pod.executor_id not in self._registered
@@ -445,22 +453,30 @@ class ExecutorPodsLifecycleManager:
                 del memory[executor_id]
         if driver is not None:
             for names in (self._removed, self._registered):
-                names.difference_update(names.difference(pods).difference(driver.by_id))
+                names.difference_update(
+                    names.difference(pods).difference(driver.by_id).difference(self._untold)
+                )
 
     def _finished_to_delete(
         self, snapshot: ExecutorPodsSnapshot, now: int
-    ) -> Iterable[PodDeletion]:
+    ) -> tuple[list[PodDeletion], int | None]:
+        """Pods that have ended and may go now, and when the next one may."""
         if not self._conf.delete_on_termination:
-            return
+            return [], None
+        delete: list[PodDeletion] = []
+        due_at: int | None = None
+        deleted = PodState.DELETED
         for executor_id, seen_at in self._end_seen_at.items():
             pod = snapshot.pods[executor_id]
-            if (
-                pod.state is not PodState.DELETED
-                and not pod.deleting
-                and now - seen_at >= self._conf.finished_pod_grace_ms
-                and self._ask_for_deletion(executor_id, now)
-            ):
-                yield PodDeletion(pod, DeletionCause.FINISHED)
+            if pod.deleting or pod.state is deleted:
+                continue
+            at = seen_at + self._conf.finished_pod_grace_ms
+            if at <= now and len(delete) < AT_ONCE:
+                if self._ask_for_deletion(executor_id, now):
+                    delete.append(PodDeletion(pod, DeletionCause.FINISHED))
+            elif executor_id not in self._deletion_asked_at:
+                due_at = at if due_at is None else min(due_at, at)
+        return delete, None if due_at is None else max(now, due_at)
 
     def _lost_to_delete(
         self,
@@ -470,14 +486,20 @@ class ExecutorPodsLifecycleManager:
     ) -> Iterable[PodDeletion]:
         if driver is None:
             return
-        for executor_id in self._lost_since:
+        latest = driver.observed_at - self._conf.finished_pod_grace_ms
+        left = AT_ONCE
+        for executor_id, lost_since in self._lost_since.items():
             pod = snapshot.pods[executor_id]
             if (
-                self._is_surely_lost(executor_id, driver)
+                lost_since <= latest
                 and not pod.deleting
+                and executor_id in self._removed
                 and self._ask_for_deletion(executor_id, now)
             ):
                 yield PodDeletion(pod, DeletionCause.DRIVER_LOST)
+                left -= 1
+                if left == 0:
+                    return
 
     def _ask_for_deletion(self, executor_id: ExecutorId, now: int) -> bool:
         asked_at = self._deletion_asked_at.get(executor_id)
@@ -497,15 +519,3 @@ class ExecutorPodsLifecycleManager:
         return self._nodes.avoided(
             snapshot.pods.values(), working, now, for_ms=self._conf.node_avoidance_ms
         )
-
-    def _wake_at(self, snapshot: ExecutorPodsSnapshot, now: int) -> int | None:
-        if not self._conf.delete_on_termination:
-            return None
-        due = [
-            seen_at + self._conf.finished_pod_grace_ms
-            for executor_id, seen_at in self._end_seen_at.items()
-            if executor_id not in self._deletion_asked_at
-            and snapshot.pods[executor_id].state is not PodState.DELETED
-            and not snapshot.pods[executor_id].deleting
-        ]
-        return max(now, min(due)) if due else None
