@@ -195,6 +195,16 @@ class TestNames:
     def test_invalid_prefixes(self, prefix: str) -> None:
         assert refused(pod_name_prefix=prefix).reason == RefusalReason.INVALID_POD_NAME_PREFIX
 
+    def test_a_prefix_as_written_is_refused_before_a_caller_makes_another_of_it(self) -> None:
+        written = "x" * 238
+        found = refused({EXECUTOR + "podNamePrefix": written})
+
+        assert found.key == EXECUTOR + "podNamePrefix"
+        assert found.value == written
+        assert "237" in found.rule
+        assert built({EXECUTOR + "podNamePrefix": "x" * 237})
+        assert built({EXECUTOR + "podNamePrefix": written}, as_spark=True)
+
     def test_hostnames_get_truncated_to_a_valid_label_that_keeps_the_id(self) -> None:
         prefix = "abc." + "-" * 0 + "d" * 47 + "." + "e" * 20
         hostname = built(pod_name_prefix=prefix, executor_id=123).pod["spec"]["hostname"]
@@ -562,6 +572,47 @@ class TestVolumes:
 
         assert manifest.resources_follow_pod
         assert "ownerReferences" not in manifest.resources[0]["metadata"]
+
+    CLAIM: ClassVar[dict[str, str]] = {
+        EXECUTOR + "volumes.persistentVolumeClaim.data.mount.path": "/data",
+        EXECUTOR + "volumes.persistentVolumeClaim.data.options.storageClass": "fast",
+        EXECUTOR + "volumes.persistentVolumeClaim.data.options.sizeLimit": "10Gi",
+    }
+    CLAIM_NAME = EXECUTOR + "volumes.persistentVolumeClaim.data.options.claimName"
+
+    def test_a_pod_name_prefix_leaves_room_for_on_demand_claims_of_all_executors(self) -> None:
+        conf = {**self.CLAIM, self.CLAIM_NAME: "OnDemand"}
+        room = 253 - len("-exec-2147483647-pvc-0")
+
+        assert built(conf, pod_name_prefix="x" * room, executor_id=2**31 - 1).resources
+        found = refused(conf, pod_name_prefix="x" * 237)
+        assert found.reason is RefusalReason.INVALID_VOLUME
+        assert (found.key, found.value) == (self.CLAIM_NAME, "OnDemand")
+        assert EXECUTOR + "podNamePrefix" in found.rule
+        assert "237 characters" in found.rule
+
+    def test_spark_goes_on_until_an_id_has_too_many_digits(self) -> None:
+        conf = {**self.CLAIM, self.CLAIM_NAME: "OnDemand"}
+
+        (claim,) = built(conf, pod_name_prefix="x" * 237, as_spark=True).resources
+        assert len(claim["metadata"]["name"]) == 250
+
+    @pytest.mark.parametrize("name", ["Data-OnDemand", "data_SPARK_EXECUTOR_ID", "-", ""])
+    def test_a_claim_name_that_kubernetes_does_not_take(self, name: str) -> None:
+        found = refused({**self.CLAIM, self.CLAIM_NAME: name})
+
+        assert (found.reason, found.key) == (RefusalReason.INVALID_VOLUME, self.CLAIM_NAME)
+
+    @pytest.mark.parametrize(
+        ("name", "shorten_the_prefix"), [("OnDemand" * 20, True), ("a" * 254, False)]
+    )
+    def test_a_claim_name_that_is_too_long_by_itself(
+        self, name: str, shorten_the_prefix: bool
+    ) -> None:
+        found = refused({**self.CLAIM, self.CLAIM_NAME: name})
+
+        assert found.key == self.CLAIM_NAME
+        assert ("podNamePrefix" in found.rule) is shorten_the_prefix
 
     def test_a_claim_by_name_is_mounted_and_not_created(self) -> None:
         prefix = self.PREFIX + "persistentVolumeClaim.data."

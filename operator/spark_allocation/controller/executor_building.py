@@ -19,10 +19,12 @@ from spark_allocation.core.executor_ids import ExecutorIds
 from spark_allocation.core.executor_pod_builder import ExecutorPodManifest, build_executor_pod
 from spark_allocation.core.executor_pod_context import ExecutorPodContext
 from spark_allocation.core.executor_pods import ExecutorId
-from spark_allocation.core.feature_steps.volumes import describes_claims
+from spark_allocation.core.feature_steps.volumes import POD_NAME_PREFIX, describes_claims
 from spark_allocation.core.pod_allow_list import offending_fields
-from spark_allocation.core.pod_refusals import PodRefused
+from spark_allocation.core.pod_refusals import PodNotBuildableError, PodRefused
 from spark_allocation.core.resource_profiles import ProfileId
+from spark_allocation.core.spark_conf import SparkConf
+from spark_allocation.core.spark_conf_references import with_references_replaced
 
 PodTemplate = Mapping[str, Any]
 _MOST_FIELDS_NAMED = 5
@@ -54,7 +56,7 @@ class ExecutorBuilding:
         self._ids = ids
         self._template = template
         self.prefix = pod_name_prefix(
-            connection.configuration.conf.get("spark.kubernetes.executor.podNamePrefix"),
+            _wanted_prefix(connection.configuration.conf),
             connection.application.name,
             incarnation,
         )
@@ -148,3 +150,10 @@ class ExecutorBuilding:
         if len(offending) > _MOST_FIELDS_NAMED:
             sentences.append(f"and {len(offending) - _MOST_FIELDS_NAMED} more")
         return Obstacle(Reason.FIELD_NOT_ALLOWED, "; ".join(sentences))
+
+
+def _wanted_prefix(conf: SparkConf) -> str | None:
+    try:
+        return with_references_replaced(conf, (POD_NAME_PREFIX,)).get(POD_NAME_PREFIX)
+    except PodNotBuildableError:
+        return conf.get(POD_NAME_PREFIX)  # no pod is built from it: the builder says why

@@ -18,7 +18,6 @@ the real classes; without it, this operator's additions follow (see `feature_ste
 Source: ``org.apache.spark.scheduler.cluster.k8s.KubernetesExecutorBuilder``.
 """
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -52,7 +51,8 @@ from spark_allocation.core.feature_steps.secrets import (
     EnvSecretsFeatureStep,
     MountSecretsFeatureStep,
 )
-from spark_allocation.core.feature_steps.volumes import MountVolumesFeatureStep
+from spark_allocation.core.feature_steps.volumes import POD_NAME_PREFIX, MountVolumesFeatureStep
+from spark_allocation.core.kubernetes_names import DNS_SUBDOMAIN_MAX_LENGTH, is_dns_subdomain
 from spark_allocation.core.pod_refusals import (
     PodNotBuildableError,
     PodRefused,
@@ -66,16 +66,14 @@ from spark_allocation.core.spark_conf import InvalidSetting, SparkConf
 from spark_allocation.core.spark_conf_references import with_references_replaced
 from spark_allocation.core.spark_version import SparkVersion
 
-_POD_NAME_PREFIX = "spark.kubernetes.executor.podNamePrefix"
 _TEMPLATE_FILE = "spark.kubernetes.executor.podTemplateFile"
 _TEMPLATE_CONTAINER_NAME = "spark.kubernetes.executor.podTemplateContainerName"
 _FEATURE_STEPS = "spark.kubernetes.executor.pod.featureSteps"
 _EXCLUDED_FEATURE_STEPS = "spark.kubernetes.executor.pod.excludedFeatureSteps"
 _NAMESPACE = "spark.kubernetes.namespace"
-_DNS_SUBDOMAIN_MAX_LENGTH = 253
 _LONGEST_POD_NAME_SUFFIX = len("-exec-") + len(str(2**31 - 1))
-_DNS_LABEL = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
-_DNS_SUBDOMAIN = re.compile(rf"{_DNS_LABEL}(\.{_DNS_LABEL})*")
+LONGEST_POD_NAME_PREFIX = DNS_SUBDOMAIN_MAX_LENGTH - _LONGEST_POD_NAME_SUFFIX
+"""Spark's limit: 237 characters leave room for the pod names of all executors."""
 
 StepMaker = Callable[[ExecutorPodRequest], FeatureStep]
 
@@ -163,6 +161,9 @@ def _build(
         context=context,
         as_spark=as_spark,
     )
+    if not as_spark and POD_NAME_PREFIX in request.entries:
+        # as it is written; the caller makes the name that counts from it
+        _check_pod_name_prefix(request.entries[POD_NAME_PREFIX])
     _check_pod_name_prefix(context.pod_name_prefix)
     pod = spark_pod_of(context.pod_template, request.entries.get(_TEMPLATE_CONTAINER_NAME))
     resources: list[dict[str, Any]] = []
@@ -251,14 +252,12 @@ def _check_knowable(conf: SparkConf, context: ExecutorPodContext) -> None:
 
 
 def _check_pod_name_prefix(prefix: str) -> None:
-    too_long = len(prefix) + _LONGEST_POD_NAME_SUFFIX > _DNS_SUBDOMAIN_MAX_LENGTH
-    if too_long or not _DNS_SUBDOMAIN.fullmatch(prefix):
+    if len(prefix) > LONGEST_POD_NAME_PREFIX or not is_dns_subdomain(prefix):
         refuse(
             RefusalReason.INVALID_POD_NAME_PREFIX,
-            _POD_NAME_PREFIX,
+            POD_NAME_PREFIX,
             prefix,
-            "must be a DNS subdomain name of at most "
-            f"{_DNS_SUBDOMAIN_MAX_LENGTH - _LONGEST_POD_NAME_SUFFIX} characters",
+            f"must be a DNS subdomain name of at most {LONGEST_POD_NAME_PREFIX} characters",
         )
 
 

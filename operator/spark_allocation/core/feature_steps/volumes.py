@@ -9,6 +9,11 @@ storage class and a size Spark creates it along with the pod.
 The number in the name of an on-demand claim is the volume's place in an order; Spark's is that of a hash set, here it
 is the alphabetical one of (type, name).
 
+Spark allows a pod name prefix of 237 characters. That leaves room for the names of pods, not for those of on-demand
+claims: they outgrow Kubernetes' limit with the number of digits of the executor's id, and from then on Spark makes a
+pod, is refused its claim, deletes the pod and begins anew, for ever. Here a claim name that the longest id would make
+too long is refused from the start.
+
 Source: ``KubernetesVolumeUtils.parseVolumesWithPrefix``,
 ``org.apache.spark.deploy.k8s.features.MountVolumesFeatureStep``.
 """
@@ -19,12 +24,17 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, NoReturn
 
 from spark_allocation.core.executor_pod_context import ExecutorPodRequest, SparkPod, extend
+from spark_allocation.core.kubernetes_names import DNS_SUBDOMAIN_MAX_LENGTH, is_dns_subdomain
 from spark_allocation.core.pod_refusals import RefusalReason, refuse
 from spark_allocation.core.quantities import check_quantity
 from spark_allocation.core.spark_conf import SparkConf
 
+POD_NAME_PREFIX = "spark.kubernetes.executor.podNamePrefix"
 VOLUMES_PREFIX = "spark.kubernetes.executor.volumes."
+ON_DEMAND = "OnDemand"
+EXECUTOR_ID = "SPARK_EXECUTOR_ID"
 _SMALLEST_BARE_SIZE = 1024
+_LONGEST_ID = str(2**31 - 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,18 +101,48 @@ class MountVolumesFeatureStep:
                     source["sizeLimit"] = _size(spec)
             case _:
                 claim_name = self._claim_name(spec, index)
-                self._add_claim(spec, claim_name)
+                self._add_claim(spec, index, claim_name)
                 source = {"claimName": claim_name, "readOnly": spec.read_only}
         return {"name": spec.name, spec.kind: source}
 
-    def _claim_name(self, spec: VolumeSpec, index: int) -> str:
-        own = f"{self._request.pod_name}-pvc-{index}"
-        name = spec.options["claimName"].replace("OnDemand", own)
-        return name.replace("SPARK_EXECUTOR_ID", str(self._request.executor_id))
+    def _claim_name(self, spec: VolumeSpec, index: int, executor_id: str = "") -> str:
+        executor_id = executor_id or str(self._request.executor_id)
+        own = f"{self._request.context.pod_name_prefix}-exec-{executor_id}-pvc-{index}"
+        name = spec.options["claimName"].replace(ON_DEMAND, own)
+        return name.replace(EXECUTOR_ID, executor_id)
 
-    def _add_claim(self, spec: VolumeSpec, claim_name: str) -> None:
+    def _check_claim_name(self, spec: VolumeSpec, index: int) -> None:
+        """Refuse a name that the API server would refuse, for this executor or for a later one."""
+        written = spec.options["claimName"]
+        longest = self._claim_name(spec, index, _LONGEST_ID)
+        key = f"{VOLUMES_PREFIX}{spec.kind}.{spec.name}.options.claimName"
+        if len(longest) > DNS_SUBDOMAIN_MAX_LENGTH:
+            prefix = self._request.context.pod_name_prefix
+            shorten = (
+                f" or {POD_NAME_PREFIX} ({prefix}, {len(prefix)} characters)"
+                if ON_DEMAND in written
+                else ""
+            )
+            refuse(
+                RefusalReason.INVALID_VOLUME,
+                key,
+                written,
+                f"makes claim names of up to {len(longest)} characters, and Kubernetes takes "
+                f"{DNS_SUBDOMAIN_MAX_LENGTH}: shorten it{shorten}",
+            )
+        if not is_dns_subdomain(longest):
+            refuse(
+                RefusalReason.INVALID_VOLUME,
+                key,
+                written,
+                f"makes a claim named {longest}, which is no DNS subdomain name (lower case letters, digits, '-', '.')",
+            )
+
+    def _add_claim(self, spec: VolumeSpec, index: int, claim_name: str) -> None:
         if "storageClass" not in spec.options or "sizeLimit" not in spec.options:
             return
+        if not self._request.as_spark:
+            self._check_claim_name(spec, index)
         metadata: dict[str, Any] = {
             "name": claim_name,
             "labels": {**spec.labels, "spark-app-selector": self._request.context.application_id},
