@@ -10,7 +10,7 @@ INSTALLED := $(VENV)/.installed
 SOURCES := operator tests examples
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test e2e e2e-slow lint types format unit conformance integration bench bench-watch crd requirements image cluster-up \
+.PHONY: help demo test e2e e2e-slow lint types format unit fuzz conformance integration bench bench-watch crd requirements image cluster-up \
 	cluster-down cluster-status clean
 
 help:  ## Show this list
@@ -42,6 +42,9 @@ unit: $(INSTALLED)  ## Only the pure tests (seconds)
 
 integration: $(INSTALLED)  ## Only the tests against a real API server
 	@$(BIN)/python -m pytest tests/integration -m cluster
+
+fuzz: $(INSTALLED)  ## Hostile input for every parser, for minutes and different each time (`make test` does a little of it)
+	@FUZZ=long $(BIN)/python -m pytest tests/fuzz
 
 conformance: $(INSTALLED)  ## Compare with Spark's own classes: N=… scenarios of each kind, SPARK=…, SEED=…
 	@for kind in eam alloc pod; do \

@@ -62,6 +62,7 @@ def kinds() -> tuple[Kind, ...]:
         Kind("types", ("make", "--no-print-directory", "types")),
         Kind("unit", (*PYTEST, "tests/unit")),
         Kind("security", (*PYTEST, "tests/security", "-m", "not cluster")),
+        Kind("fuzz", (*PYTEST, "tests/fuzz")),
         Kind("conformance", (*PYTEST, "tests/conformance"), no_jdk),
         Kind("integration", (*PYTEST, "tests/integration"), no_cluster),
         Kind("e2e", (*PYTEST, "tests/e2e", "-m", "not slow"), no_cluster),

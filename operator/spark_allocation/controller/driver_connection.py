@@ -116,13 +116,16 @@ async def connect(
         return Unconnected(
             Obstruction.CHANGED, Reason.DRIVER_STARTING, f"driver pod {driver.name} is another now"
         )
-    configuration = await read_driver_configuration(
-        driver_pod=pod,
-        application=application,
-        environment=environment,
-        spark_conf=spec.spark_conf or {},
-        objects=apis.objects,
-    )
+    try:
+        configuration = await read_driver_configuration(
+            driver_pod=pod,
+            application=application,
+            environment=environment,
+            spark_conf=spec.spark_conf or {},
+            objects=apis.objects,
+        )
+    except InvalidSetting as error:
+        return _not_readable(str(error))
     if isinstance(configuration, UnreadableConfiguration):
         return _not_readable(configuration.message)
     try:

@@ -46,13 +46,13 @@ def effective_settings(
     conf = allocation_conf(driver_conf, spec)
     mode = spec.mode or Mode.ALLOCATE
     decommission = spec.decommission
-    drains = passive_driver.drains(driver_conf)
     grace = (
         seconds(decommission.grace_period)
         if decommission is not None and decommission.grace_period is not None
         else DRAIN_GRACE_SECONDS
     )
     try:
+        drains = passive_driver.drains(driver_conf)
         core = AllocationSettings(
             dynamic=DynamicAllocationConf.from_spark_conf(conf),
             # the key tells a passive driver to leave pods alone; deleting ended ones is ours

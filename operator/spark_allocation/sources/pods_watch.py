@@ -32,6 +32,8 @@ from spark_allocation.sources import wire
 RELIST_SECONDS = 600.0
 FIRST_PAUSE_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 30.0
+_UNDECODABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What the decoder raises over bytes that are no pods: bytes that are no UTF-8 are not a ``DecodeError``."""
 
 T = TypeVar("T")
 T_contra = TypeVar("T_contra", contravariant=True)
@@ -134,8 +136,10 @@ class PodsWatch(Generic[T]):
                 raise ApiUnavailable(f"list {self.scope}: {answer.status} {answer.message}")
             try:
                 page = wire.decode_pod_list(answer.body)
-            except msgspec.DecodeError as error:
+            except _UNDECODABLE as error:
                 raise ApiUnavailable(f"list {self.scope}: not a pod list: {error}") from error
+            if not page.metadata.resource_version:
+                raise ApiUnavailable(f"list {self.scope}: it does not say how new it is")
             self._heard()
             for pod in page.items:
                 kept = self._project(pod)
@@ -174,7 +178,7 @@ class PodsWatch(Generic[T]):
                 self._heard()
                 return wire.decode_bookmark(event.object).metadata.resource_version
             pod = wire.decode_pod(event.object)
-        except msgspec.DecodeError as error:
+        except _UNDECODABLE as error:
             raise _ListAgain(f"undecodable event: {error}") from error
         self._heard()
         kept = self._project(pod)
