@@ -93,7 +93,7 @@ def settings(**wishes: object) -> AllocationSettings:
         "creation_timeout_ms",
         "max_pending_pods",
     }
-    own_fields = {"local_shuffle", "max_concurrent_drains"}
+    own_fields = {"shuffle", "max_concurrent_drains"}
     pods = {key: value for key, value in wishes.items() if key in pods_fields}
     own = {key: value for key, value in wishes.items() if key in own_fields}
     dynamic = {

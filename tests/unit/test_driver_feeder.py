@@ -10,6 +10,7 @@ from spark_allocation.core.dynamic_allocation_conf import DynamicAllocationConf
 from spark_allocation.core.executor_monitor import ExecutorMonitor
 from spark_allocation.core.executor_tracker import HeldBy
 from spark_allocation.core.resource_profiles import ProfileId
+from spark_allocation.core.shuffle_holders import ShuffleHoldConf, ShuffleHolders
 from spark_allocation.core.workload import ProfileWorkload
 
 START_NS = 500 * SECOND_NS
@@ -38,9 +39,13 @@ class Manager:
 
 
 class Polls:
-    def __init__(self, *, local_shuffle: bool = True, **timeouts: int) -> None:
-        self.monitor = ExecutorMonitor(DynamicAllocationConf(**timeouts))  # type: ignore[arg-type]
-        self.feeder = DriverFeeder(self.monitor, local_shuffle=local_shuffle)
+    def __init__(self, shuffle: ShuffleHoldConf | None = None, **timeouts: int) -> None:
+        conf = DynamicAllocationConf(**timeouts)  # type: ignore[arg-type]
+        self.monitor = ExecutorMonitor(conf)
+        self.holders = ShuffleHolders(
+            shuffle or ShuffleHoldConf(), lambda profile_id: conf.timeouts(profile_id).shuffle_ns
+        )
+        self.feeder = DriverFeeder(self.monitor, self.holders)
         self.manager = Manager()
         self.now_ns = START_NS
 
@@ -183,7 +188,7 @@ def test_a_later_job_holds_shuffle_of_an_earlier_one() -> None:
 
 
 def test_shuffle_elsewhere_holds_nobody() -> None:
-    polls = Polls(local_shuffle=False, executor_idle_timeout_s=10)
+    polls = Polls(ShuffleHoldConf(local=False), executor_idle_timeout_s=10)
     polls.poll(report(executors=(executor(1, shuffle=1),), jobs=1))
     assert polls.timed_out(polls.now_ns + 10 * SECOND_NS) == ["1"]
 

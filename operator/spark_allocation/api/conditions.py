@@ -81,6 +81,7 @@ class Reason(StrEnum):
     # draining
     DRAINS = "Drains"
     DECOMMISSION_OFF = "DecommissionOff"
+    MIGRATION_OFF = "MigrationOff"
     DELETE_FORBIDDEN = "DeleteForbidden"
     # the end
     RUNNING = "Running"

@@ -51,6 +51,13 @@ class DeletionPolicy(StrEnum):
     DRAIN = "Drain"
 
 
+class ShuffleHold(StrEnum):
+    """Which running jobs hold executors with shuffle data."""
+
+    STRICT = "Strict"
+    TIMEOUT = "Timeout"
+
+
 class LabelSelector(ApiModel):
     """Labels that a pod must carry."""
 
@@ -135,6 +142,8 @@ class DynamicAllocation(ApiModel):
     """How long an executor without tasks but with cached blocks is kept (for ever if left out)."""
     shuffle_tracking: ShuffleTracking | None = None
     """Executors with shuffle data."""
+    shuffle_hold: ShuffleHold | None = None
+    """Strict (if left out): while any job runs, executors with local shuffle data stay. Timeout: only while a job runs that began within shuffleTracking.timeout of their last work; for drivers in which some job always runs."""
 
     @model_validator(mode="after")
     def _bounds_in_order(self) -> Self:
@@ -168,6 +177,8 @@ class Decommission(ApiModel):
     """How long a draining executor may finish its tasks (10min if left out)."""
     max_concurrent: PositiveCount | None = None
     """Most executors of the application that drain at once (no limit if left out)."""
+    migrate: bool | None = None
+    """Executors with shuffle data need not stay: they hand it on when they leave (false if left out). The driver has to be set so: driver-conf --migrate."""
 
 
 PodTemplate = Annotated[

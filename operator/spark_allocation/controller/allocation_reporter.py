@@ -18,6 +18,7 @@ from spark_allocation.core.allocation import Step
 from spark_allocation.core.allocation_decisions import ProfileDecision, TargetReason
 from spark_allocation.core.driver_report import Application, DriverPod
 from spark_allocation.core.executor_exits import ExecutorExitReason
+from spark_allocation.core.executor_pods import ExecutorPod
 from spark_allocation.core.pods_plan import RequestBound
 from spark_allocation.core.profile_states import ProfileState
 from spark_allocation.reports.events import EventWriter
@@ -172,6 +173,14 @@ class AllocationReporter:
                 "the driver has spark.decommission.enabled off: idle executors are deleted without handing on what "
                 "they run or store",
             )
+        elif observation.settings.core.shuffle.migration_obstacle:
+            self.say(
+                ConditionType.DECOMMISSIONING,
+                False,
+                Reason.MIGRATION_OFF,
+                f"spec.decommission.migrate is true, but in the driver {observation.settings.core.shuffle.migration_obstacle}: executors with "
+                "shuffle data are held. Start the driver with what `spark-allocation driver-conf --migrate` prints",
+            )
         else:
             self.say(
                 ConditionType.DECOMMISSIONING,
@@ -187,14 +196,20 @@ class AllocationReporter:
         pending = sum(profile.pending + profile.unacknowledged for profile in profiles)
         leaving = sum(profile.decommissioning for profile in profiles)
         idle = sum(profile.idle for profile in profiles)
-        held = sum(profile.held_by_shuffle + profile.held_by_cache for profile in profiles)
+        by_shuffle = sum(profile.held_by_shuffle for profile in profiles)
+        by_cache = sum(profile.held_by_cache for profile in profiles)
         counts = f"{running} of {target} executors run"
         if pending:
             counts += f", {pending} pending"
         if leaving:
             counts += f", {leaving} draining"
         if idle:
-            counts += f", {idle} idle" + (f" ({held} held by shuffle or cache)" if held else "")
+            held = [
+                f"{count} held by {what}"
+                for count, what in ((by_shuffle, "shuffle"), (by_cache, "cache"))
+                if count
+            ]
+            counts += f", {idle} idle" + (f" ({', '.join(held)})" if held else "")
         obstacle = observation.obstacle
         short = any(each.target > each.running + each.pending for each in profiles)
         problem = observation.step.start_problem
@@ -292,22 +307,24 @@ class AllocationReporter:
                         message=_sentence(decision),
                     )
                 )
-        for profile_id in sorted({pod.profile_id for pod in step.drains}):
-            names = sorted(pod.executor_id for pod in step.drains if pod.profile_id == profile_id)
+        self._note_drains(step, step.drains, "IdleTimeout", "removed due to idle timeout")
+        self._note_drains(
+            step, step.evacuations, "NodeGoing", "leave because their nodes are about to go"
+        )
+
+    def _note_drains(
+        self, step: Step, pods: tuple[ExecutorPod, ...], reason: str, words: str
+    ) -> None:
+        targets = {profile.profile_id: profile.target for profile in step.profiles}
+        for profile_id in sorted({pod.profile_id for pod in pods}):
+            names = sorted(pod.executor_id for pod in pods if pod.profile_id == profile_id)
             self._decisions.appendleft(
                 DecisionStatus(
                     time=timestamp(),
                     profile=profile_id,
-                    target=next(
-                        (
-                            profile.target
-                            for profile in step.profiles
-                            if profile.profile_id == profile_id
-                        ),
-                        0,
-                    ),
-                    reason="IdleTimeout",
-                    message=f"Executors {', '.join(map(str, names[:20]))} removed due to idle timeout",
+                    target=targets.get(profile_id, 0),
+                    reason=reason,
+                    message=f"Executors {', '.join(map(str, names[:20]))} {words}",
                 )
             )
 

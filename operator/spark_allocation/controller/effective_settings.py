@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from spark_allocation.api.field_types import seconds
 from spark_allocation.api.spark_keys import allocation_conf
 from spark_allocation.api.v1alpha1 import Mode, SparkAllocationSpec
+from spark_allocation.controller.shuffle_settings import shuffle_hold_conf
 from spark_allocation.core import passive_driver
 from spark_allocation.core.allocation import AllocationSettings
 from spark_allocation.core.dynamic_allocation_conf import DynamicAllocationConf
@@ -19,10 +20,6 @@ DRAIN_GRACE_SECONDS = 600
 EVICTION_GRACE_SECONDS = 120
 """An executor pod's own grace period: what evictions and node drains use. Moderate, so that a node drain is not held
 up for ten minutes by one executor."""
-
-_LOCAL_SHUFFLE_MANAGERS = frozenset(
-    {"sort", "tungsten-sort", "org.apache.spark.shuffle.sort.SortShuffleManager"}
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +61,7 @@ def effective_settings(
             lifecycle=replace(
                 LifecycleConf.from_spark_conf(conf, version), delete_on_termination=True
             ),
-            local_shuffle=_shuffle_is_local(driver_conf),
+            shuffle=shuffle_hold_conf(spec, driver_conf, conf),
             max_concurrent_drains=decommission.max_concurrent if decommission else None,
         )
     except InvalidSetting as error:
@@ -72,10 +69,3 @@ def effective_settings(
     return EffectiveSettings(
         core=core, mode=mode, drain_grace_seconds=max(1, round(grace)) if drains else None
     )
-
-
-def _shuffle_is_local(conf: SparkConf) -> bool:
-    """Whether shuffle data goes with its executor: a remote shuffle manager or plug-in also reports what it writes."""
-    if conf.boolean("spark.shuffle.service.enabled", False):
-        return False
-    return conf.get("spark.shuffle.manager", "sort") in _LOCAL_SHUFFLE_MANAGERS

@@ -13,13 +13,11 @@ What the operator adds to Spark's rules, each time for the sake of running work:
 
 - With an answer of the driver that is too old nothing is decided: targets stay, nobody is drained. Pods that were lost
   are still replaced.
-- Only an executor whose pod runs and is ours can be drained, and only so many at once.
-- A pod that is being deleted is leaving, whoever deletes it: it counts neither as running nor as excess, since a
-  deletion cannot be undone.
+- Only an executor whose pod runs and is ours can be drained, only so many at once, and never the last one that could take
+  over what the others hand on (`drains`). A pod that is being deleted counts neither as running nor as excess.
+- Executors on a node that is about to go are replaced first and drained then (`node_evacuation`).
 - Targets survive a restart of the operator: they are taken from where they were last published, moved into the bounds
   that hold now, and the initial number is not asked for a second time.
-- When the API server refuses to let an executor go, nobody is drained for `DRAIN_PAUSE_SECONDS`: the executors stay
-  and count, and time out again by the same rules.
 - While nothing may be done (`Allocation.step` with ``acts=False``), targets are computed and shown, and no pod is
   marked for anything.
 
@@ -28,10 +26,12 @@ Source: ``ExecutorAllocationManager.schedule``, ``KubernetesClusterSchedulerBack
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 
 from spark_allocation.core.allocation_decisions import ProfileDecision, SparkLogLine, TickResult
 from spark_allocation.core.allocation_manager import ExecutorAllocationManager
+from spark_allocation.core.drains import DrainConf, Drains
 from spark_allocation.core.driver_feeder import DriverFeeder
 from spark_allocation.core.driver_report import DriverReport
 from spark_allocation.core.dynamic_allocation_conf import DynamicAllocationConf
@@ -48,14 +48,14 @@ from spark_allocation.core.lifecycle_manager import (
     LifecycleConf,
     PodDeletion,
 )
+from spark_allocation.core.node_evacuation import Evacuation, NodeEvacuation
 from spark_allocation.core.pods_allocator import ExecutorPodsAllocator
 from spark_allocation.core.pods_allocator_conf import PodsAllocatorConf
 from spark_allocation.core.pods_plan import PodsPlan, RequestBound
 from spark_allocation.core.profile_states import ProfileState, profile_states
 from spark_allocation.core.resource_profiles import ProfileId, ResourceProfileManager
+from spark_allocation.core.shuffle_holders import ShuffleHoldConf, ShuffleHolders
 from spark_allocation.core.snapshots import ExecutorPodsSnapshot
-
-DRAIN_PAUSE_SECONDS = 10
 
 _NANOSECONDS_PER_MILLISECOND = 1_000_000
 _NANOSECONDS_PER_SECOND = 1_000_000_000
@@ -66,15 +66,20 @@ class AllocationSettings:
     """What decides how many executors there are and how they come and go.
 
     Attributes:
-        local_shuffle: shuffle data lies on executors, and goes with them.
+        shuffle: what becomes of shuffle data, and so who is held for it.
         max_concurrent_drains: executors that may be leaving at once, at least one; None for no limit.
     """
 
     dynamic: DynamicAllocationConf
     pods: PodsAllocatorConf
     lifecycle: LifecycleConf = field(default_factory=LifecycleConf)
-    local_shuffle: bool = True
+    shuffle: ShuffleHoldConf = field(default_factory=ShuffleHoldConf)
     max_concurrent_drains: int | None = None
+
+    @property
+    def drains(self) -> DrainConf:
+        """How executors leave."""
+        return DrainConf(self.dynamic.decommission_enabled, self.max_concurrent_drains)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +89,7 @@ class Step:
     Attributes:
         plan: pods to ask for and to withdraw; None when no round was due.
         drains: running executors to remove because they are idle.
+        evacuations: running executors to remove because their node is about to go.
         delete: pods that have ended or that the driver has lost.
         removals: executors that ended since the last step, each told once.
         start_problem: what keeps the pod that has waited longest from starting; None when none waits for long.
@@ -103,6 +109,7 @@ class Step:
     log: tuple[SparkLogLine, ...] = ()
     wake_at_ns: int | None = None
     start_problem: ExecutorExit | None = None
+    evacuations: tuple[ExecutorPod, ...] = ()
 
 
 @dataclass(slots=True)
@@ -134,8 +141,6 @@ class Allocation:
         self._settings = settings
         self._asked = _Asked()
         self._snapshot = ExecutorPodsSnapshot.replaced((), at=0)
-        self._draining: set[ExecutorId] = set()
-        self._own_drains: set[ExecutorId] = set()
         self._last_decisions: Mapping[ProfileId, ProfileDecision] = {}
         self._last_bounds: dict[ProfileId, RequestBound] = {}
         self._planned_at_ms: int | None = None
@@ -145,16 +150,25 @@ class Allocation:
         self._acts = True
         self.avoid_nodes: frozenset[str] = frozenset()
         """Nodes that the next pods should not go to."""
-        self._no_drain_before_ns = 0
-        self._now_ns = now_ns
+        self._now_ms = 0
         self.lifecycle = ExecutorPodsLifecycleManager(settings.lifecycle)
         self.failures = ExecutorFailures()
         self.pods = ExecutorPodsAllocator(settings.pods)
         self.monitor = ExecutorMonitor(settings.dynamic, self.is_executor_active)
-        self.feeder = DriverFeeder(self.monitor, local_shuffle=settings.local_shuffle)
+        self._holders = ShuffleHolders(
+            settings.shuffle,
+            lambda profile_id: self._settings.dynamic.timeouts(profile_id).shuffle_ns,
+        )
+        self.feeder = DriverFeeder(self.monitor, self._holders)
+        self._drains = Drains(settings.drains, self._holders, lambda: self.feeder.executors)
+        self._evacuation = NodeEvacuation(
+            lambda profile_id: self._settings.dynamic.bounds(profile_id).max_executors,
+            self._loses_something,
+        )
         self.manager = ExecutorAllocationManager(
             settings.dynamic, self, self.monitor, profiles, self.feeder
         )
+        self.manager.removal_order = self._drains.in_order
         if targets:
             self.manager.restore_targets(
                 {
@@ -175,6 +189,8 @@ class Allocation:
         self.manager.reconfigure(settings.dynamic, now_ns)
         self.pods.reconfigure(settings.pods)
         self.lifecycle.reconfigure(settings.lifecycle)
+        self._holders.reconfigure(settings.shuffle)
+        self._drains.reconfigure(settings.drains)
 
     def take_report(self, report: DriverReport, *, now_ns: int, now_ms: int) -> None:
         """Take one answer of the driver.
@@ -188,7 +204,9 @@ class Allocation:
             # the gauge knows nothing of our ratio, and the need of a profile cannot be told from a sum
             report = replace(report, max_needed_executors=None)
         self.manager.max_needed_override = None
-        self.feeder.take(report, self.manager, now_ns=now_ns, now_ms=now_ms)
+        self.feeder.take(
+            report, self.manager, leaving=self._drains.leaving, now_ns=now_ns, now_ms=now_ms
+        )
         self.manager.max_needed_override = self._needs_by_gauge()
         if report.dead_executors is not None:
             self._dead = {
@@ -207,6 +225,7 @@ class Allocation:
         snapshot: ExecutorPodsSnapshot,
         *,
         vanished: Sequence[ExecutorPod] = (),
+        going_nodes: AbstractSet[str] = frozenset(),
         now_ns: int,
         now_ms: int,
         report_is_fresh: bool,
@@ -217,6 +236,7 @@ class Allocation:
         Args:
             snapshot: the pods of this life.
             vanished: pods of this life that went away since the last step.
+            going_nodes: nodes that are about to go.
             now_ns: monotonic nanoseconds.
             now_ms: epoch milliseconds.
             report_is_fresh: the last answer of the driver is recent enough to decide on.
@@ -224,22 +244,33 @@ class Allocation:
         """
         self._snapshot = snapshot
         self._acts = acts
-        self._now_ns = now_ns
-        self._note_leaving(snapshot)
+        self._now_ms = now_ms
+        news = self._drains.take(snapshot, going_nodes=going_nodes, now_ns=now_ns)
+        if news:
+            self.monitor.executors_decommissioned(map(str, news))
         self._asked = _Asked()
         review = self.lifecycle.review(
             snapshot,
             self._driver_executors if report_is_fresh else None,
             now=now_ms,
             vanished=vanished,
-            draining=self._own_drains,
+            draining=self._drains.own,
         )
         self.avoid_nodes = review.avoid_nodes
         self.failures.take_ends(snapshot, review.removals, now_ms)
-        self._own_drains &= snapshot.pods.keys()
+        self._drains.forget_gone()
         tick = self.manager.tick(now_ns) if report_is_fresh else TickResult({})
         if tick.decisions:
             self._last_decisions = tick.decisions
+        evacuation = self._evacuation.plan(
+            snapshot,
+            going_nodes=going_nodes,
+            leaving=self._drains.leaving,
+            registered=self.feeder.executors.keys(),
+            targets=self.manager.targets,
+            now_ms=now_ms,
+        )
+        evacuations = self._evacuate(evacuation) if acts and report_is_fresh else ()
         plan = None
         self._vanished.extend(
             pod for pod in vanished if acts or pod.executor_id in self.pods.unseen
@@ -251,7 +282,7 @@ class Allocation:
                 registered=self.feeder.executors.keys(),
                 now=now_ms,
                 vanished=self._vanished,
-                not_counted=self._draining | review.driver_lost,
+                not_counted=self._drains.leaving | review.driver_lost | evacuation.replaced,
             )
             self._vanished.clear()
             plan = replace(plan, create=self.failures.allowed(plan.create, now_ms))
@@ -261,16 +292,17 @@ class Allocation:
         return Step(
             plan=plan,
             drains=tuple(self._asked.drains),
+            evacuations=evacuations,
             delete=review.delete if acts else (),
             removals=review.removals,
             held_back=self.failures.held_back,
             start_problem=self.failures.start_problem(
-                snapshot, leaving=self._draining, now_ns=now_ns
+                snapshot, leaving=self._drains.leaving, now_ns=now_ns
             ),
             decisions=tick.decisions,
             profiles=profile_states(
                 snapshot,
-                leaving=self._draining,
+                leaving=self._drains.leaving,
                 pods=self.pods,
                 monitor=self.monitor,
                 feeder=self.feeder,
@@ -303,14 +335,13 @@ class Allocation:
 
     def drain_not_begun(self, executor_id: ExecutorId) -> None:
         """Nobody was asked to let the executor go: it stays, and times out again by the same rules."""
-        self._draining.discard(executor_id)
-        self._own_drains.discard(executor_id)
+        self._drains.not_begun(executor_id)
         self.monitor.executors_kept([str(executor_id)])
 
     def drain_refused(self, executor_id: ExecutorId) -> None:
         """The API server does not let the executor go: nobody is asked again for a while."""
-        self.drain_not_begun(executor_id)
-        self._no_drain_before_ns = self._now_ns + DRAIN_PAUSE_SECONDS * _NANOSECONDS_PER_SECOND
+        self._drains.refused(executor_id)
+        self.monitor.executors_kept([str(executor_id)])
 
     # -- the manager's client (`ExecutorAllocationClient`) -------------------------------------------------------------
 
@@ -331,34 +362,34 @@ class Allocation:
     def is_executor_active(self, executor_id: str) -> bool:
         """Registered, and not on its way out."""
         number = ExecutorId(int(executor_id)) if executor_id.isdecimal() else None
-        return number in self.feeder.executors and number not in self._draining
+        return number in self.feeder.executors and number not in self._drains.leaving
 
     # -- inside ------------------------------------------------------------------------------------------------------
 
     def _remove(self, executor_ids: Sequence[str]) -> list[str]:
-        accepted: list[str] = []
-        if not self._acts or self._now_ns < self._no_drain_before_ns:
-            return accepted
-        limit = self._settings.max_concurrent_drains
-        for executor_id in executor_ids:
-            if limit is not None and len(self._draining) >= limit:
-                break
-            pod = self._snapshot.pods.get(ExecutorId(int(executor_id)))
-            if pod is None or pod.state is not PodState.RUNNING or pod.deleting:
-                continue
-            self._draining.add(pod.executor_id)
-            self._own_drains.add(pod.executor_id)
-            self._asked.drains.append(pod)
-            accepted.append(executor_id)
-        return accepted
+        if not self._acts:
+            return []
+        executors = self._driver_executors
+        begun = self._drains.begin_idle(
+            executor_ids,
+            report_age_ms=None if executors is None else self._now_ms - executors.observed_at,
+        )
+        self._asked.drains += begun
+        return [str(pod.executor_id) for pod in begun]
 
-    def _note_leaving(self, snapshot: ExecutorPodsSnapshot) -> None:
-        leaving = {pod.executor_id for pod in snapshot.by_state.deleting}
-        leaving |= self._draining & snapshot.pods.keys()
-        news = leaving - self._draining
-        self._draining = leaving
-        if news:
-            self.monitor.executors_decommissioned(map(str, news))
+    def _evacuate(self, evacuation: Evacuation) -> tuple[ExecutorPod, ...]:
+        begun = self._drains.begin(evacuation.may_leave)
+        if begun:
+            self.monitor.executors_decommissioned(str(pod.executor_id) for pod in begun)
+        return tuple(begun)
+
+    def _loses_something(self, executor_id: ExecutorId) -> bool:
+        """Draining this executor now would lose what it runs or holds."""
+        executor = self.feeder.executors.get(executor_id)
+        if executor is None or not self._settings.dynamic.decommission_enabled:
+            return True
+        holds = self._holders.holds(executor) or executor.rdd_blocks > 0
+        return holds and not self._holders.hands_on
 
     def _within_bounds(self, profile_id: ProfileId, target: int) -> int:
         bounds = self._settings.dynamic.bounds(profile_id)
@@ -395,8 +426,8 @@ class Allocation:
         timeout_at = self.monitor.next_timeout_ns
         # below now: the monitor has not looked since something changed, and only a tick makes it look
         moments.append(timeout_at if timeout_at > now_ns or not ticked else now_ns + 1)
-        if self._no_drain_before_ns > now_ns:
-            moments.append(self._no_drain_before_ns)
+        if self._drains.paused_until_ns > now_ns:
+            moments.append(self._drains.paused_until_ns)
         moments += [
             now_ns + max(1, at_ms - now_ms) * _NANOSECONDS_PER_MILLISECOND
             for at_ms in (review_at_ms, self.failures.retry_at(now_ms))
@@ -412,7 +443,7 @@ class Allocation:
         """Some profile lacks executors, has pods to withdraw, or waits for pods that nobody has seen yet."""
         if self.pods.unseen:
             return True
-        not_counted = self._draining | self.lifecycle.driver_lost
+        not_counted = self._drains.leaving | self.lifecycle.driver_lost
         by_state = self._snapshot.by_state
         pending = Counter(
             pod.profile_id for pod in by_state.pending if pod.executor_id not in not_counted

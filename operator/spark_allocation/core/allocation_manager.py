@@ -29,7 +29,7 @@ Source: ``org.apache.spark.ExecutorAllocationManager``.
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from spark_allocation.core.allocation_client import (
     ClusterManagerUnreachable,
@@ -57,6 +57,9 @@ from spark_allocation.core.workload import WorkloadView
 _NOT_SET = LONG_MAX
 
 
+RemovalOrder = Callable[[Sequence[tuple[str, ProfileId]]], Sequence[tuple[str, ProfileId]]]
+
+
 class ExecutorAllocationManager:
     """Decides targets and removals for one application. Times are nanoseconds of any monotonic clock.
 
@@ -64,6 +67,8 @@ class ExecutorAllocationManager:
         workload: where the need comes from; may be replaced at any time.
         max_needed_override: needs that replace the computed ones, such as the driver's own gauge when there is a single
             profile. None, or a missing profile, means: compute.
+        removal_order: puts executors that have timed out in the order in which they are to go. None means Spark's: by
+            id as text.
     """
 
     def __init__(
@@ -76,6 +81,7 @@ class ExecutorAllocationManager:
     ) -> None:
         self.workload = workload
         self.max_needed_override: Mapping[ProfileId, int] | None = None
+        self.removal_order: RemovalOrder | None = None
         self._conf = conf
         self._client = client
         self._monitor = monitor
@@ -234,7 +240,7 @@ class ExecutorAllocationManager:
         decisions, log = self._update_targets(now_ns)
         if not timed_out:
             return TickResult(decisions, {}, tuple(log))
-        removals = self._remove_executors(timed_out, log)
+        removals = self._remove_executors(self._in_order(timed_out), log)
         return TickResult(decisions, removals, tuple(log))
 
     # -- targets -----------------------------------------------------------------------------------------------------
@@ -396,6 +402,21 @@ class ExecutorAllocationManager:
         return self._client.request_total_executors(dict(self._targets))
 
     # -- removals ----------------------------------------------------------------------------------------------------
+
+    def _in_order(
+        self, timed_out: Sequence[tuple[str, ProfileId]]
+    ) -> Sequence[tuple[str, ProfileId]]:
+        """Who goes first matters, and is worth sorting, only while somebody may go at all."""
+        if self.removal_order is None or len(timed_out) < 2:
+            return timed_out
+        remaining = self._monitor.remaining_counts()
+        profiles = {profile_id for _, profile_id in timed_out}
+        spare = any(
+            remaining[profile_id]
+            > max(self._bounds_of(profile_id).min_executors, self._targets.get(profile_id, 0))
+            for profile_id in profiles
+        )
+        return self.removal_order(timed_out) if spare else timed_out
 
     def _remove_executors(
         self, timed_out: Iterable[tuple[str, ProfileId]], log: list[SparkLogLine]

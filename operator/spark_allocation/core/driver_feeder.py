@@ -17,9 +17,8 @@ between two of them into the same calls:
 - *Executors.* One that appears in the driver's list has registered, one that disappears is removed. Idle is 0 active
   tasks, since the poll that saw it first; when the total of tasks has changed, it worked in between and the idle time
   starts anew. That is never earlier than Spark's own idle start.
-- *Cached blocks and shuffle.* ``rddBlocks`` above 0 holds as a cached block does. An executor that has written local
-  shuffle is held while any job runs (a later job may read the shuffle of an earlier one, and REST does not say which),
-  and by the shuffle timeout afterwards. REST does not tell of cleaned shuffles either, so the hold lasts.
+- *Cached blocks and shuffle.* ``rddBlocks`` above 0 holds as a cached block does. Who is held for shuffle data is judged
+  by `shuffle_holders`.
 
 Each of these is at least as careful as Spark with what an executor stores; docs/guarantees.md lists where it is more.
 
@@ -28,12 +27,14 @@ Source: ``ExecutorAllocationListener``, ``status.AppStatusListener``, ``Executor
 
 from collections import Counter
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from typing import Protocol
 
 from spark_allocation.core.driver_report import DriverReport, ExecutorReport, StageReport
 from spark_allocation.core.executor_monitor import ExecutorMonitor
 from spark_allocation.core.executor_pods import ExecutorId
 from spark_allocation.core.resource_profiles import ProfileId
+from spark_allocation.core.shuffle_holders import ShuffleHolders
 from spark_allocation.core.workload import NO_TASKS, ProfileWorkload
 
 _NANOSECONDS_PER_MILLISECOND = 1_000_000
@@ -64,12 +65,12 @@ class DriverFeeder:
 
     Args:
         monitor: is told of executors, their tasks and what they store.
-        local_shuffle: shuffle data lies on executors, and goes with them.
+        holders: says who is held for shuffle data.
     """
 
-    def __init__(self, monitor: ExecutorMonitor, *, local_shuffle: bool) -> None:
+    def __init__(self, monitor: ExecutorMonitor, holders: ShuffleHolders) -> None:
         self._monitor = monitor
-        self._local_shuffle = local_shuffle
+        self._holders = holders
         self._workload: dict[ProfileId, ProfileWorkload] = {}
         self._stages: dict[tuple[int, int], ProfileId] = {}
         self._executors: dict[ExecutorId, ExecutorReport] = {}
@@ -106,15 +107,25 @@ class DriverFeeder:
         """Executors needed over all profiles, as the driver says; None when it does not."""
         return self._gauge
 
-    def take(self, report: DriverReport, hooks: BacklogHooks, *, now_ns: int, now_ms: int) -> None:
+    def take(
+        self,
+        report: DriverReport,
+        hooks: BacklogHooks,
+        *,
+        leaving: AbstractSet[ExecutorId] = frozenset(),
+        now_ns: int,
+        now_ms: int,
+    ) -> None:
         """Take one poll.
 
         Args:
             report: what the driver said.
             hooks: the manager.
+            leaving: executors on their way out.
             now_ns: of the monotonic clock that the manager and the monitor use.
             now_ms: epoch milliseconds, to place the driver's own times.
         """
+        self._holders.take(report, leaving=leaving, now_ms=now_ms)
         self._take_executors(report, now_ns)
         self._gauge = report.max_needed_executors
         self._workload = _workload(report)
@@ -154,8 +165,8 @@ class DriverFeeder:
             self._monitor.observe_cached_blocks(name, cached=executor.rdd_blocks > 0)
             self._monitor.observe_shuffle(
                 name,
-                held=self._local_shuffle and executor.shuffle_write_bytes > 0,
-                active=bool(report.running_jobs),
+                held=self._holders.is_held(executor),
+                active=self._holders.is_active(executor),
             )
         self._executors = listed
         self._registered = Counter(executor.profile_id for executor in report.executors)

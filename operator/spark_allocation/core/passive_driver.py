@@ -200,3 +200,16 @@ def offences(properties: Mapping[str, str]) -> tuple[Offence, ...]:
 def drains(properties: Mapping[str, str]) -> bool:
     """Whether executors of this driver can be told to finish their tasks and leave."""
     return SparkConf(properties).boolean("spark.decommission.enabled", False)
+
+
+def migration_obstacle(properties: Mapping[str, str]) -> str:
+    """What of the driver's configuration keeps executors from handing on their shuffle data; "" when they do."""
+    conf = SparkConf(properties)
+    for key, default in (
+        ("spark.decommission.enabled", False),
+        ("spark.storage.decommission.enabled", False),
+        ("spark.storage.decommission.shuffleBlocks.enabled", True),
+    ):
+        if not conf.boolean(key, default):
+            return f"{key} is false"
+    return ""
