@@ -539,7 +539,8 @@ def test_a_restart_plans_what_the_former_run_would_have_planned(wishes, polls) -
     restarted.now_ns, restarted.full_sync_at = driver.now_ns, driver.now_ms
     restarted.pods = dict(driver.pods)
     driver.full_sync_at = driver.now_ms
-    if driver.allocation.failures.held_back:
+    failures = driver.allocation.failures
+    if failures.held_back or failures.toward_limit(driver.now_ms).reached:
         return  # the restarted one tries at once: nothing is known of earlier failures
     mine, theirs = driver.step(fresh=False), restarted.step(fresh=False)
     assert driver.requested(mine) == restarted.requested(theirs)

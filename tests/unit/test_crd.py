@@ -206,3 +206,12 @@ def test_a_spec_of_any_kind_is_read_or_refused_and_nothing_else(document: Any) -
         SparkAllocationSpec.model_validate(document)
     except ValidationError as refused:
         assert refused.errors()
+
+
+def test_the_driver_s_own_failure_limit_is_inert_and_the_object_s_counts() -> None:
+    spec = SparkAllocationSpec.model_validate(
+        {"driver": {"podName": "d"}, "allocation": {"failures": {"max": 9, "window": "30m"}}}
+    )
+    conf = allocation_conf({"spark.executor.maxNumFailures": "2147483647"}, spec)
+    assert conf["spark.executor.maxNumFailures"] == "9"
+    assert conf["spark.executor.failuresValidityInterval"] == "1800000ms"

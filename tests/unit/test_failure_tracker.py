@@ -10,6 +10,7 @@ from spark_allocation.core.failure_tracker import (
     BackoffConf,
     ExecutorFailureTracker,
     FailureBackoff,
+    FailureLimitConf,
     max_executor_failures,
 )
 from spark_allocation.core.spark_conf import INT_MAX, SparkConf
@@ -227,3 +228,32 @@ def test_a_crash_loop_makes_few_pods_an_hour(wave, lifetimes, failure_class):
     for begin in range(0, 4 * HOUR, HOUR):
         assert sum(begin <= at < begin + HOUR for at in after_opening) <= 10
     assert sum(3 * HOUR <= at < 4 * HOUR for at in after_opening) <= 7
+
+
+@pytest.mark.parametrize(
+    ("settings", "limit", "window_ms"),
+    [
+        ({}, 3, HOUR),
+        ({"spark.dynamicAllocation.enabled": "true"}, None, HOUR),
+        (
+            {
+                "spark.dynamicAllocation.enabled": "true",
+                "spark.dynamicAllocation.maxExecutors": "20",
+            },
+            40,
+            HOUR,
+        ),
+        (
+            {
+                "spark.executor.maxNumFailures": "7",
+                "spark.executor.failuresValidityInterval": "10min",
+            },
+            7,
+            600_000,
+        ),
+        ({"spark.executor.failuresValidityInterval": "0"}, 3, HOUR),
+    ],
+)
+def test_the_limit_is_spark_s_and_the_window_is_an_hour_unless_set(settings, limit, window_ms):
+    conf = FailureLimitConf.from_spark_conf(SparkConf(settings))
+    assert conf == FailureLimitConf(limit=limit, window_ms=window_ms)

@@ -23,6 +23,7 @@ INERT_KEYS = frozenset(
         "spark.dynamicAllocation.shuffleTracking.enabled",
         "spark.dynamicAllocation.shuffleTracking.timeout",
         "spark.dynamicAllocation.executorAllocationRatio",
+        "spark.executor.maxNumFailures",
     }
 )
 """Keys that a passive driver sets to keep still; they say nothing about what its user wants."""
@@ -96,6 +97,8 @@ _KEYS: tuple[tuple[tuple[str, ...], str, Callable[[Any], str]], ...] = (
         "spark.kubernetes.allocation.maxPendingPodsPerRp",
         _plain,
     ),
+    (("allocation", "failures", "max"), "spark.executor.maxNumFailures", _plain),
+    (("allocation", "failures", "window"), "spark.executor.failuresValidityInterval", _duration),
 )
 
 

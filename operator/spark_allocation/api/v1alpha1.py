@@ -155,6 +155,15 @@ class DynamicAllocation(ApiModel):
         return self
 
 
+class Failures(ApiModel):
+    """How many executors may end unasked before others are created one at a time, a minute apart."""
+
+    max: PositiveCount | None = None
+    """Ends within the window that are borne (twice maxExecutors if left out, at least 3, as in Spark; twice the most executors wanted so far when there is no maxExecutors)."""
+    window: SparkDuration | None = None
+    """For how long an end counts (1h if left out)."""
+
+
 class Allocation(ApiModel):
     """How pods are asked for."""
 
@@ -168,6 +177,8 @@ class Allocation(ApiModel):
     """Most pods of the application that may be pending at once (no limit if left out)."""
     max_pending_pods_per_profile: PositiveCount | None = None
     """The same for each resource profile; at most maxPendingPods."""
+    failures: Failures | None = None
+    """When executors end again and again."""
 
 
 class Decommission(ApiModel):

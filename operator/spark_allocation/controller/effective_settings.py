@@ -9,6 +9,7 @@ from spark_allocation.controller.shuffle_settings import shuffle_hold_conf
 from spark_allocation.core import passive_driver
 from spark_allocation.core.allocation import AllocationSettings
 from spark_allocation.core.dynamic_allocation_conf import DynamicAllocationConf
+from spark_allocation.core.failure_tracker import FailureLimitConf
 from spark_allocation.core.lifecycle_manager import LifecycleConf
 from spark_allocation.core.pods_allocator_conf import PodsAllocatorConf
 from spark_allocation.core.spark_conf import InvalidSetting, SparkConf
@@ -62,6 +63,7 @@ def effective_settings(
                 LifecycleConf.from_spark_conf(conf, version), delete_on_termination=True
             ),
             shuffle=shuffle_hold_conf(spec, driver_conf, conf),
+            failures=FailureLimitConf.from_spark_conf(conf),
             max_concurrent_drains=decommission.max_concurrent if decommission else None,
         )
     except InvalidSetting as error:

@@ -39,6 +39,7 @@ from spark_allocation.core.executor_exits import ExecutorExit, FailureClass
 from spark_allocation.core.executor_failures import ExecutorFailures
 from spark_allocation.core.executor_monitor import ExecutorMonitor
 from spark_allocation.core.executor_pods import ExecutorId, ExecutorPod, PodState
+from spark_allocation.core.failure_tracker import FailureCount, FailureLimitConf
 from spark_allocation.core.jvm_numbers import LONG_MAX
 from spark_allocation.core.lifecycle_manager import (
     DriverExecutor,
@@ -74,6 +75,7 @@ class AllocationSettings:
     pods: PodsAllocatorConf
     lifecycle: LifecycleConf = field(default_factory=LifecycleConf)
     shuffle: ShuffleHoldConf = field(default_factory=ShuffleHoldConf)
+    failures: FailureLimitConf = field(default_factory=FailureLimitConf)
     max_concurrent_drains: int | None = None
 
     @property
@@ -94,6 +96,8 @@ class Step:
         removals: executors that ended since the last step, each told once.
         start_problem: what keeps the pod that has waited longest from starting; None when none waits for long.
         held_back: classes of repeated failures that keep pods from being asked for.
+        failures: executors that ended unasked lately, against the limit.
+        avoid_nodes: nodes that new pods are sent away from.
         decisions: per profile; empty when the driver's answer was too old to decide.
         log: sentences in Spark's words.
         wake_at_ns: when a timer runs out; None when only news can change anything.
@@ -110,6 +114,8 @@ class Step:
     wake_at_ns: int | None = None
     start_problem: ExecutorExit | None = None
     evacuations: tuple[ExecutorPod, ...] = ()
+    failures: FailureCount = field(default_factory=FailureCount)
+    avoid_nodes: frozenset[str] = frozenset()
 
 
 @dataclass(slots=True)
@@ -152,7 +158,7 @@ class Allocation:
         """Nodes that the next pods should not go to."""
         self._now_ms = 0
         self.lifecycle = ExecutorPodsLifecycleManager(settings.lifecycle)
-        self.failures = ExecutorFailures()
+        self.failures = ExecutorFailures(settings.failures)
         self.pods = ExecutorPodsAllocator(settings.pods)
         self.monitor = ExecutorMonitor(settings.dynamic, self.is_executor_active)
         self._holders = ShuffleHolders(
@@ -191,6 +197,7 @@ class Allocation:
         self.lifecycle.reconfigure(settings.lifecycle)
         self._holders.reconfigure(settings.shuffle)
         self._drains.reconfigure(settings.drains)
+        self.failures.reconfigure(settings.failures)
 
     def take_report(self, report: DriverReport, *, now_ns: int, now_ms: int) -> None:
         """Take one answer of the driver.
@@ -285,10 +292,16 @@ class Allocation:
                 not_counted=self._drains.leaving | review.driver_lost | evacuation.replaced,
             )
             self._vanished.clear()
-            plan = replace(plan, create=self.failures.allowed(plan.create, now_ms))
+            create = self.failures.allowed(
+                plan.create, now_ms, executors_wanted=sum(self.pods.expected.values())
+            )
+            plan = replace(plan, create=create)
             self._last_bounds = {
                 profile_id: profile.bound for profile_id, profile in plan.profiles.items()
             }
+            for request in create:
+                if request.held_back:
+                    self._last_bounds[request.profile_id] = RequestBound.BACK_OFF
         return Step(
             plan=plan,
             drains=tuple(self._asked.drains),
@@ -296,6 +309,8 @@ class Allocation:
             delete=review.delete if acts else (),
             removals=review.removals,
             held_back=self.failures.held_back,
+            failures=self.failures.toward_limit(now_ms),
+            avoid_nodes=self.avoid_nodes,
             start_problem=self.failures.start_problem(
                 snapshot, leaving=self._drains.leaving, now_ns=now_ns
             ),

@@ -8,8 +8,10 @@ by class; this module decides what counts as a failure or as a success in the fi
 
 - A success speaks for new executors once: the first task that an executor finishes, or its first minute on the
   driver's list. Old executors that work on do not excuse new ones that fail.
-- A failure is an executor that ended badly, one that ran and never registered, or a pod whose configuration the kubelet
-  refuses; that last one once for each pod, however long it stays.
+- A failure is an executor that ended badly, one that ran and never registered or ended well before it did, or a pod
+  whose configuration the kubelet refuses; that last one once for each pod, however long it stays.
+- Toward the limit (`FailureLimit`) counts every end that nobody asked for, whoever brought it about: Spark counts pods
+  in the state Failed alone, but a loop of deletions makes as many pods as a loop of crashes.
 - What keeps a pod from starting is told only after some seconds: a pod waits for a node or for its image for a moment
   in the best of clusters.
 
@@ -30,7 +32,13 @@ from spark_allocation.core.executor_exits import (
     start_problem,
 )
 from spark_allocation.core.executor_pods import ExecutorId
-from spark_allocation.core.failure_tracker import BackoffConf, FailureBackoff
+from spark_allocation.core.failure_tracker import (
+    BackoffConf,
+    FailureBackoff,
+    FailureCount,
+    FailureLimit,
+    FailureLimitConf,
+)
 from spark_allocation.core.lifecycle_manager import ExecutorRemoval
 from spark_allocation.core.pods_plan import PodRequests
 from spark_allocation.core.snapshots import ExecutorPodsSnapshot
@@ -48,8 +56,11 @@ class ExecutorFailures:
         count: executors that failed in this life.
     """
 
-    def __init__(self, conf: BackoffConf | None = None) -> None:
+    def __init__(
+        self, limit: FailureLimitConf | None = None, conf: BackoffConf | None = None
+    ) -> None:
         self._conf = conf or BackoffConf()
+        self._limit = FailureLimit(limit or FailureLimitConf())
         self._backoff = FailureBackoff(self._conf)
         self._listed_since_ns: dict[ExecutorId, int] = {}
         self._proven: set[ExecutorId] = set()
@@ -66,14 +77,32 @@ class ExecutorFailures:
         """Epoch milliseconds of the next attempt; None while nothing is held back or one is under way."""
         return self._backoff.retry_at(now_ms)
 
-    def allowed(self, requests: tuple[PodRequests, ...], now_ms: int) -> tuple[PodRequests, ...]:
-        """Fewer pods while creations or starts keep failing: none, or one to try."""
-        left = self._backoff.allowed(sum(request.count for request in requests), now_ms)
+    def reconfigure(self, limit: FailureLimitConf) -> None:
+        """Use another limit from now on."""
+        self._limit.reconfigure(limit)
+
+    def toward_limit(self, now_ms: int) -> FailureCount:
+        """How near the limit is."""
+        return self._limit.count(now_ms)
+
+    def allowed(
+        self, requests: tuple[PodRequests, ...], now_ms: int, *, executors_wanted: int
+    ) -> tuple[PodRequests, ...]:
+        """Fewer pods while creations or starts keep failing: none, or one to try.
+
+        Args:
+            requests: what the plan would ask for.
+            now_ms: epoch milliseconds.
+            executors_wanted: the targets of all profiles.
+        """
+        wanted = sum(request.count for request in requests)
+        left = self._backoff.allowed(wanted, now_ms)
+        left = self._limit.allowed(left, now_ms, executors_wanted=executors_wanted)
         capped: list[PodRequests] = []
         for request in requests:
             count = min(request.count, left)
             left -= count
-            capped.append(replace(request, count=count))
+            capped.append(replace(request, count=count, held_back=request.count - count))
         return tuple(capped)
 
     # -- what happens ------------------------------------------------------------------------------------------------
@@ -81,6 +110,7 @@ class ExecutorFailures:
     def creation_attempted(self, executor_id: ExecutorId, now_ms: int) -> None:
         """A pod is asked for, or would have been had it been possible to build it."""
         self._backoff.created([executor_id], now_ms)
+        self._limit.created(now_ms)
 
     def creation_failed(self, failure: FailureClass, executor_id: ExecutorId, now_ms: int) -> None:
         """The API server made no such pod, or failed over it."""
@@ -122,11 +152,9 @@ class ExecutorFailures:
         """
         for removal in removals:
             self.count += removal.failed
-            never_came = (
-                removal.never_registered and removal.exit.reason is ExecutorExitReason.DRIVER_LOST
-            )
-            counts = removal.failed or never_came
-            kind = failure_class(removal.exit.reason) if counts else None
+            if removal.exit.reason is not ExecutorExitReason.DRAINED:
+                self._limit.ended(now_ms)
+            kind = _kind_of_failure(removal)
             if kind is not None:
                 self._backoff.failed(kind, removal.executor_id, now_ms)
         refused: set[ExecutorId] = set()
@@ -156,3 +184,12 @@ class ExecutorFailures:
             return None
         oldest = min(executor_id for executor_id, at in since.items() if at == first)
         return start_problem(snapshot.pods[oldest])
+
+
+def _kind_of_failure(removal: ExecutorRemoval) -> FailureClass | None:
+    """As what the back-off takes this end; None when it is no failure."""
+    reason = removal.exit.reason
+    if removal.never_registered and reason is ExecutorExitReason.SUCCEEDED:
+        return FailureClass.APPLICATION  # it did nothing, and so will the next
+    never_came = removal.never_registered and reason is ExecutorExitReason.DRIVER_LOST
+    return failure_class(reason) if removal.failed or never_came else None

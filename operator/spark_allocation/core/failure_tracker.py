@@ -22,6 +22,11 @@ reports `FailureBackoff.succeeded` for one that has finished a task or has been 
 
 Failures of pods that were under way together when the class opened do not lengthen the delay: only the probe does.
 
+A loop whose executors finish a task before they die never opens a class, and one of executors that somebody deletes is
+no failure at all. `FailureLimit` bounds those: above Spark's limit of ends within the window, pods are created one at a
+time with `PAUSE_ABOVE_LIMIT_MS` between them. So, whatever the executors do, in any stretch of time as long as the
+window no more pods are created than limit + twice the executors that are wanted + one for each pause.
+
 Source: ``deploy.ExecutorFailureTracker``; Spark's ``maxNumExecutorFailures``.
 """
 
@@ -35,6 +40,8 @@ from spark_allocation.core.spark_conf import INT_MAX, MILLISECOND, SparkConf
 
 MAX_EXECUTOR_FAILURES = "spark.executor.maxNumFailures"
 FAILURES_VALIDITY_INTERVAL = "spark.executor.failuresValidityInterval"
+LEAST_LIMIT = 3
+PAUSE_ABOVE_LIMIT_MS = 60_000
 
 
 class ExecutorFailureTracker:
@@ -56,6 +63,10 @@ class ExecutorFailureTracker:
         if FAILURES_VALIDITY_INTERVAL not in conf:
             return cls()
         return cls(conf.time(FAILURES_VALIDITY_INTERVAL, -1, MILLISECOND))
+
+    def reconfigure(self, validity_interval_ms: int | None) -> None:
+        """Use another window from now on."""
+        self._interval = validity_interval_ms
 
     def register_failure(self, now: int) -> None:
         """An executor's pod was seen in the state Failed for the first time."""
@@ -81,7 +92,96 @@ def max_executor_failures(conf: SparkConf) -> int:
         executors = conf.integer("spark.dynamicAllocation.maxExecutors", INT_MAX)
     else:
         executors = conf.integer("spark.executor.instances", 0)
-    return max(3, INT_MAX if executors > INT_MAX // 2 else 2 * executors)
+    return max(LEAST_LIMIT, INT_MAX if executors > INT_MAX // 2 else 2 * executors)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FailureLimitConf:
+    """How many executors may end unasked before the operator creates others one at a time.
+
+    Attributes:
+        limit: None when neither a limit nor a greatest number of executors is set: then it follows what is wanted.
+        window_ms: an end counts for this long. Spark's own default is for ever, because Spark ends the application.
+    """
+
+    limit: int | None = None
+    window_ms: int = 3_600_000
+
+    @classmethod
+    def from_spark_conf(cls, conf: SparkConf) -> "FailureLimitConf":
+        """``spark.executor.maxNumFailures`` and ``spark.executor.failuresValidityInterval``.
+
+        Raises:
+            InvalidSetting: for what Spark refuses.
+        """
+        limit = max_executor_failures(conf)
+        window_ms = conf.time(FAILURES_VALIDITY_INTERVAL, cls().window_ms, MILLISECOND)
+        return cls(
+            limit=None if limit >= INT_MAX else limit,
+            window_ms=window_ms if window_ms > 0 else cls().window_ms,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class FailureCount:
+    """How near the limit is.
+
+    Attributes:
+        ended: executors that ended unasked within the window.
+        limit: above it executors are created one at a time.
+        window_ms: how long an end counts.
+    """
+
+    ended: int = 0
+    limit: int = 0
+    window_ms: int = 0
+
+    @property
+    def reached(self) -> bool:
+        """As in Spark: reached means exceeded."""
+        return self.ended > self.limit
+
+
+class FailureLimit:
+    """Spark's limit, as a brake instead of an end of the application; times are epoch milliseconds."""
+
+    def __init__(self, conf: FailureLimitConf) -> None:
+        self._conf = conf
+        self._ends = ExecutorFailureTracker(conf.window_ms)
+        self._most_wanted = 0
+        self._created_at: int | None = None
+
+    def reconfigure(self, conf: FailureLimitConf) -> None:
+        """Use another limit from now on; ends that were counted stay counted, for as long as a new window says."""
+        self._conf = conf
+        self._ends.reconfigure(conf.window_ms)
+
+    def ended(self, now: int) -> None:
+        """An executor ended, and nobody had asked it to."""
+        self._ends.register_failure(now)
+
+    def created(self, now: int) -> None:
+        """A pod was asked for."""
+        self._created_at = now
+
+    def count(self, now: int) -> FailureCount:
+        """Where it stands."""
+        limit = self._conf.limit
+        if limit is None:
+            limit = max(LEAST_LIMIT, 2 * self._most_wanted)
+        return FailureCount(self._ends.failed_executors(now), limit, self._conf.window_ms)
+
+    def allowed(self, wanted: int, now: int, *, executors_wanted: int) -> int:
+        """How many of ``wanted`` pods may be created now.
+
+        Args:
+            executors_wanted: the targets of all profiles; the largest so far sets the limit where none is configured.
+        """
+        self._most_wanted = max(self._most_wanted, executors_wanted)
+        if not self.count(now).reached or self._created_at is None:
+            return wanted
+        since = now - self._created_at
+        return min(wanted, 1 if since >= PAUSE_ABOVE_LIMIT_MS or since < 0 else 0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -26,6 +26,8 @@ class RequestBound(StrEnum):
     MAX_PENDING_PODS = "MaxPendingPods"
     MAX_PENDING_PODS_PER_PROFILE = "MaxPendingPodsPerProfile"
     CLAIM_REUSE = "WaitingForClaims"
+    BACK_OFF = "BackOff"
+    """Executors keep failing; the plan itself never says so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +49,12 @@ class UnseenPod:
 
 @dataclass(frozen=True, slots=True)
 class PodRequests:
-    """Executors to ask for: ``count`` pods of one profile, possibly none when a limit leaves no room."""
+    """Executors to ask for: ``count`` pods of one profile, possibly none when a limit leaves no room.
+
+    Attributes:
+        held_back: so many more would be asked for if executors did not keep failing.
+        spark_count: how many Spark says that it asks for.
+    """
 
     profile_id: ProfileId
     count: int
@@ -56,15 +63,20 @@ class PodRequests:
     shared_slots: int
     bound: RequestBound = RequestBound.NOTHING
     spark_count: int = 0
+    held_back: int = 0
 
     @property
     def log_line(self) -> str:
         """Spark's words (INFO); its count may be negative under a limit per profile."""
-        return (
-            f"Going to request {self.spark_count} executors from Kubernetes for ResourceProfile Id: "
+        count = self.count if self.held_back else self.spark_count
+        line = (
+            f"Going to request {count} executors from Kubernetes for ResourceProfile Id: "
             f"{self.profile_id}, target: {self.target}, known: {self.known}, "
             f"sharedSlotFromPendingPods: {self.shared_slots}."
         )
+        if self.held_back:
+            line += f" {self.held_back} more are held back because executors keep failing."
+        return line
 
 
 @dataclass(frozen=True, slots=True)
