@@ -142,6 +142,21 @@ MAX_PENDING_PODS_PER_PROFILE = Setting(
     default=NO_LIMIT,
     least=1,
 )
+MAX_FAILURES = Setting(
+    "allocation.failures.max",
+    "spark.executor.maxNumFailures",
+    Kind.COUNT,
+    default=NO_LIMIT,  # in truth twice maxExecutors, which is another setting's value
+    least=1,
+)
+FAILURES_WINDOW = Setting(
+    "allocation.failures.window",
+    "spark.executor.failuresValidityInterval",
+    Kind.DURATION,
+    default="1h",
+    least=SECOND,
+    bare_unit=MILLISECOND,
+)
 GRACE_PERIOD = Setting("decommission.gracePeriod", "", Kind.DURATION, default="10min")
 MAX_CONCURRENT = Setting("decommission.maxConcurrent", "", Kind.COUNT, default=NO_LIMIT, least=1)
 BATCH_SIZE = Setting(
@@ -217,6 +232,8 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     MAX_PENDING_PODS,
     MAX_PENDING_PODS_PER_PROFILE,
+    MAX_FAILURES,
+    FAILURES_WINDOW,
     GRACE_PERIOD,
     MAX_CONCURRENT,
 )
