@@ -12,6 +12,7 @@ from spark_allocation.core.drains import DRAIN_PAUSE_SECONDS
 from spark_allocation.core.executor_exits import ExecutorExitReason, FailureClass
 from spark_allocation.core.executor_pods import ContainerEnd, ExecutorId, PodState
 from spark_allocation.core.resource_profiles import ProfileId
+from spark_allocation.core.shuffle_holders import ShuffleHoldConf
 
 HOUR_MS = 3_600_000
 
@@ -224,6 +225,70 @@ def test_a_drain_that_was_never_asked_for_is_decided_again() -> None:
     (pod,) = driver.step().drains
     driver.allocation.drain_not_begun(pod.executor_id)
     assert len(driver.turn(report(executors=driver.alive(total=1))).drains) == 1
+
+
+# -- what is held -----------------------------------------------------------------------------------------------------
+
+
+def test_an_executor_counts_as_held_from_when_it_would_have_gone() -> None:
+    driver = ServedDriver(settings(executor_idle_timeout_s=5))
+    idle(driver, 2)
+    told = report(executors=(executor(1, total=1, shuffle=7), executor(2, total=1)))
+    (young,) = driver.turn(told, after=1).profiles
+    assert (young.idle, young.held_by_shuffle, young.reason) == (2, 0, "Satisfied")
+    driver.turn(told, after=10)
+    (held,) = driver.turn(told).profiles
+    assert (held.idle, held.held_by_shuffle, held.reason) == (1, 1, "HeldByShuffle")
+
+
+def test_one_that_only_holds_cached_blocks_is_told_apart() -> None:
+    driver = ServedDriver(settings(executor_idle_timeout_s=5))
+    idle(driver, 1)
+    told = report(executors=(executor(1, total=1, blocks=7),))
+    driver.turn(told, after=10)
+    (held,) = driver.turn(told).profiles
+    assert (held.held_by_shuffle, held.held_by_cache, held.reason) == (0, 1, "HeldByCache")
+
+
+def test_a_pending_pod_is_withdrawn_rather_than_an_executor_that_works() -> None:
+    """Four are wanted of five, one of which is still pending: what runs is not touched."""
+    driver = ServedDriver(settings(executor_idle_timeout_s=5))
+    busy(driver, tasks=5)
+    driver.set(5, state=PodState.PENDING)
+    told = report(
+        stage(tasks=4, active=4),
+        executors=tuple(executor(number, active=1, total=1) for number in (1, 2, 3, 4)),
+        gauge=4,
+    )
+    drained, withdrawn = [], []
+    for _ in range(80):
+        step = driver.turn(told)
+        drained += step.drains
+        withdrawn += [
+            number
+            for excess in (step.plan.withdraw if step.plan else ())
+            for number in excess.executor_ids
+        ]
+    assert (drained, withdrawn) == ([], [5])
+
+
+def test_with_migration_the_last_holder_of_shuffle_data_stays() -> None:
+    driver = ServedDriver(
+        settings(
+            executor_idle_timeout_s=5,
+            shuffle=ShuffleHoldConf(hands_over=True, migrates=True),
+        )
+    )
+    idle(driver, 3)
+    drained = []
+    for _ in range(20):
+        told = report(executors=driver.alive(total=1, shuffle=7))
+        drained += driver.turn(told, after=6).drains
+        for number in [each for each, pod in driver.pods.items() if pod.deleting]:
+            driver.lose(number)
+    assert len(drained) == 2
+    (state,) = driver.turn(report(executors=driver.alive(total=1, shuffle=7))).profiles
+    assert (state.running, state.held_by_shuffle) == (1, 1)
 
 
 # -- what nobody carries out ------------------------------------------------------------------------------------------

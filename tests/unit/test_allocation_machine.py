@@ -165,11 +165,13 @@ class AllocationMachine(RuleBasedStateMachine):
             staying = [view for view in mine if not (view.pending_removal or view.decommissioning)]
             assert self.monitor.remaining_counts()[profile_id] == len(staying)
             at_rest = [view for view in staying if view.running_tasks == 0]
-            idle = self.monitor.idle_counts().get(profile_id, IdleCounts())
+            idle_ns = self.conf.timeouts(profile_id).idle_ns
+            past = [view for view in at_rest if self.now - (view.idle_since_ns or 0) >= idle_ns]
+            idle = self.monitor.idle_counts(self.now).get(profile_id, IdleCounts())
             assert idle == IdleCounts(
                 idle=len(at_rest),
-                held_by_shuffle=sum(view.held_by is HeldBy.SHUFFLE for view in at_rest),
-                held_by_cache=sum(view.held_by is HeldBy.CACHE for view in at_rest),
+                held_by_shuffle=sum(view.held_by is HeldBy.SHUFFLE for view in past),
+                held_by_cache=sum(view.held_by is HeldBy.CACHE for view in past),
             )
         assert all(step >= 1 for step in self.manager.to_add.values())
 

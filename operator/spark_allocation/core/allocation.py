@@ -324,6 +324,7 @@ class Allocation:
                 decisions=self._last_decisions,
                 bounds=self._last_bounds,
                 targets=self.manager.targets,
+                now_ns=now_ns,
             ),
             log=tick.log,
             wake_at_ns=self._wake_at(

@@ -56,7 +56,7 @@ class RemovalCounters:
 
 @dataclass(slots=True)
 class IdleCounts:
-    """Executors of one profile that run no task and stay; those that something holds are among them."""
+    """Executors of one profile that run no task and stay; among them those that would have gone but for what they hold."""
 
     idle: int = 0
     held_by_shuffle: int = 0
@@ -185,8 +185,8 @@ class ExecutorMonitor:
             remaining[self._executors[executor_id].profile_id] -= 1
         return remaining
 
-    def idle_counts(self) -> Mapping[ProfileId, IdleCounts]:
-        """Executors that run no task and stay, per profile, and what holds them."""
+    def idle_counts(self, now_ns: int) -> Mapping[ProfileId, IdleCounts]:
+        """Executors that run no task and stay, per profile, and what holds those that are past the idle timeout."""
         counts: dict[ProfileId, IdleCounts] = {}
         for tracker in self._executors.values():
             if tracker.running_tasks or tracker.decommissioning or tracker.pending_removal:
@@ -196,6 +196,8 @@ class ExecutorMonitor:
                 counts[profile_id] = IdleCounts()
             count = counts[profile_id]
             count.idle += 1
+            if now_ns - tracker.idle_start < tracker.timeouts.idle_ns:
+                continue
             if tracker.has_active_shuffle or tracker.shuffle_ids or tracker.cached_blocks:
                 held_by = tracker.held_by()
                 if held_by is HeldBy.SHUFFLE:

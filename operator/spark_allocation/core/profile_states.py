@@ -4,7 +4,8 @@ Theory of operation
 -------------------
 Three sources are counted and not reconciled, because their differences are what a reader wants to see: pods as the
 snapshot shows them, executors as the driver lists them, and idle ones as the monitor knows them. A pod that leaves is
-counted under *decommissioning* alone. Nothing here decides anything.
+counted under *decommissioning* alone. An idle executor counts as held from the moment at which it would have timed out
+if it held nothing: before that nothing holds it. Nothing here decides anything.
 """
 
 from collections import Counter
@@ -22,6 +23,10 @@ from spark_allocation.core.resource_profiles import ProfileId
 from spark_allocation.core.snapshots import ExecutorPodsSnapshot
 
 _NO_IDLE = IdleCounts()
+
+
+HELD_BY_SHUFFLE = "HeldByShuffle"
+HELD_BY_CACHE = "HeldByCache"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +60,7 @@ def profile_states(
     decisions: Mapping[ProfileId, ProfileDecision],
     bounds: Mapping[ProfileId, RequestBound],
     targets: Mapping[ProfileId, int],
+    now_ns: int,
 ) -> tuple[ProfileState, ...]:
     """One entry for each profile with a target, a pod or an executor, in the order of their ids.
 
@@ -67,6 +73,7 @@ def profile_states(
         decisions: the last ones that were made.
         bounds: what kept a profile below its target in the last round.
         targets: of the allocation manager.
+        now_ns: monotonic nanoseconds.
     """
     by_state = snapshot.by_state
     running = Counter(by_state.running)
@@ -80,7 +87,7 @@ def profile_states(
     unseen = Counter(
         pod.profile_id for pod in pods.unseen.values() if pod.executor_id not in snapshot.pods
     )
-    idle = monitor.idle_counts()
+    idle = monitor.idle_counts(now_ns)
     profile_ids = (
         targets.keys() | by_state.profiles | unseen.keys() | feeder.registered.keys() | idle.keys()
     )
@@ -104,11 +111,23 @@ def profile_states(
                 decommissioning=departing[profile_id],
                 pending_tasks=tasks.pending,
                 running_tasks=tasks.running,
-                reason=decision.reason.value if decision is not None else "",
+                reason=_reason(decision, running[profile_id], at_rest),
                 bound=bounds.get(profile_id, RequestBound.NOTHING),
             )
         )
     return tuple(states)
+
+
+def _reason(decision: ProfileDecision | None, running: int, at_rest: IdleCounts) -> str:
+    """Why the target is what it is; or, of more executors than it asks for, why they are still there."""
+    if decision is None:
+        return ""
+    if running > decision.target:
+        if at_rest.held_by_shuffle:
+            return HELD_BY_SHUFFLE
+        if at_rest.held_by_cache:
+            return HELD_BY_CACHE
+    return decision.reason.value
 
 
 def _alive(pod: ExecutorPod) -> bool:
