@@ -83,6 +83,11 @@ class ClusterLayout:
         return self.state / "logs"
 
     @property
+    def audit_log(self) -> Path:
+        """What the operator has asked of the API server, one JSON event a line."""
+        return self.logs / "audit.jsonl"
+
+    @property
     def settings(self) -> Path:
         return self.state / "etc"
 

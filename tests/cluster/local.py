@@ -151,9 +151,14 @@ def _start_components(layout: ClusterLayout, running: Namespaces, reporter: Repo
     for component in parts.components(layout):
         process = running.find(component.program)
         if process is not None:
-            if _becomes_healthy(component, running, MEND_SECONDS):
+            if process.arguments != component.arguments:
+                reporter.say(f"{component.name} runs with other settings; restarting it")
+            elif _becomes_healthy(component, running, MEND_SECONDS):
                 continue
-            reporter.say(f"{component.name} is not healthy: {component.complaint()}; restarting it")
+            else:
+                reporter.say(
+                    f"{component.name} is not healthy: {component.complaint()}; restarting it"
+                )
             if not process.send(signal.SIGTERM, grace=10):
                 process.send(signal.SIGKILL, grace=10)
         with reporter.step(f"starting {component.name}"):
@@ -204,7 +209,11 @@ def _status(layout: ClusterLayout, running: Namespaces) -> list[ComponentStatus]
     lines = [ComponentStatus("namespaces", running.keeper, None)]
     for component, complaint in zip(wanted, complaints, strict=True):
         process = processes.get(str(component.program.resolve()))
-        reason = "not running" if process is None else complaint
+        reason = complaint
+        if process is None:
+            reason = "not running"
+        elif process.arguments != component.arguments:
+            reason = "runs with other settings than it should"
         lines.append(ComponentStatus(component.name, process, reason))
     lines.append(ComponentStatus("node", None, node.result()))
     return lines

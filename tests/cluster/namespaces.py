@@ -46,6 +46,15 @@ class Process:
         return self.boot == _boot() and _start_ticks(self.pid) == self.start_ticks
 
     @property
+    def arguments(self) -> tuple[str, ...]:
+        """Its command line without the program; () when it has ended."""
+        try:
+            line = Path(f"/proc/{self.pid}/cmdline").read_bytes()
+        except OSError:
+            return ()
+        return tuple(line.decode(errors="replace").split("\0")[1:-1])
+
+    @property
     def since(self) -> float:
         """Its start as a Unix time, in seconds."""
         seconds_after_boot = self.start_ticks / os.sysconf("SC_CLK_TCK")

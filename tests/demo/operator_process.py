@@ -34,7 +34,7 @@ class OperatorProcess:
         self._kubeconfig = folder / "operator.kubeconfig"
         self._process: subprocess.Popen[bytes] | None = None
         folder.mkdir(parents=True, exist_ok=True)
-        _write_kubeconfig(cluster, self._kubeconfig)
+        write_kubeconfig(cluster, self._kubeconfig)
 
     @property
     def running(self) -> bool:
@@ -106,9 +106,10 @@ class OperatorProcess:
             ) from None
 
 
-def _write_kubeconfig(cluster: Cluster, file: Path) -> None:
+def write_kubeconfig(cluster: Cluster, file: Path, *, namespace: str = OPERATOR_NAMESPACE) -> str:
+    """A kubeconfig with a token of the operator's service account in this namespace; returns the token."""
     token = cluster.kubectl(
-        "create", "token", OPERATOR, f"--namespace={OPERATOR_NAMESPACE}", "--duration=12h"
+        "create", "token", OPERATOR, f"--namespace={namespace}", "--duration=12h"
     ).strip()
     view = cluster.kubectl("config", "view", "--raw", "--flatten", "--minify")
     config = yaml.safe_load(view)
@@ -116,6 +117,7 @@ def _write_kubeconfig(cluster: Cluster, file: Path) -> None:
     config["contexts"][0]["context"]["user"] = OPERATOR
     file.touch(mode=0o600)
     file.write_text(yaml.safe_dump(config))
+    return token
 
 
 def _free_port() -> int:

@@ -12,13 +12,16 @@ from collections.abc import Callable, Iterator
 import pytest
 from tests import cluster as clusters
 from tests.cluster import Cluster, ClusterError
+from tests.cluster.audit import AuditLog
 from tests.demo.api import Api
 from tests.demo.installation import delete_namespace, install_on_host, make_namespace
+from tests.demo.manifests import OPERATOR, OPERATOR_NAMESPACE
 from tests.demo.operator_process import OperatorProcess
 from tests.e2e.workspace import Workspace
 from tests.machine.reporting import Reporter
 
 OPERATOR_LOG_LINES = 60
+OPERATOR_USER = f"system:serviceaccount:{OPERATOR_NAMESPACE}:{OPERATOR}"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -48,10 +51,13 @@ def spark_image(cluster: Cluster) -> str:
 def started_operator(
     cluster: Cluster, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[OperatorProcess]:
+    audit = AuditLog(cluster)
     installation = install_on_host(cluster, tmp_path_factory.mktemp("operator"))
     assert installation.process is not None
     yield installation.process
     installation.close()
+    refused = [request for request in audit.requests(OPERATOR_USER) if not request.allowed]
+    assert not refused, f"deploy/ does not grant what the operator needs: {refused[:5]}"
 
 
 @pytest.fixture(scope="session")

@@ -1,41 +1,127 @@
-"""The manifests grant what the code asks of the API server, and no more than was decided."""
+"""The manifests: confined as Pod Security `restricted` demands, and the namespaced ones the same but for their scope.
 
+That the rights in them are those that are used is shown on a real API server (tests/security/test_rights.py).
+"""
+
+import copy
 from pathlib import Path
+from typing import Any
 
+import pytest
 import yaml
 
-RBAC = [
-    document
-    for document in yaml.safe_load_all(
-        (Path(__file__).parents[2] / "deploy/10-rbac.yaml").read_text()
-    )
-    if document is not None
-]
+DEPLOY = Path(__file__).parents[2] / "deploy"
+Object = dict[str, Any]
 
 
-def granted(resource: str) -> set[str]:
+def documents(*files: Path) -> list[Object]:
+    return [
+        document
+        for file in files
+        for document in yaml.safe_load_all(file.read_text())
+        if document is not None
+    ]
+
+
+CLUSTER = documents(*sorted(DEPLOY.glob("*.yaml")))
+NAMESPACED = documents(*sorted((DEPLOY / "namespaced").glob("[0-9]*.yaml")))
+FURTHER = documents(DEPLOY / "namespaced" / "further-namespace.yaml")
+
+
+def one(found: list[Object], kind: str, name: str = "spark-allocation-operator") -> Object:
+    (match,) = (each for each in found if (each["kind"], each["metadata"]["name"]) == (kind, name))
+    return match
+
+
+def granted(found: list[Object], resource: str) -> set[str]:
     return {
         verb
-        for document in RBAC
+        for document in found
         for rule in document.get("rules", ())
         if resource in rule["resources"]
         for verb in rule["verbs"]
     }
 
 
-def test_the_lease_can_be_read_made_and_renewed() -> None:
-    # kube/leader_lease.py: GET, POST, PATCH
-    assert granted("leases") == {"get", "create", "patch"}
+@pytest.mark.parametrize("found", [CLUSTER, NAMESPACED], ids=["cluster", "namespaced"])
+def test_pods_can_be_made_and_deleted_one_by_one_but_not_changed(found: list[Object]) -> None:
+    assert granted(found, "pods") == {"get", "list", "watch", "create", "delete"}
 
 
-def test_pods_can_be_made_and_deleted_one_by_one_but_not_changed() -> None:
-    assert granted("pods") == {"get", "list", "watch", "create", "delete"}
+@pytest.mark.parametrize("found", [CLUSTER, NAMESPACED, FURTHER], ids=["all", "one", "further"])
+def test_no_right_that_would_be_everybody_s(found: list[Object]) -> None:
+    rules = [rule for document in found for rule in document.get("rules", ())]
+    assert rules
+    for rule in rules:
+        assert "*" not in (*rule["verbs"], *rule["resources"], *rule["apiGroups"])
+        assert not {"secrets", "pods/exec", "pods/status", "serviceaccounts/token", "roles"} & set(
+            rule["resources"]
+        )
+        assert not {"deletecollection", "escalate", "bind", "impersonate"} & set(rule["verbs"])
 
 
-def test_the_status_of_an_allocation_is_patched() -> None:
-    assert "patch" in granted("sparkallocations/status")
+def test_the_namespaced_installation_has_nothing_that_is_of_the_cluster() -> None:
+    namespaced = {"Role", "RoleBinding", "ServiceAccount", "Deployment", "NetworkPolicy"}
+    assert {document["kind"] for document in (*NAMESPACED, *FURTHER)} <= namespaced
+    assert all(document["metadata"]["namespace"] for document in (*NAMESPACED, *FURTHER))
 
 
-def test_claims_can_be_found_made_and_swept_but_not_changed() -> None:
-    # kube/objects_api.py: LIST for reuse and sweep, GET of a name that is taken, POST, DELETE
-    assert granted("persistentvolumeclaims") == {"get", "list", "create", "delete"}
+def test_a_role_grants_in_a_namespace_what_the_cluster_role_grants_in_all() -> None:
+    rules = one(CLUSTER, "ClusterRole")["rules"]
+    assert one(NAMESPACED, "Role")["rules"] == rules
+    assert one(FURTHER, "Role")["rules"] == rules
+    leader = "spark-allocation-operator-leader"
+    assert one(NAMESPACED, "Role", leader)["rules"] == one(CLUSTER, "Role", leader)["rules"]
+
+
+def test_the_namespaced_deployment_differs_in_what_it_serves_alone() -> None:
+    ours, theirs = copy.deepcopy(one(NAMESPACED, "Deployment")), one(CLUSTER, "Deployment")
+    (container,) = ours["spec"]["template"]["spec"]["containers"]
+    assert container["args"] == ["run", f"--namespace={ours['metadata']['namespace']}"]
+    container["args"] = ["run"]
+    ours["metadata"]["namespace"] = theirs["metadata"]["namespace"]
+    assert ours == theirs
+
+
+@pytest.mark.parametrize("found", [CLUSTER, NAMESPACED], ids=["cluster", "namespaced"])
+def test_the_operator_is_confined(found: list[Object]) -> None:
+    spec = one(found, "Deployment")["spec"]["template"]["spec"]
+    (container,) = spec["containers"]
+    assert spec["securityContext"] == {
+        "runAsNonRoot": True,
+        "runAsUser": 65532,
+        "runAsGroup": 65532,
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
+    assert container["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+    assert {"hostNetwork", "hostPID", "hostIPC", "volumes"} & spec.keys() == set()
+    resources = container["resources"]
+    assert resources["requests"].keys() == {"cpu", "memory", "ephemeral-storage"}
+    assert resources["limits"].keys() == {"memory", "ephemeral-storage"}, "and no limit of CPU"
+
+
+def test_the_operator_s_namespace_demands_it() -> None:
+    labels = one(CLUSTER, "Namespace", "spark-allocation-system")["metadata"]["labels"]
+    for mode in ("enforce", "audit", "warn"):
+        assert labels[f"pod-security.kubernetes.io/{mode}"] == "restricted"
+
+
+@pytest.mark.parametrize("found", [CLUSTER, NAMESPACED], ids=["cluster", "namespaced"])
+def test_a_network_policy_lets_out_what_is_asked_and_no_more(found: list[Object]) -> None:
+    policy = one(found, "NetworkPolicy")["spec"]
+    pod = one(found, "Deployment")["spec"]["template"]
+    assert policy["podSelector"]["matchLabels"].items() <= pod["metadata"]["labels"].items()
+    assert policy["policyTypes"] == ["Ingress", "Egress"]
+    to_anywhere = {
+        port["port"] for rule in policy["egress"] if "to" not in rule for port in rule["ports"]
+    }
+    assert to_anywhere == {443, 6443}, "the API server"
+    (probes,) = policy["ingress"]
+    (container,) = pod["spec"]["containers"]
+    assert {port["port"] for port in probes["ports"]} == {
+        port["containerPort"] for port in container["ports"]
+    }
