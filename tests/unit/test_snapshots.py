@@ -63,3 +63,25 @@ def test_pods_are_sorted_once_for_each_picture():
     before = ExecutorPodsSnapshot.replaced([pod(1)], at=1)
     assert before.by_state is before.by_state
     assert before.with_update(pod(2)).by_state is not before.by_state
+
+
+def test_those_that_leave_are_counted_apart():
+    picture = ExecutorPodsSnapshot.replaced(
+        [
+            pod(1, PodState.RUNNING),
+            pod(2, PodState.RUNNING),
+            replace(pod(3, PodState.RUNNING), profile_id=ProfileId(1)),
+            pod(4),
+            pod(5),
+            pod(6, PodState.FAILED),
+        ],
+        at=1,
+    )
+    leaving = frozenset(map(ExecutorId, (2, 3, 5, 6, 77)))
+    found = picture.staying(leaving)
+    assert {each: count for each, count in found.running.items() if count} == {0: 1}
+    assert [each.executor_id for each in found.pending] == [4]
+    assert found.leaving == {0: 2, 1: 1}, "a pod that has ended leaves no more"
+
+    assert picture.staying(leaving) is found
+    assert picture.staying(frozenset()).running == {0: 2, 1: 1}

@@ -38,7 +38,7 @@ from spark_allocation.core.dynamic_allocation_conf import DynamicAllocationConf
 from spark_allocation.core.executor_exits import ExecutorExit, FailureClass
 from spark_allocation.core.executor_failures import ExecutorFailures
 from spark_allocation.core.executor_monitor import ExecutorMonitor
-from spark_allocation.core.executor_pods import ExecutorId, ExecutorPod, PodState
+from spark_allocation.core.executor_pods import ExecutorId, ExecutorPod
 from spark_allocation.core.failure_tracker import FailureCount, FailureLimitConf
 from spark_allocation.core.jvm_numbers import LONG_MAX
 from spark_allocation.core.lifecycle_manager import (
@@ -147,6 +147,7 @@ class Allocation:
         self._settings = settings
         self._asked = _Asked()
         self._snapshot = ExecutorPodsSnapshot.replaced((), at=0)
+        self._not_counted: frozenset[ExecutorId] = frozenset()
         self._last_decisions: Mapping[ProfileId, ProfileDecision] = {}
         self._last_bounds: dict[ProfileId, RequestBound] = {}
         self._planned_at_ms: int | None = None
@@ -278,6 +279,8 @@ class Allocation:
             now_ms=now_ms,
         )
         evacuations = self._evacuate(evacuation) if acts and report_is_fresh else ()
+        leaving = frozenset(self._drains.leaving)
+        self._not_counted = leaving | review.driver_lost
         plan = None
         self._vanished.extend(
             pod for pod in vanished if acts or pod.executor_id in self.pods.unseen
@@ -289,7 +292,7 @@ class Allocation:
                 registered=self.feeder.executors.keys(),
                 now=now_ms,
                 vanished=self._vanished,
-                not_counted=self._drains.leaving | review.driver_lost | evacuation.replaced,
+                not_counted=self._not_counted | evacuation.replaced,
             )
             self._vanished.clear()
             create = self.failures.allowed(
@@ -311,13 +314,11 @@ class Allocation:
             held_back=self.failures.held_back,
             failures=self.failures.toward_limit(now_ms),
             avoid_nodes=self.avoid_nodes,
-            start_problem=self.failures.start_problem(
-                snapshot, leaving=self._drains.leaving, now_ns=now_ns
-            ),
+            start_problem=self.failures.start_problem(snapshot, leaving=leaving, now_ns=now_ns),
             decisions=tick.decisions,
             profiles=profile_states(
                 snapshot,
-                leaving=self._drains.leaving,
+                leaving=leaving,
                 pods=self.pods,
                 monitor=self.monitor,
                 feeder=self.feeder,
@@ -459,17 +460,9 @@ class Allocation:
         """Some profile lacks executors, has pods to withdraw, or waits for pods that nobody has seen yet."""
         if self.pods.unseen:
             return True
-        not_counted = self._drains.leaving | self.lifecycle.driver_lost
-        by_state = self._snapshot.by_state
-        pending = Counter(
-            pod.profile_id for pod in by_state.pending if pod.executor_id not in not_counted
-        )
-        there = Counter(by_state.running)
-        there.update(pending)
-        for executor_id in not_counted:
-            pod = self._snapshot.pods.get(executor_id)
-            if pod is not None and pod.state is PodState.RUNNING:
-                there[pod.profile_id] -= 1
+        pods = self._snapshot.staying(self._not_counted)
+        pending = Counter(pod.profile_id for pod in pods.pending)
+        there = pending + Counter(pods.running)
         return any(
             there[profile_id] < target or (there[profile_id] > target and pending[profile_id] > 0)
             for profile_id, target in self.pods.expected.items()

@@ -29,7 +29,8 @@ Source: ``org.apache.spark.ExecutorAllocationManager``.
 """
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 
 from spark_allocation.core.allocation_client import (
     ClusterManagerUnreachable,
@@ -419,7 +420,7 @@ class ExecutorAllocationManager:
         return self.removal_order(timed_out) if spare else timed_out
 
     def _remove_executors(
-        self, timed_out: Iterable[tuple[str, ProfileId]], log: list[SparkLogLine]
+        self, timed_out: Sequence[tuple[str, ProfileId]], log: list[SparkLogLine]
     ) -> dict[RemovalOutcome, tuple[str, ...]]:
         """``removeExecutors``."""
         chosen, kept = self._choose(timed_out)
@@ -449,14 +450,14 @@ class ExecutorAllocationManager:
                     "or no executor eligible to kill!",
                 )
             )
-        granted = frozenset(removed)
-        refused = tuple(executor_id for executor_id in chosen if executor_id not in granted)
-        if refused:
+        if len(removed) < len(chosen):
+            granted = frozenset(removed)
+            refused = tuple(executor_id for executor_id in chosen if executor_id not in granted)
             outcomes[RemovalOutcome.NOT_GRANTED] = refused
         return outcomes
 
     def _choose(
-        self, timed_out: Iterable[tuple[str, ProfileId]]
+        self, timed_out: Sequence[tuple[str, ProfileId]]
     ) -> tuple[list[str], dict[RemovalOutcome, list[str]]]:
         chosen: list[str] = []
         kept: dict[RemovalOutcome, list[str]] = {}
@@ -465,16 +466,18 @@ class ExecutorAllocationManager:
         # the same reason.
         may_go: dict[ProfileId, int] = {}
         stay: dict[ProfileId, list[str]] = {}
+        candidates = Counter(profile_id for _, profile_id in timed_out)
+        for profile_id in candidates:
+            may_go[profile_id], outcome = self._may_go(profile_id, remaining[profile_id])
+            stay[profile_id] = kept.setdefault(outcome, [])
+        if all(may_go[profile_id] >= count for profile_id, count in candidates.items()):
+            return [executor_id for executor_id, _ in timed_out], {}
         for executor_id, profile_id in timed_out:
-            left = may_go.get(profile_id)
-            if left is None:
-                left, outcome = self._may_go(profile_id, remaining[profile_id])
-                stay[profile_id] = kept.setdefault(outcome, [])
-            if left > 0:
+            if may_go[profile_id] > 0:
+                may_go[profile_id] -= 1
                 chosen.append(executor_id)
             else:
                 stay[profile_id].append(executor_id)
-            may_go[profile_id] = left - 1
         return chosen, {
             outcome: executor_ids for outcome, executor_ids in kept.items() if executor_ids
         }

@@ -80,7 +80,7 @@ class ExecutorMonitor:
         self._is_executor_active = is_executor_active
         self._executors: dict[str, ExecutorTracker] = {}
         self._in_text_order = True
-        self._leaving: set[str] = set()
+        self._leaving: dict[str, ExecutorTracker] = {}
         self._profile_counts: Counter[ProfileId] = Counter()
         self._next_timeout = LONG_MAX
         self._timed_out: list[tuple[str, ProfileId]] = []
@@ -134,7 +134,7 @@ class ExecutorMonitor:
             tracker = self._executors.get(executor_id)
             if tracker is not None:
                 tracker.pending_removal = True
-                self._leaving.add(executor_id)
+                self._leaving[executor_id] = tracker
         self._next_timeout = LONG_MIN
 
     def executors_decommissioned(self, executor_ids: Iterable[str]) -> None:
@@ -143,7 +143,7 @@ class ExecutorMonitor:
             tracker = self._executors.get(executor_id)
             if tracker is not None:
                 tracker.decommissioning = True
-                self._leaving.add(executor_id)
+                self._leaving[executor_id] = tracker
         self._next_timeout = LONG_MIN
 
     def executors_kept(self, executor_ids: Iterable[str]) -> None:
@@ -152,7 +152,7 @@ class ExecutorMonitor:
             tracker = self._executors.get(executor_id)
             if tracker is not None:
                 tracker.decommissioning = tracker.pending_removal = False
-                self._leaving.discard(executor_id)
+                self._leaving.pop(executor_id, None)
         self._next_timeout = LONG_MIN
 
     def executor_count(self, profile_id: ProfileId | None = None) -> int:
@@ -180,9 +180,9 @@ class ExecutorMonitor:
     def remaining_counts(self) -> Counter[ProfileId]:
         """Executors per profile without those on their way out, from which removals are counted down."""
         remaining = self._profile_counts.copy()
-        for executor_id in self._leaving:
+        for tracker in self._leaving.values():
             # Spark counts one that is killed and decommissioned twice; it can be both only after a change of settings.
-            remaining[self._executors[executor_id].profile_id] -= 1
+            remaining[tracker.profile_id] -= 1
         return remaining
 
     def idle_counts(self, now_ns: int) -> Mapping[ProfileId, IdleCounts]:
@@ -238,7 +238,7 @@ class ExecutorMonitor:
         tracker = self._executors.pop(executor_id, None)
         if tracker is None:
             return
-        self._leaving.discard(executor_id)
+        self._leaving.pop(executor_id, None)
         self._count_out(tracker.profile_id)
         self._count_removal(tracker, reason)
         if not (tracker.pending_removal and tracker.decommissioning):

@@ -41,7 +41,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
 
-from spark_allocation.core.executor_pods import ExecutorId, ExecutorPod, PodState
+from spark_allocation.core.executor_pods import ExecutorId, ExecutorPod
 from spark_allocation.core.pods_allocator_conf import PodsAllocatorConf
 from spark_allocation.core.pods_plan import (
     ExcessPods,
@@ -173,7 +173,7 @@ class ExecutorPodsAllocator:
             for executor_id, pod in self._withdrawn_unseen.items()
             if snapshot is None or executor_id in snapshot.pods
         }
-        pods = _PodsByProfile(self, registered, not_counted)
+        pods = _PodsByProfile(self, registered, frozenset(not_counted))
         counted = [pods.count(profile_id) for profile_id in sorted(self._expected)]
         excess = [self._withdraw_excess(pods, profile, now) for profile in counted]
         not_running = [
@@ -385,7 +385,7 @@ class _PodsByProfile:
         self,
         allocator: ExecutorPodsAllocator,
         registered: AbstractSet[ExecutorId],
-        not_counted: AbstractSet[ExecutorId],
+        not_counted: frozenset[ExecutorId],
     ) -> None:
         self._expected = allocator.expected
         self._running: dict[ProfileId, int] = {}
@@ -396,22 +396,15 @@ class _PodsByProfile:
         self._unseen_registered: dict[ProfileId, int] = {}
         # Spark: with at most one expected profile nobody looks at the pods' labels.
         one_profile = len(allocator.expected) <= 1 and not allocator.conf.repair_known_faults
-        snapshot = allocator.last_snapshot
-        for profile_id, count in snapshot.by_state.running.items():
-            _add(self._running, DEFAULT_PROFILE_ID if one_profile else profile_id, count)
-        leaving = not_counted | allocator.withdrawn
-        for executor_id in leaving:
-            pod = snapshot.pods.get(executor_id)
-            if pod is not None and pod.state is PodState.RUNNING:
-                profile_id = DEFAULT_PROFILE_ID if one_profile else pod.profile_id
-                _add(self._running, profile_id, -1)
-                _add(self._leaving, profile_id)
-        for pod in snapshot.by_state.pending:
+        pods = allocator.last_snapshot.staying(
+            not_counted | allocator.withdrawn if allocator.withdrawn else not_counted
+        )
+        for counts, found in ((self._running, pods.running), (self._leaving, pods.leaving)):
+            for profile_id, count in found.items():
+                _add(counts, DEFAULT_PROFILE_ID if one_profile else profile_id, count)
+        for pod in pods.pending:
             profile_id = DEFAULT_PROFILE_ID if one_profile else pod.profile_id
-            executor_id = pod.executor_id
-            if executor_id in leaving:
-                _add(self._leaving, profile_id)
-            elif executor_id in registered:
+            if pod.executor_id in registered:
                 _add(self._registered, profile_id)
             else:
                 self._pending.setdefault(profile_id, []).append(pod)

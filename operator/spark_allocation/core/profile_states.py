@@ -10,13 +10,12 @@ if it held nothing: before that nothing holds it. Nothing here decides anything.
 
 from collections import Counter
 from collections.abc import Mapping
-from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 from spark_allocation.core.allocation_decisions import ProfileDecision
 from spark_allocation.core.driver_feeder import DriverFeeder
 from spark_allocation.core.executor_monitor import ExecutorMonitor, IdleCounts
-from spark_allocation.core.executor_pods import ExecutorId, ExecutorPod, PodState
+from spark_allocation.core.executor_pods import ExecutorId
 from spark_allocation.core.pods_allocator import ExecutorPodsAllocator
 from spark_allocation.core.pods_plan import RequestBound
 from spark_allocation.core.resource_profiles import ProfileId
@@ -53,7 +52,7 @@ class ProfileState:
 def profile_states(
     snapshot: ExecutorPodsSnapshot,
     *,
-    leaving: AbstractSet[ExecutorId],
+    leaving: frozenset[ExecutorId],
     pods: ExecutorPodsAllocator,
     monitor: ExecutorMonitor,
     feeder: DriverFeeder,
@@ -75,43 +74,41 @@ def profile_states(
         targets: of the allocation manager.
         now_ns: monotonic nanoseconds.
     """
-    by_state = snapshot.by_state
-    running = Counter(by_state.running)
-    pending = Counter(pod.profile_id for pod in by_state.pending)
-    departing: Counter[ProfileId] = Counter()
-    for executor_id in leaving:
-        pod = snapshot.pods.get(executor_id)
-        if pod is not None and _alive(pod):
-            departing[pod.profile_id] += 1
-            (running if pod.state is PodState.RUNNING else pending)[pod.profile_id] -= 1
+    staying = snapshot.staying(leaving)
+    pending = Counter(pod.profile_id for pod in staying.pending)
     unseen = Counter(
         pod.profile_id for pod in pods.unseen.values() if pod.executor_id not in snapshot.pods
     )
     idle = monitor.idle_counts(now_ns)
     profile_ids = (
-        targets.keys() | by_state.profiles | unseen.keys() | feeder.registered.keys() | idle.keys()
+        targets.keys()
+        | snapshot.by_state.profiles
+        | unseen.keys()
+        | feeder.registered.keys()
+        | idle.keys()
     )
     states = []
     for profile_id in sorted(each for each in profile_ids if each >= 0):
         decision = decisions.get(profile_id)
         tasks = feeder.of_profile(profile_id)
         at_rest = idle.get(profile_id, _NO_IDLE)
+        running = staying.running.get(profile_id, 0)
         states.append(
             ProfileState(
                 profile_id=profile_id,
                 desired=(decision.need or 0) if decision is not None else 0,
                 target=pods.expected.get(profile_id, 0),
-                running=running[profile_id],
+                running=running,
                 registered=feeder.registered[profile_id],
                 pending=pending[profile_id],
                 unacknowledged=unseen[profile_id],
                 idle=at_rest.idle,
                 held_by_shuffle=at_rest.held_by_shuffle,
                 held_by_cache=at_rest.held_by_cache,
-                decommissioning=departing[profile_id],
+                decommissioning=staying.leaving.get(profile_id, 0),
                 pending_tasks=tasks.pending,
                 running_tasks=tasks.running,
-                reason=_reason(decision, running[profile_id], at_rest),
+                reason=_reason(decision, running, at_rest),
                 bound=bounds.get(profile_id, RequestBound.NOTHING),
             )
         )
@@ -128,7 +125,3 @@ def _reason(decision: ProfileDecision | None, running: int, at_rest: IdleCounts)
         if at_rest.held_by_cache:
             return HELD_BY_CACHE
     return decision.reason.value
-
-
-def _alive(pod: ExecutorPod) -> bool:
-    return pod.state is PodState.RUNNING or pod.state is PodState.PENDING

@@ -14,6 +14,7 @@ which have ended. `ExecutorPodsSnapshot.by_state` answers them from one look at 
 Source: ``scheduler.cluster.k8s.ExecutorPodsSnapshot``, ``ExecutorPodsSnapshotsStoreImpl``.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -73,6 +74,21 @@ class PodsByState:
 
 
 @dataclass(frozen=True, slots=True)
+class StayingPods:
+    """The pods of a snapshot that live, without those that leave.
+
+    Attributes:
+        running: how many stay and are RUNNING, by profile.
+        pending: those that stay and are PENDING.
+        leaving: how many RUNNING and PENDING ones leave, by profile.
+    """
+
+    running: Mapping[ProfileId, int]
+    pending: Sequence[ExecutorPod]
+    leaving: Mapping[ProfileId, int]
+
+
+@dataclass(frozen=True, slots=True)
 class ExecutorPodsSnapshot:
     """An immutable view of one application's executor pods (``ExecutorPodsSnapshot``).
 
@@ -85,6 +101,9 @@ class ExecutorPodsSnapshot:
     pods: Mapping[ExecutorId, ExecutorPod] = field(default_factory=dict)
     full_sync_at: int = 0
     _by_state: PodsByState | None = field(default=None, init=False, repr=False, compare=False)
+    _staying: dict[frozenset[ExecutorId], StayingPods] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     @property
     def by_state(self) -> PodsByState:
@@ -93,6 +112,24 @@ class ExecutorPodsSnapshot:
         if found is None:
             found = PodsByState(self.pods.values())
             object.__setattr__(self, "_by_state", found)
+        return found
+
+    def staying(self, leaving: frozenset[ExecutorId]) -> StayingPods:
+        """Those that live and do not leave; asked twice for the same leaving ones, it looks once."""
+        known = self._staying.get(leaving)
+        if known is not None:
+            return known
+        by_state = self.by_state
+        pending = by_state.pending
+        running = Counter(by_state.running)
+        gone: Counter[ProfileId] = Counter()
+        if leaving:
+            theirs = [pod for pod in map(self.pods.get, leaving) if pod is not None]
+            gone.update(pod.profile_id for pod in theirs if pod.state is _RUNNING)
+            running.subtract(gone)
+            gone.update(pod.profile_id for pod in theirs if pod.state is _PENDING)
+            pending = [pod for pod in pending if pod.executor_id not in leaving]
+        found = self._staying[leaving] = StayingPods(running, pending, gone)
         return found
 
     def with_update(self, pod: ExecutorPod) -> "ExecutorPodsSnapshot":
