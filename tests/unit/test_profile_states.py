@@ -63,6 +63,7 @@ def test_executors_are_counted_as_the_driver_lists_them() -> None:
             )
         )
     )
+    driver.later(61)
     states = by_profile(driver.step(acts=False).profiles)
     assert [(told.registered, told.idle) for told in states.values()] == [(3, 2), (1, 1)]
     assert [told.held_by_cache for told in states.values()] == [1, 0]
