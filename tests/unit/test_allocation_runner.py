@@ -714,10 +714,10 @@ async def test_an_error_nobody_thought_of_is_said_and_tried_again(
     connect = allocation_runner.connect
     failures = iter([RuntimeError("a bug")])
 
-    async def fails_once(*arguments: Any) -> Any:
+    async def fails_once(*arguments: Any, **named: Any) -> Any:
         for failure in failures:
             raise failure
-        return await connect(*arguments)
+        return await connect(*arguments, **named)
 
     monkeypatch.setattr(allocation_runner, "connect", fails_once)
     put_driver(operator, driver)
@@ -903,3 +903,80 @@ async def test_a_profile_that_stays_unknown_is_not_asked_for_every_second(operat
 
 def test_reasons_are_words_for_programs() -> None:
     assert all(str(reason).isidentifier() for reason in Reason)
+
+
+# -- policies ---------------------------------------------------------------------------------------------------------
+
+
+def policy(operator: Operator, name: str = "prod", **spec: Any) -> None:
+    """Somebody applies a cluster policy."""
+    operator.around.policies.update(
+        "cluster",
+        {"kind": "ClusterSparkAllocationPolicy", "metadata": {"name": name}, "spec": spec},
+    )
+
+
+def at_most(executors: int) -> Document:
+    return {"dynamicAllocation": {"maxExecutors": {"max": executors}}}
+
+
+async def test_a_policy_limits_and_its_change_acts_on_a_running_application(
+    operator: Operator, driver: FakeDriver
+) -> None:
+    policy(operator, limits=at_most(2))
+    put_driver(operator, driver)
+    operator.allocate(dynamicAllocation={"minExecutors": 5, "maxExecutors": 9})
+    await operator.until(lambda: len(operator.executors) == 2)
+    await operator.until(lambda: operator.condition("Limited")["status"] == "True")
+    assert (
+        "maxExecutors: 9 (SparkAllocation) → 2, upper limit of cluster policy prod"
+        in operator.condition("Limited")["message"]
+    )
+    policy(operator, limits=at_most(4))
+    await operator.until(lambda: len(operator.executors) == 4)
+    operator.around.policies.replace_all("cluster", [])
+    await operator.until(lambda: len(operator.executors) == 5)
+    await operator.until(lambda: operator.condition("Limited")["status"] == "")
+
+
+async def test_the_defaults_of_the_user_and_of_the_label_that_names_another(
+    operator: Operator, driver: FakeDriver
+) -> None:
+    key = "___{}___.spark.dynamicAllocation.minExecutors"
+    user = "185"
+    policy(operator, userDefaults={key.format(user): "1", key.format("alice"): "3"})
+    put_driver(operator, driver)
+    operator.allocate()
+    await operator.until(lambda: len(operator.executors) == 1)
+    operator.pods.relabel("driver", "jobs", **{"sparkallocation.dev/user": "alice"})
+    await operator.until(lambda: len(operator.executors) == 3)
+
+
+async def test_policies_in_conflict_are_told_and_do_not_stop_the_job(
+    operator: Operator, driver: FakeDriver
+) -> None:
+    policy(operator, "a", defaults={"dynamicAllocation": {"minExecutors": 1}})
+    policy(operator, "b", defaults={"dynamicAllocation": {"minExecutors": 2}})
+    put_driver(operator, driver)
+    operator.allocate()
+    await operator.until(lambda: len(operator.executors) == 1)
+    await operator.until(lambda: operator.condition("PolicyConflict")["status"] == "True")
+    assert operator.condition("PolicyConflict")["reason"] == "PoliciesContradict"
+    policy(operator, "b", defaults={"dynamicAllocation": {"minExecutors": "two"}})
+    await operator.until(
+        lambda: "cannot be read" in operator.condition("PolicyConflict")["message"]
+    )
+    assert "its last good version holds" in operator.condition("PolicyConflict")["message"]
+
+
+async def test_a_policy_that_heals_a_refused_spec_takes_it_over(
+    operator: Operator, driver: FakeDriver
+) -> None:
+    put_driver(operator, driver)
+    runner = operator.allocate(dynamicAllocation={"minExecutors": 1})
+    await operator.until(lambda: operator.condition("Ready")["status"] == "True")
+    operator.change(
+        runner, sparkConf={}, dynamicAllocation={"minExecutors": 2, "initialExecutors": 1}
+    )
+    policy(operator, limits=at_most(7))
+    await operator.until(lambda: len(operator.executors) == 2)

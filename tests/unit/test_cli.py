@@ -60,7 +60,7 @@ def test_crd_check_finds_what_is_out_of_date(tmp_path: Path) -> None:
     assert invoke("crd", *directory, "--check").exit_code == 1
     assert invoke("crd", *directory).exit_code == 0
     assert invoke("crd", *directory, "--check").exit_code == 0
-    (file,) = tmp_path.iterdir()
+    file, *_ = sorted(tmp_path.iterdir())
     file.write_text(file.read_text() + "\n")
     assert invoke("crd", *directory, "--check").exit_code == 1
 

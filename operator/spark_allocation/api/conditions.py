@@ -22,6 +22,10 @@ class ConditionType(StrEnum):
     """Another SparkAllocation serves the same driver; this one touches nothing."""
     DECOMMISSIONING = "Decommissioning"
     """Whether executors can be drained without losing running tasks."""
+    LIMITED = "Limited"
+    """A lock or a limit of a policy changed a value; the message names each."""
+    POLICY_CONFLICT = "PolicyConflict"
+    """Policies contradict each other, or one of them cannot be used; the message says what holds."""
     FINISHED = "Finished"
     """The application has ended and what it left is swept."""
 
@@ -83,6 +87,11 @@ class Reason(StrEnum):
     DECOMMISSION_OFF = "DecommissionOff"
     MIGRATION_OFF = "MigrationOff"
     DELETE_FORBIDDEN = "DeleteForbidden"
+    # policies
+    LIMITS_APPLIED = "LimitsApplied"
+    WITHIN_LIMITS = "WithinLimits"
+    POLICIES_CONTRADICT = "PoliciesContradict"
+    POLICY_IGNORED = "PolicyIgnored"
     # the end
     RUNNING = "Running"
 

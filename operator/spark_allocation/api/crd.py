@@ -13,6 +13,10 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
 from spark_allocation.api import group
+from spark_allocation.api.policy_v1alpha1 import (
+    ClusterSparkAllocationPolicySpec,
+    SparkAllocationPolicySpec,
+)
 from spark_allocation.api.v1alpha1 import SparkAllocationSpec, SparkAllocationStatus
 
 Schema = dict[str, Any]
@@ -26,6 +30,16 @@ PRINTER_COLUMNS: list[Schema] = [
     {"name": "Application", "type": "string", "jsonPath": ".status.applicationId", "priority": 1},
     {"name": "Spark", "type": "string", "jsonPath": ".status.sparkVersion", "priority": 1},
     {"name": "Message", "type": "string", "jsonPath": ".status.message", "priority": 1},
+    {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"},
+]
+
+POLICY_COLUMNS: list[Schema] = [
+    {"name": "Priority", "type": "integer", "jsonPath": ".spec.priority"},
+    {
+        "name": "MaxExecutors",
+        "type": "integer",
+        "jsonPath": ".spec.limits.dynamicAllocation.maxExecutors.max",
+    },
     {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"},
 ]
 
@@ -46,20 +60,74 @@ class Structural(GenerateJsonSchema):
 
 def sparkallocation_crd() -> Schema:
     """The CustomResourceDefinition of SparkAllocation."""
+    definition = _definition(
+        group.KIND,
+        group.PLURAL,
+        group.SHORT_NAME,
+        description="SparkAllocation asks the operator to allocate the executors of one Spark driver.",
+        spec=SparkAllocationSpec,
+        status=SparkAllocationStatus,
+        columns=PRINTER_COLUMNS,
+    )
+    definition["spec"]["names"]["categories"] = ["all", "spark"]
+    return definition
+
+
+def policy_crd() -> Schema:
+    """The CustomResourceDefinition of SparkAllocationPolicy."""
+    return _definition(
+        group.POLICY_KIND,
+        group.POLICY_PLURAL,
+        group.POLICY_SHORT_NAME,
+        description=(
+            "SparkAllocationPolicy sets defaults and narrower limits for the SparkAllocations of its namespace."
+        ),
+        spec=SparkAllocationPolicySpec,
+        columns=POLICY_COLUMNS,
+    )
+
+
+def cluster_policy_crd() -> Schema:
+    """The CustomResourceDefinition of ClusterSparkAllocationPolicy."""
+    return _definition(
+        group.CLUSTER_POLICY_KIND,
+        group.CLUSTER_POLICY_PLURAL,
+        group.CLUSTER_POLICY_SHORT_NAME,
+        description=(
+            "ClusterSparkAllocationPolicy sets defaults, limits and locks for the SparkAllocations of many namespaces."
+        ),
+        spec=ClusterSparkAllocationPolicySpec,
+        columns=POLICY_COLUMNS,
+        scope="Cluster",
+    )
+
+
+def _definition(
+    kind: str,
+    plural: str,
+    short_name: str,
+    *,
+    description: str,
+    spec: type[BaseModel],
+    columns: list[Schema],
+    status: type[BaseModel] | None = None,
+    scope: str = "Namespaced",
+) -> Schema:
+    with_status = status is not None
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
-        "metadata": {"name": f"{group.PLURAL}.{group.GROUP}"},
+        "metadata": {"name": f"{plural}.{group.GROUP}"},
         "spec": {
             "group": group.GROUP,
-            "scope": "Namespaced",
+            "scope": scope,
             "names": {
-                "kind": group.KIND,
-                "listKind": f"{group.KIND}List",
-                "plural": group.PLURAL,
-                "singular": group.KIND.lower(),
-                "shortNames": [group.SHORT_NAME],
-                "categories": ["all", "spark"],
+                "kind": kind,
+                "listKind": f"{kind}List",
+                "plural": plural,
+                "singular": kind.lower(),
+                "shortNames": [short_name],
+                "categories": ["spark"],
             },
             "conversion": {"strategy": "None"},
             "versions": [
@@ -67,21 +135,19 @@ def sparkallocation_crd() -> Schema:
                     "name": group.VERSION,
                     "served": True,
                     "storage": True,
-                    "subresources": {"status": {}},
-                    "additionalPrinterColumns": PRINTER_COLUMNS,
+                    **({"subresources": {"status": {}}} if with_status else {}),
+                    "additionalPrinterColumns": columns,
                     "schema": {
                         "openAPIV3Schema": {
-                            "description": (
-                                "SparkAllocation asks the operator to allocate the executors of one Spark driver."
-                            ),
+                            "description": description,
                             "type": "object",
                             "required": ["spec"],
                             "properties": {
                                 "apiVersion": {"type": "string"},
                                 "kind": {"type": "string"},
                                 "metadata": {"type": "object"},
-                                "spec": structural_schema(SparkAllocationSpec),
-                                "status": structural_schema(SparkAllocationStatus),
+                                "spec": structural_schema(spec),
+                                **({"status": structural_schema(status)} if status else {}),
                             },
                         }
                     },
@@ -93,8 +159,8 @@ def sparkallocation_crd() -> Schema:
 
 def crd_files() -> dict[str, str]:
     """File name → YAML of every CRD, as committed under ``crds/``."""
-    definition = sparkallocation_crd()
-    return {f"{definition['metadata']['name']}.yaml": _yaml(definition)}
+    definitions = (sparkallocation_crd(), policy_crd(), cluster_policy_crd())
+    return {f"{each['metadata']['name']}.yaml": _yaml(each) for each in definitions}
 
 
 def structural_schema(model: type[BaseModel]) -> Schema:

@@ -26,3 +26,14 @@ MADE_BY_LABEL = f"{GROUP}/made-by"
 
 FIELD_ANNOTATION_PREFIX = f"spec.{GROUP}/"
 """On a labelled driver pod: ``spec.sparkallocation.dev/dynamicAllocation.maxExecutors: "20"`` sets that field."""
+
+POLICY_KIND = "SparkAllocationPolicy"
+POLICY_PLURAL = "sparkallocationpolicies"
+POLICY_SHORT_NAME = "sapolicy"
+
+CLUSTER_POLICY_KIND = "ClusterSparkAllocationPolicy"
+CLUSTER_POLICY_PLURAL = "clustersparkallocationpolicies"
+CLUSTER_POLICY_SHORT_NAME = "csapolicy"
+
+USER_LABEL = f"{GROUP}/user"
+"""On a driver pod: whose defaults of policies hold, instead of the Spark user that the driver names."""

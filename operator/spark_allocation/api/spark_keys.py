@@ -4,11 +4,15 @@ The core reads one `SparkConf`. It is put together here, later entries winning: 
 driver's configuration without the keys that `core.passive_driver` makes inert, the fields of the SparkAllocation.
 """
 
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Iterator, Mapping
 from typing import Any
+
+from pydantic import BaseModel
 
 from spark_allocation.api.field_types import milliseconds
 from spark_allocation.api.v1alpha1 import SparkAllocationSpec
+from spark_allocation.core.setting_catalogue import BY_FIELD, SETTINGS, Kind, Setting
 from spark_allocation.core.spark_conf import SparkConf
 
 INERT_KEYS = frozenset(
@@ -29,89 +33,39 @@ INERT_KEYS = frozenset(
 """Keys that a passive driver sets to keep still; they say nothing about what its user wants."""
 
 
-def _plain(value: Any) -> str:
-    return str(value)
+def setting_text(setting: Setting, value: Any) -> str:
+    """A value of a model as the text that the core compares and Spark reads; a bare duration is seconds."""
+    match setting.kind:
+        case Kind.DURATION:
+            return f"{milliseconds(value)}ms"
+        case Kind.FLAG:
+            return "true" if value else "false"
+        case _:
+            return str(value)
 
 
-def _boolean(value: bool) -> str:
-    return "true" if value else "false"
+def stated_values(model: BaseModel | None) -> Iterator[tuple[Setting, Any]]:
+    """The settings that a model states, with what stands in their place."""
+    for setting in SETTINGS:
+        value: Any = model
+        for part in setting.field.split("."):
+            value = getattr(value, _attribute(part), None)
+        if value is not None:
+            yield setting, value
 
 
-def _duration(value: str) -> str:
-    return f"{milliseconds(value)}ms"
-
-
-_KEYS: tuple[tuple[tuple[str, ...], str, Callable[[Any], str]], ...] = (
-    (("dynamic_allocation", "min_executors"), "spark.dynamicAllocation.minExecutors", _plain),
-    (
-        ("dynamic_allocation", "initial_executors"),
-        "spark.dynamicAllocation.initialExecutors",
-        _plain,
-    ),
-    (("dynamic_allocation", "max_executors"), "spark.dynamicAllocation.maxExecutors", _plain),
-    (
-        ("dynamic_allocation", "executor_allocation_ratio"),
-        "spark.dynamicAllocation.executorAllocationRatio",
-        _plain,
-    ),
-    (
-        ("dynamic_allocation", "scheduler_backlog_timeout"),
-        "spark.dynamicAllocation.schedulerBacklogTimeout",
-        _duration,
-    ),
-    (
-        ("dynamic_allocation", "sustained_scheduler_backlog_timeout"),
-        "spark.dynamicAllocation.sustainedSchedulerBacklogTimeout",
-        _duration,
-    ),
-    (
-        ("dynamic_allocation", "executor_idle_timeout"),
-        "spark.dynamicAllocation.executorIdleTimeout",
-        _duration,
-    ),
-    (
-        ("dynamic_allocation", "cached_executor_idle_timeout"),
-        "spark.dynamicAllocation.cachedExecutorIdleTimeout",
-        _duration,
-    ),
-    (
-        ("dynamic_allocation", "shuffle_tracking", "enabled"),
-        "spark.dynamicAllocation.shuffleTracking.enabled",
-        _boolean,
-    ),
-    (
-        ("dynamic_allocation", "shuffle_tracking", "timeout"),
-        "spark.dynamicAllocation.shuffleTracking.timeout",
-        _duration,
-    ),
-    (("allocation", "batch_size"), "spark.kubernetes.allocation.batch.size", _plain),
-    (("allocation", "pod_allocation_delay"), "spark.kubernetes.allocation.batch.delay", _duration),
-    (
-        ("allocation", "executor_creation_timeout"),
-        "spark.kubernetes.allocation.executor.timeout",
-        _duration,
-    ),
-    (("allocation", "max_pending_pods"), "spark.kubernetes.allocation.maxPendingPods", _plain),
-    (
-        ("allocation", "max_pending_pods_per_profile"),
-        "spark.kubernetes.allocation.maxPendingPodsPerRp",
-        _plain,
-    ),
-    (("allocation", "failures", "max"), "spark.executor.maxNumFailures", _plain),
-    (("allocation", "failures", "window"), "spark.executor.failuresValidityInterval", _duration),
-)
+def wished_settings(model: BaseModel | None) -> dict[str, str]:
+    """What a model with the fields of a SparkAllocation sets, by field; only what is set."""
+    return {setting.field: setting_text(setting, value) for setting, value in stated_values(model)}
 
 
 def wished_properties(spec: SparkAllocationSpec) -> dict[str, str]:
     """The Spark properties that the fields of a SparkAllocation stand for; only those that are set."""
-    properties: dict[str, str] = {}
-    for path, key, text in _KEYS:
-        value: Any = spec
-        for attribute in path:
-            value = getattr(value, attribute) if value is not None else None
-        if value is not None:
-            properties[key] = text(value)
-    return properties
+    return {
+        key: text
+        for field, text in wished_settings(spec).items()
+        if (key := BY_FIELD[field].spark_key)
+    }
 
 
 def allocation_conf(driver: Mapping[str, str], spec: SparkAllocationSpec) -> SparkConf:
@@ -122,3 +76,7 @@ def allocation_conf(driver: Mapping[str, str], spec: SparkAllocationSpec) -> Spa
     """
     inherited = {key: value for key, value in driver.items() if key not in INERT_KEYS}
     return SparkConf({**inherited, **wished_properties(spec)})
+
+
+def _attribute(part: str) -> str:
+    return re.sub("([A-Z])", r"_\1", part).lower()

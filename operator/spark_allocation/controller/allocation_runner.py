@@ -30,11 +30,11 @@ from spark_allocation.controller.driver_connection import (
     Connection,
     Unconnected,
     connect,
+    settings_of,
 )
 from spark_allocation.controller.driver_finding import NoDriver, matches
 from spark_allocation.controller.driver_life import DriverLife, LifeEnd, Observation, driver_ended
 from spark_allocation.controller.driver_serving import make_life
-from spark_allocation.controller.effective_settings import effective_settings
 from spark_allocation.controller.incarnation import incarnation_of
 from spark_allocation.controller.runner_surroundings import Stopper, Surroundings
 from spark_allocation.controller.spec_reading import InvalidSpec, owner_pod, read_spec, wish
@@ -74,6 +74,9 @@ class AllocationRunner:
         self._served: DriverPod | None = None
         self._end: ApplicationEnd | None = None
         self._spec: SparkAllocationSpec | None = None
+        self._newest: SparkAllocationSpec | None = None
+        self._policies_changed_since = False
+        self._life_driver: DriverPod | None = None
         self._ambiguity: tuple[int, str] = (-1, "")
         self._reporter = AllocationReporter(
             StatusWriter(
@@ -148,7 +151,10 @@ class AllocationRunner:
 
     async def _loop(self, stopper: Stopper) -> None:
         await self._around.store.synced.wait()
-        with self._around.finder.directory.subscription(self.namespace, self._driver_changed):
+        with (
+            self._around.finder.directory.subscription(self.namespace, self._driver_changed),
+            self._around.policies.subscription(self._policies_changed),
+        ):
             while not stopper and not self._reporter.object_gone:
                 self._wake.clear()
                 pause = await self._look(stopper)
@@ -176,7 +182,23 @@ class AllocationRunner:
 
     def _driver_changed(self, pod: DriverPod) -> None:
         if pod.uid == self.served_uid or self.names(pod):
+            if self._life_driver is not None and pod.uid == self._life_driver.uid:
+                relabelled = pod.labels != self._life_driver.labels
+                self._life_driver = pod
+                if relabelled:
+                    self._policies_changed()
             self.wake()
+
+    def _policies_changed(self) -> None:
+        """Policies, or what selects them, are others now: what holds is put together anew."""
+        self._policies_changed_since = True
+        if self._newest is not None:
+            self._take_over(self._newest)
+        elif self._spec is not None:
+            problem = self._reporter.spec_problem
+            self._take_over(self._spec)
+            self._reporter.spec_problem = problem
+        self.wake()
 
     # -- questions ---------------------------------------------------------------------------------------------------
 
@@ -225,8 +247,14 @@ class AllocationRunner:
                 f"driver pod {driver.name} is {driver.phase or 'new'}",
             )
             return LOOK_AGAIN_SECONDS
+        self._policies_changed_since = False
         connection = await connect(
-            driver, spec, self._around.session, self._around.apis, self._around.reach
+            driver,
+            spec,
+            self._around.session,
+            self._around.apis,
+            self._around.reach,
+            policies=self._around.policies,
         )
         if isinstance(connection, Unconnected):
             starting = self._statements.unconnected(connection, driver)
@@ -280,10 +308,12 @@ class AllocationRunner:
             next_executor_id=served.ids.next_id,
         )
         self._connection = connection
-        self._life, self._life_wish = served.life, wish(spec)
+        self._life, self._life_wish, self._life_driver = served.life, wish(spec), driver
         if self._spec is not None and self._spec is not spec:
             newer, self._spec = self._spec, spec
             self._take_over(newer)
+        elif self._policies_changed_since:
+            self._policies_changed()
         self._around.claims.serving(driver.uid, self.uid)
         watching = asyncio.create_task(self._look_after(driver))
         try:
@@ -416,18 +446,27 @@ class AllocationRunner:
         self._ambiguity = (-1, "")
         spec = read_spec(body)
         if isinstance(spec, InvalidSpec):
+            self._newest = None
             self._reporter.spec_problem = str(spec)
         else:
+            self._newest = spec
             self._take_over(spec)
 
     def _take_over(self, spec: SparkAllocationSpec) -> None:
         """Let a valid spec be what is wanted, and the life that is served follow it, unless Spark refuses what it says."""
         if self._life is not None and self._connection is not None:
-            configuration = self._connection.configuration
-            settings = effective_settings(spec, configuration.conf, configuration.version)
+            assert self._life_driver is not None
+            settings = settings_of(
+                spec,
+                self._life_driver,
+                self._connection.application,
+                self._connection.configuration,
+                self._around.policies,
+            )
             if isinstance(settings, InvalidSetting):
                 self._reporter.spec_problem = str(settings)
                 return
+            self._statements.policies(settings)
             if wish(spec) == self._life_wish:
                 self._life.reconfigure(settings)
         if self._spec is not None and spec.driver != self._spec.driver:

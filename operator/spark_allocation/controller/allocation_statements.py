@@ -5,16 +5,19 @@ nothing decided.
 """
 
 import time
+from collections.abc import Iterable
 from datetime import datetime
 
 from spark_allocation.api.conditions import ConditionType, Reason
 from spark_allocation.controller.allocation_reporter import AllocationReporter
 from spark_allocation.controller.driver_connection import Connection, Obstruction, Unconnected
+from spark_allocation.controller.effective_settings import EffectiveSettings
 from spark_allocation.core.driver_report import DriverPod
 from spark_allocation.reports.status import timestamp
 
 START_PATIENCE_SECONDS = 60.0
 """A driver that has started so lately and does not answer is starting; later it is unreachable."""
+LONGEST_MESSAGE = 1000
 
 
 class AllocationStatements:
@@ -87,6 +90,37 @@ class AllocationStatements:
             connection.passive,
             Reason.PASSIVE if connection.passive else Reason.ALLOCATES_ITSELF,
         )
+        self.policies(connection.settings)
+
+    def policies(self, settings: EffectiveSettings) -> None:
+        """What policies made of the settings, and where they contradict each other."""
+        resolution = settings.resolution
+        if resolution.changes:
+            self._reporter.say(
+                ConditionType.LIMITED,
+                True,
+                Reason.LIMITS_APPLIED,
+                _sentences(map(str, resolution.changes)),
+            )
+        elif settings.policies.policies:
+            self._reporter.say(
+                ConditionType.LIMITED,
+                False,
+                Reason.WITHIN_LIMITS,
+                "no limit or lock of the policies for this application changes a value",
+            )
+        else:
+            self._reporter.conditions.drop(ConditionType.LIMITED)
+        problems = (*resolution.conflicts, *resolution.ignored, *settings.policies.problems)
+        if problems:
+            self._reporter.say(
+                ConditionType.POLICY_CONFLICT,
+                True,
+                Reason.POLICIES_CONTRADICT if resolution.conflicts else Reason.POLICY_IGNORED,
+                _sentences(problems),
+            )
+        else:
+            self._reporter.conditions.drop(ConditionType.POLICY_CONFLICT)
 
     # -- after the end -----------------------------------------------------------------------------------------------
 
@@ -123,3 +157,14 @@ class AllocationStatements:
         self._reporter.say(
             ConditionType.DRIVER_REACHABLE, True, Reason.ANSWERS, "the driver's REST API answers"
         )
+
+
+def _sentences(each: Iterable[str]) -> str:
+    """As many as a condition's message holds; the number of the others is told."""
+    sentences = list(each)
+    said = "; ".join(sentences)
+    kept = len(sentences)
+    while len(said) > LONGEST_MESSAGE and kept:
+        kept -= 1
+        said = "; ".join((*sentences[:kept], f"and {len(sentences) - kept} more"))
+    return said

@@ -12,6 +12,7 @@ from typing import Any
 import aiohttp
 
 from spark_allocation.api.conditions import Reason
+from spark_allocation.api.group import USER_LABEL
 from spark_allocation.api.v1alpha1 import Mode, SparkAllocationSpec
 from spark_allocation.controller.driver_configuration import (
     DriverConfiguration,
@@ -21,6 +22,7 @@ from spark_allocation.controller.driver_configuration import (
 from spark_allocation.controller.driver_life import add_profiles
 from spark_allocation.controller.effective_settings import EffectiveSettings, effective_settings
 from spark_allocation.controller.pod_creation import Apis
+from spark_allocation.controller.policy_directory import NO_POLICIES, PolicyDirectory
 from spark_allocation.core.driver_report import Application, DriverPod
 from spark_allocation.core.passive_driver import offences
 from spark_allocation.core.resource_profiles import ResourceProfileManager
@@ -77,6 +79,8 @@ async def connect(
     session: aiohttp.ClientSession,
     apis: Apis,
     reach: DriverReach = ANY_REACH,
+    *,
+    policies: PolicyDirectory | None = None,
 ) -> Connection | Unconnected:
     """Go the way.
 
@@ -132,7 +136,7 @@ async def connect(
         profiles = ResourceProfileManager(configuration.conf)
     except ValueError as error:
         return _not_readable(str(error))
-    settings = effective_settings(spec, configuration.conf, configuration.version)
+    settings = settings_of(spec, driver, application, configuration, policies)
     if isinstance(settings, InvalidSetting):
         return Unconnected(Obstruction.INVALID_SPEC, Reason.INVALID_SPEC, str(settings))
     return Connection(
@@ -144,6 +148,27 @@ async def connect(
         driver_document=pod,
         passive=not offending,
         profile_errors=add_profiles(profiles, environment.resource_profiles),
+    )
+
+
+def settings_of(
+    spec: SparkAllocationSpec,
+    driver: DriverPod,
+    application: Application,
+    configuration: DriverConfiguration,
+    policies: PolicyDirectory | None,
+) -> EffectiveSettings | InvalidSetting:
+    """The settings that hold for a spec, with the policies as they are now.
+
+    Args:
+        driver: its labels select policies, and may name the user.
+    """
+    return effective_settings(
+        spec,
+        configuration.conf,
+        configuration.version,
+        NO_POLICIES if policies is None else policies.selected(driver.namespace, driver.labels),
+        driver.labels.get(USER_LABEL) or application.spark_user,
     )
 
 

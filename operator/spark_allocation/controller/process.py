@@ -16,12 +16,19 @@ import aiohttp
 import structlog
 from prometheus_client import CollectorRegistry
 
+from spark_allocation.api.group import (
+    CLUSTER_POLICY_KIND,
+    CLUSTER_POLICY_PLURAL,
+    POLICY_KIND,
+    POLICY_PLURAL,
+)
 from spark_allocation.controller.driver_directory import DriverDirectory
 from spark_allocation.controller.driver_finding import DriverFinder
 from spark_allocation.controller.health import HealthServer, LoopHeartbeat
 from spark_allocation.controller.kopf_handlers import run_kopf
 from spark_allocation.controller.managed_drivers import MANAGED_SELECTOR, ManagedDrivers
 from spark_allocation.controller.pod_creation import Apis
+from spark_allocation.controller.policy_directory import PolicyDirectory, watch_policy_file
 from spark_allocation.controller.process_settings import ProcessSettings, driver_reach
 from spark_allocation.controller.runner_surroundings import Surroundings
 from spark_allocation.controller.runners import Claims, Runners
@@ -42,6 +49,7 @@ from spark_allocation.snapshots_store import ExecutorPodsSnapshotsStore, SeenPod
 from spark_allocation.sources.driver_rest import open_driver_session
 from spark_allocation.sources.executor_pods import EXECUTOR_SELECTOR, driver_pod, seen_pod
 from spark_allocation.sources.pods_watch import PodsWatch
+from spark_allocation.sources.policies_watch import PoliciesWatch
 
 DRIVER_SELECTOR = "spark-role=driver"
 EXISTING_ALLOCATIONS_SECONDS = 15.0
@@ -65,6 +73,7 @@ class Process:
         self._namespaces = namespaces
         self._store = ExecutorPodsSnapshotsStore(scopes=len(namespaces))
         self._directory = DriverDirectory()
+        self._policies = PolicyDirectory()
         self._lease = _lease(settings, api)
         if self._lease is not None:
             lease = self._lease
@@ -98,6 +107,14 @@ class Process:
             for namespace in namespaces
             for selector in (DRIVER_SELECTOR, MANAGED_SELECTOR)
         ]
+        kinds = [(POLICY_KIND, POLICY_PLURAL, namespace) for namespace in namespaces]
+        if settings.reads_cluster_policies:
+            kinds.append((CLUSTER_POLICY_KIND, CLUSTER_POLICY_PLURAL, None))
+        self._policies_watches = [
+            PoliciesWatch(api, kind=kind, plural=plural, namespace=namespace, sink=self._policies)
+            for kind, plural, namespace in kinds
+        ]
+        self._policy_file_read = asyncio.Event()
         self._leading: tuple[asyncio.Task[None], ...] = ()
         self._stop = asyncio.Event()
         self._heartbeat = LoopHeartbeat()
@@ -129,6 +146,7 @@ class Process:
             claims=claims,
             settings=self._settings,
             reach=driver_reach(self._settings),
+            policies=self._policies,
         )
 
     async def run(self) -> None:
@@ -147,6 +165,8 @@ class Process:
                     group.create_task(self._heartbeat.run()),
                     *(group.create_task(watch.run()) for watch in self._executor_watches),
                     *(group.create_task(watch.run()) for watch in self._driver_watches),
+                    *(group.create_task(watch.run()) for watch in self._policies_watches),
+                    group.create_task(self._watch_policy_file()),
                     group.create_task(self._lead(group)),
                 ]
                 await self._stop.wait()
@@ -163,10 +183,21 @@ class Process:
             await self._lease.leading.wait()
         began = time.monotonic()
         await self._store.synced.wait()
+        # nobody is served before the limits are known
+        for watch in self._policies_watches:
+            await watch.synced.wait()
+        await self._policy_file_read.wait()
         log.info(
             "synced", executor_pods=len(self._store), seconds=round(time.monotonic() - began, 3)
         )
         self._leading = (*self._leading, group.create_task(self._serve()))
+
+    async def _watch_policy_file(self) -> None:
+        path = self._settings.cluster_policy_file
+        if path is None:
+            self._policy_file_read.set()
+        else:
+            await watch_policy_file(path, self._policies, synced=self._policy_file_read)
 
     async def _serve(self) -> None:
         serving = asyncio.create_task(run_kopf(self._api, self._runners, self._settings.namespaces))
@@ -216,7 +247,12 @@ async def run_process(settings: ProcessSettings) -> None:
     api = await open_kubernetes_api(kubeconfig=settings.kubeconfig, context=settings.context)
     try:
         async with open_driver_session() as session:
-            log.info("starting", namespaces=settings.namespaces or "all")
+            log.info(
+                "starting",
+                namespaces=settings.namespaces or "all",
+                cluster_policies=settings.reads_cluster_policies,
+                cluster_policy_file=str(settings.cluster_policy_file or ""),
+            )
             await wait_for_api(api)
             await Process(settings, api, session).run()
     except BaseExceptionGroup as group:

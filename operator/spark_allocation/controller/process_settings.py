@@ -35,6 +35,10 @@ class ProcessSettings(BaseSettings):
     """Networks in which driver pods are, such as ["10.0.0.0/8"]: an address elsewhere is not asked. Any when left out."""
     driver_accesses: Path | None = None
     """Folder of what reaches drivers behind TLS or a login: <namespace>/<name>/ with ca.crt, server-name, tls.crt and tls.key, token, or username and password. The name is what spec.driver.access says."""
+    watch_cluster_policies: bool | None = None
+    """Whether ClusterSparkAllocationPolicy objects are read from the API server. Left out: they are when all namespaces are served; with namespaces named, an install of Roles alone may not."""
+    cluster_policy_file: Path | None = None
+    """File of ClusterSparkAllocationPolicy objects, for an install that may not read cluster-wide objects; read again when it changes."""
     lease_namespace: str = Field(default="", validation_alias="POD_NAMESPACE")
     """Namespace of the leader's Lease; no lease is held when it is empty (a single process outside the cluster)."""
     lease_name: str = "spark-allocation-operator"
@@ -45,6 +49,12 @@ class ProcessSettings(BaseSettings):
     """One JSON object a line, or lines for people."""
     log_level: str = Field(default="info", pattern="^(debug|info|warning|error)$")
     """Least severe level that is written."""
+
+    @property
+    def reads_cluster_policies(self) -> bool:
+        """Ask the API server for ClusterSparkAllocationPolicy objects."""
+        chosen = self.watch_cluster_policies
+        return not self.namespaces if chosen is None else chosen
 
 
 def driver_reach(settings: ProcessSettings) -> DriverReach:

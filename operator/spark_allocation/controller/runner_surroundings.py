@@ -1,6 +1,6 @@
 """What a runner is given: the ports and stores that all runners share, and whether it has to stop."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import aiohttp
@@ -8,6 +8,7 @@ import aiohttp
 from spark_allocation.controller.driver_connection import ANY_REACH
 from spark_allocation.controller.driver_finding import DriverFinder
 from spark_allocation.controller.pod_creation import Apis
+from spark_allocation.controller.policy_directory import PolicyDirectory
 from spark_allocation.controller.process_settings import ProcessSettings
 from spark_allocation.snapshots_store import ExecutorPodsSnapshotsStore
 from spark_allocation.sources.driver_access import DriverReach
@@ -50,3 +51,4 @@ class Surroundings:
     claims: DriverClaims
     settings: ProcessSettings
     reach: DriverReach = ANY_REACH
+    policies: PolicyDirectory = field(default_factory=PolicyDirectory)

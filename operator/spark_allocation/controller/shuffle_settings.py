@@ -1,20 +1,21 @@
 """From a SparkAllocation and its driver's configuration to the rules by which executors are held for their shuffle data."""
 
-from spark_allocation.api.v1alpha1 import SparkAllocationSpec
 from spark_allocation.core import passive_driver
 from spark_allocation.core.dynamic_allocation_conf import SHUFFLE_TRACKING_ENABLED
+from spark_allocation.core.setting_catalogue import MIGRATE, SHUFFLE_HOLD
+from spark_allocation.core.setting_layers import Resolution
 from spark_allocation.core.shuffle_holders import ShuffleHold, ShuffleHoldConf
 from spark_allocation.core.shuffle_storage import ShuffleStorage, shuffle_storage
 from spark_allocation.core.spark_conf import InvalidSetting, SparkConf
 
 
 def shuffle_hold_conf(
-    spec: SparkAllocationSpec, driver_conf: SparkConf, conf: SparkConf
+    resolution: Resolution, driver_conf: SparkConf, conf: SparkConf
 ) -> ShuffleHoldConf:
     """Who is held for shuffle data.
 
     Args:
-        spec: the SparkAllocation's.
+        resolution: what all layers make of shuffleHold and migrate.
         driver_conf: the driver's effective Spark properties.
         conf: what dynamic allocation is decided by: the same without the keys that keep a driver passive, and with the
             wishes of all layers.
@@ -24,7 +25,7 @@ def shuffle_hold_conf(
     """
     storage = shuffle_storage(driver_conf)
     obstacle = passive_driver.migration_obstacle(driver_conf)
-    wanted = spec.decommission is not None and bool(spec.decommission.migrate)
+    wanted = resolution.value(MIGRATE) == "true"
     migrates = wanted and not obstacle
     tracked = conf.boolean(SHUFFLE_TRACKING_ENABLED, True)
     if storage is ShuffleStorage.LOCAL and not tracked and not migrates:
@@ -34,10 +35,9 @@ def shuffle_hold_conf(
             "shuffle data is on the executors and would go with them. Leave shuffle tracking on, or let executors hand "
             "their data on (decommission.migrate, with a driver that migrates shuffle blocks)",
         )
-    wishes = spec.dynamic_allocation
     return ShuffleHoldConf(
         local=storage.goes_with_executors,
-        hold=ShuffleHold((wishes.shuffle_hold if wishes else None) or ShuffleHold.STRICT),
+        hold=ShuffleHold(resolution.value(SHUFFLE_HOLD)),
         hands_over=not obstacle,
         migrates=migrates,
         migration_obstacle=obstacle if wanted else "",

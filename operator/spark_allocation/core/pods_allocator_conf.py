@@ -112,7 +112,7 @@ class PodsAllocatorConf:
         creation_timeout = max(5 * delay, timeout)
         max_pending, max_pending_per_profile, maximum = _pending_limits(conf, version)
         return cls(
-            batch_size=_positive(conf, BATCH_SIZE, _default_batch_size(version)),
+            batch_size=_positive(conf, BATCH_SIZE, default_batch_size(version)),
             batch_delay_ms=delay,
             creation_timeout_ms=creation_timeout,
             idle_timeout_ms=idle_timeout * 1_000,
@@ -124,7 +124,8 @@ class PodsAllocatorConf:
         )
 
 
-def _default_batch_size(version: SparkVersion) -> int:
+def default_batch_size(version: SparkVersion) -> int:
+    """``spark.kubernetes.allocation.batch.size`` where nobody sets it."""
     if version.at_least(4, 2):
         return 20
     return 10 if version.at_least(4, 0) else 5

@@ -37,6 +37,7 @@ class Kind(Enum):
     DURATION = "duration"
     RATIO = "ratio"
     FLAG = "flag"
+    WORD = "word"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +51,9 @@ class Setting:
         default_of: the field whose effective value is the default instead.
         least: the smallest value that makes sense, as `measure` gives it.
         bare_unit: nanoseconds in one unit of a duration without a unit.
+        words: that a setting of words takes.
         limitable: a policy may limit it. ``initialExecutors`` always lies between two settings that are limitable,
-            and a flag is locked, not limited.
+            and a flag or a word is locked, not limited.
     """
 
     field: str
@@ -61,6 +63,7 @@ class Setting:
     default_of: str = ""
     least: int = 0
     bare_unit: int = SECOND
+    words: tuple[str, ...] = ()
     limitable: bool = True
 
     def measure(self, text: str) -> float:
@@ -83,6 +86,10 @@ class Setting:
                         raise ValueError("must be greater than 0 and at most 1")
                 case Kind.FLAG:
                     return float(conf.boolean(key, False))
+                case Kind.WORD:
+                    if text not in self.words:
+                        raise ValueError(f"must be one of {', '.join(self.words)}")
+                    return float(self.words.index(text))
         except InvalidSetting as error:
             raise ValueError(error.rule) from error
         if number < self.least:
@@ -163,6 +170,16 @@ BATCH_SIZE = Setting(
     "allocation.batchSize", f"{_PODS}.batch.size", Kind.COUNT, default="10", least=1
 )
 
+SHUFFLE_HOLD = Setting(
+    "dynamicAllocation.shuffleHold",
+    "",
+    Kind.WORD,
+    default="Strict",
+    words=("Strict", "Timeout"),
+    limitable=False,
+)
+MIGRATE = Setting("decommission.migrate", "", Kind.FLAG, default="false", limitable=False)
+
 SETTINGS: tuple[Setting, ...] = (
     MIN_EXECUTORS,
     MAX_EXECUTORS,
@@ -213,6 +230,7 @@ SETTINGS: tuple[Setting, ...] = (
         default=f"{LONG_MAX}ms",
         bare_unit=MILLISECOND,
     ),
+    SHUFFLE_HOLD,
     BATCH_SIZE,
     Setting(
         "allocation.podAllocationDelay",
@@ -236,6 +254,7 @@ SETTINGS: tuple[Setting, ...] = (
     FAILURES_WINDOW,
     GRACE_PERIOD,
     MAX_CONCURRENT,
+    MIGRATE,
 )
 
 BY_FIELD: Mapping[str, Setting] = {setting.field: setting for setting in SETTINGS}

@@ -1,0 +1,212 @@
+"""SparkAllocationPolicy and ClusterSparkAllocationPolicy, v1alpha1: what a platform team writes.
+
+Defaults and locks have the fields of a SparkAllocation, limits have the same fields with ``min`` and ``max``. How the
+layers come together is decided in `spark_allocation.core.setting_layers`.
+"""
+
+from typing import Annotated, Any
+
+from pydantic import ConfigDict, Field, StringConstraints
+
+from spark_allocation.api.field_types import ExecutorCount, PositiveCount, SparkDuration
+from spark_allocation.api.v1alpha1 import Allocation, ApiModel, Decommission, DynamicAllocation
+
+_MIN_ABOVE_MAX: dict[str, Any] = {
+    "x-kubernetes-validations": [
+        {
+            "rule": "!has(self.min) || !has(self.max) || self.min <= self.max",
+            "message": "min must not be above max",
+        }
+    ]
+}
+
+_USER_DEFAULT_KEYS: dict[str, Any] = {
+    "x-kubernetes-validations": [
+        {
+            "rule": r"self.all(key, key.matches('^___(.|\\n)+___\\.spark\\..+$'))",
+            "message": "keys are ___USER___.SPARK-KEY, such as ___alice___.spark.dynamicAllocation.maxExecutors",
+        }
+    ]
+}
+
+NamespacePattern = Annotated[
+    str,
+    StringConstraints(
+        pattern=r"^([a-z0-9]([-a-z0-9]*[a-z0-9])?|([a-z0-9][-a-z0-9]*)?\*)$", max_length=63
+    ),
+]
+"""A namespace's name, or the beginning of names followed by ``*``."""
+
+Labels = Annotated[
+    dict[str, Annotated[str, Field(max_length=63)]], Field(min_length=1, max_length=32)
+]
+
+UserDefaults = Annotated[
+    dict[str, Annotated[str, Field(max_length=256)]],
+    Field(max_length=1024, json_schema_extra=_USER_DEFAULT_KEYS),
+]
+
+
+class CountLimits(ApiModel):
+    """How few and how many."""
+
+    model_config = ConfigDict(json_schema_extra=_MIN_ABOVE_MAX)
+
+    min: ExecutorCount | None = None
+    """A smaller number is raised to this one."""
+    max: PositiveCount | None = None
+    """A greater number is lowered to this one; so is "no limit"."""
+
+
+class RatioLimits(ApiModel):
+    """How small and how great a share."""
+
+    model_config = ConfigDict(json_schema_extra=_MIN_ABOVE_MAX)
+
+    min: Annotated[float, Field(gt=0, le=1)] | None = None
+    """A smaller share is raised to this one."""
+    max: Annotated[float, Field(gt=0, le=1)] | None = None
+    """A greater share is lowered to this one."""
+
+
+class DurationLimits(ApiModel):
+    """How short and how long."""
+
+    min: SparkDuration | None = None
+    """A shorter time is raised to this one."""
+    max: SparkDuration | None = None
+    """A longer time is lowered to this one; so is "for ever"."""
+
+
+class ShuffleTrackingLimits(ApiModel):
+    """Limits for executors with shuffle data."""
+
+    timeout: DurationLimits | None = None
+    """Limits of dynamicAllocation.shuffleTracking.timeout, which is for ever unless somebody says otherwise."""
+
+
+class DynamicAllocationLimits(ApiModel):
+    """Limits of bounds and timeouts. initialExecutors always lies between minExecutors and maxExecutors."""
+
+    min_executors: CountLimits | None = None
+    """Limits of minExecutors. Its min is a floor that everybody gets."""
+    max_executors: CountLimits | None = None
+    """Limits of maxExecutors. Its max is what no application exceeds, in each resource profile."""
+    executor_allocation_ratio: RatioLimits | None = None
+    """Limits of executorAllocationRatio."""
+    scheduler_backlog_timeout: DurationLimits | None = None
+    """Limits of schedulerBacklogTimeout."""
+    sustained_scheduler_backlog_timeout: DurationLimits | None = None
+    """Limits of sustainedSchedulerBacklogTimeout."""
+    executor_idle_timeout: DurationLimits | None = None
+    """Limits of executorIdleTimeout."""
+    cached_executor_idle_timeout: DurationLimits | None = None
+    """Limits of cachedExecutorIdleTimeout."""
+    shuffle_tracking: ShuffleTrackingLimits | None = None
+    """Limits for executors with shuffle data."""
+
+
+class FailuresLimits(ApiModel):
+    """Limits of what counts as a crash loop."""
+
+    max: CountLimits | None = None
+    """Limits of allocation.failures.max."""
+    window: DurationLimits | None = None
+    """Limits of allocation.failures.window."""
+
+
+class AllocationLimits(ApiModel):
+    """Limits of how pods are asked for."""
+
+    batch_size: CountLimits | None = None
+    """Limits of batchSize."""
+    pod_allocation_delay: DurationLimits | None = None
+    """Limits of podAllocationDelay."""
+    executor_creation_timeout: DurationLimits | None = None
+    """Limits of executorCreationTimeout."""
+    max_pending_pods: CountLimits | None = None
+    """Limits of maxPendingPods."""
+    max_pending_pods_per_profile: CountLimits | None = None
+    """Limits of maxPendingPodsPerProfile."""
+    failures: FailuresLimits | None = None
+    """Limits of when executors end again and again."""
+
+
+class DecommissionLimits(ApiModel):
+    """Limits of how executors leave."""
+
+    grace_period: DurationLimits | None = None
+    """Limits of gracePeriod."""
+    max_concurrent: CountLimits | None = None
+    """Limits of maxConcurrent."""
+
+
+class SettingLimits(ApiModel):
+    """Limits, with the fields of a SparkAllocation. Of several policies the narrowest limits hold."""
+
+    dynamic_allocation: DynamicAllocationLimits | None = None
+    """Limits of bounds and timeouts."""
+    allocation: AllocationLimits | None = None
+    """Limits of how pods are asked for."""
+    decommission: DecommissionLimits | None = None
+    """Limits of how executors leave."""
+
+
+class SettingValues(ApiModel):
+    """Values, with the fields of a SparkAllocation."""
+
+    dynamic_allocation: DynamicAllocation | None = None
+    """Bounds and timeouts."""
+    allocation: Allocation | None = None
+    """How pods are asked for."""
+    decommission: Decommission | None = None
+    """How executors leave."""
+
+
+class NamespacePolicySelector(ApiModel):
+    """Which applications of the namespace a policy is for."""
+
+    driver_labels: Labels | None = None
+    """Every one of these labels must be on the driver pod with this value."""
+
+
+class ClusterPolicySelector(NamespacePolicySelector):
+    """Which applications a policy is for. What is left out selects all."""
+
+    namespaces: Annotated[list[NamespacePattern], Field(min_length=1, max_length=256)] | None = None
+    """Names of namespaces, or beginnings of names followed by *, such as team-*. Namespaces are what to select limits and locks by: driver labels are the tenant's own unless admission protects them."""
+
+
+Priority = Annotated[int, Field(ge=-1_000_000, le=1_000_000)]
+
+
+class SparkAllocationPolicySpec(ApiModel):
+    """Defaults and narrower limits for one namespace."""
+
+    selector: NamespacePolicySelector | None = None
+    """The applications that this is for. Left out: all of the namespace."""
+    priority: Priority | None = None
+    """Of several policies of the namespace the defaults of the highest priority win, of equal ones those of the name that sorts first (0 if left out)."""
+    defaults: SettingValues | None = None
+    """What holds where the SparkAllocation says nothing. Wins over the defaults of cluster policies."""
+    user_defaults: UserDefaults | None = None
+    """Defaults for single Spark users, in Kyuubi's style: ___alice___.spark.dynamicAllocation.maxExecutors: "20". The user is the label sparkallocation.dev/user of the driver pod, else the Spark user that the driver names: what the tenant says. It selects defaults, never limits."""
+    limits: SettingLimits | None = None
+    """What no value may be below or above, within what cluster policies allow."""
+
+
+class ClusterSparkAllocationPolicySpec(ApiModel):
+    """Defaults, limits and locks for many namespaces. Limits and locks always win."""
+
+    selector: ClusterPolicySelector | None = None
+    """The applications that this is for. Left out: all."""
+    priority: Priority | None = None
+    """Of several cluster policies the defaults and locks of the highest priority win, of equal ones those of the name that sorts first (0 if left out). Limits have no priority: the narrowest holds."""
+    defaults: SettingValues | None = None
+    """What holds where neither a policy of the namespace nor the SparkAllocation says anything."""
+    user_defaults: UserDefaults | None = None
+    """Defaults for single Spark users, in Kyuubi's style: ___alice___.spark.dynamicAllocation.maxExecutors: "20". The user is the label sparkallocation.dev/user of the driver pod, else the Spark user that the driver names: what the tenant says. It selects defaults, never limits."""
+    limits: SettingLimits | None = None
+    """What no value may be below or above, whoever set it."""
+    locks: SettingValues | None = None
+    """Values that nobody may change."""

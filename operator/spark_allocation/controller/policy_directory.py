@@ -1,0 +1,154 @@
+"""All policies as they are now, and which of them are for an application.
+
+A policy that cannot be read (its CRD is older than it, or was loosened) is kept as it last made sense, so that a typing
+error takes no limit away; one that never made sense is left out. Either way it is told to every application that it
+could be for, and logged.
+
+A Role-only install may not read cluster policies: it takes them from a file that is mounted into its pod, which is read
+again when it changes.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import structlog
+import yaml
+
+from spark_allocation.api.policies import InvalidPolicy, StoredPolicy, read_policy
+from spark_allocation.core.setting_layers import Policy
+
+FILE_SCOPE = "file"
+FILE_EVERY_SECONDS = 1.0
+
+log = structlog.get_logger("policies")
+
+
+@dataclass(frozen=True, slots=True)
+class SelectedPolicies:
+    """What an application is subject to.
+
+    Attributes:
+        problems: policies that could not be read; sentences.
+    """
+
+    policies: tuple[Policy, ...] = ()
+    problems: tuple[str, ...] = ()
+
+
+NO_POLICIES = SelectedPolicies()
+
+
+class PolicyDirectory:
+    """The policies of all watches; a sink of `sources.policies_watch`."""
+
+    def __init__(self) -> None:
+        self._stored: dict[str, dict[str, StoredPolicy]] = {}
+        self._problems: dict[str, dict[str, tuple[str, str]]] = {}
+        self._listeners: list[Callable[[], None]] = []
+
+    def __len__(self) -> int:
+        return sum(len(policies) for policies in self._stored.values())
+
+    def selected(self, namespace: str, driver_labels: Mapping[str, str]) -> SelectedPolicies:
+        """The policies for an application with such a driver in such a namespace."""
+        return SelectedPolicies(
+            tuple(
+                stored.policy
+                for scope in self._stored.values()
+                for stored in scope.values()
+                if stored.selects(namespace, driver_labels)
+            ),
+            tuple(
+                sentence
+                for scope in self._problems.values()
+                for own_namespace, sentence in scope.values()
+                if own_namespace in ("", namespace)
+            ),
+        )
+
+    @contextmanager
+    def subscription(self, callback: Callable[[], None]) -> Iterator[None]:
+        """Call back whenever a policy changed."""
+        self._listeners.append(callback)
+        try:
+            yield
+        finally:
+            self._listeners.remove(callback)
+
+    def replace_all(self, scope: str, bodies: Iterable[Mapping[str, Any]]) -> None:
+        """See `PoliciesSink.replace_all`."""
+        there = {_key(body): body for body in bodies}
+        for known in (self._stored.get(scope, {}), self._problems.get(scope, {})):
+            for key in known.keys() - there.keys():
+                del known[key]
+        for body in there.values():
+            self._take(scope, body)
+        self._tell()
+
+    def update(self, scope: str, body: Mapping[str, Any]) -> None:
+        """See `PoliciesSink.update`."""
+        self._take(scope, body)
+        self._tell()
+
+    def remove(self, scope: str, body: Mapping[str, Any]) -> None:
+        """See `PoliciesSink.remove`."""
+        self._stored.get(scope, {}).pop(_key(body), None)
+        self._problems.get(scope, {}).pop(_key(body), None)
+        self._tell()
+
+    def _take(self, scope: str, body: Mapping[str, Any]) -> None:
+        key = _key(body)
+        problems = self._problems.setdefault(scope, {})
+        read = read_policy(body)
+        if isinstance(read, InvalidPolicy):
+            kept = key in self._stored.get(scope, {})
+            what = "its last good version holds" if kept else "it is ignored"
+            sentence = f"policy {read.name} cannot be read: {read.message}; {what}"
+            problems[key] = (str(body.get("metadata", {}).get("namespace") or ""), sentence)
+            log.warning("invalid_policy", policy=key, message=sentence)
+            return
+        problems.pop(key, None)
+        self._stored.setdefault(scope, {})[key] = read
+
+    def _tell(self) -> None:
+        for listener in list(self._listeners):
+            listener()
+
+
+async def watch_policy_file(
+    path: Path,
+    directory: PolicyDirectory,
+    *,
+    synced: asyncio.Event,
+    every_seconds: float = FILE_EVERY_SECONDS,
+) -> None:
+    """Keep the directory equal to a file of YAML documents, until cancelled.
+
+    Args:
+        synced: set once the file has been read.
+
+    A file that cannot be read leaves everything as it was. A mounted ConfigMap is exchanged as a whole, so what counts
+    is the content, not the time of change.
+    """
+    known: bytes | None = None
+    while True:
+        try:
+            content = await asyncio.to_thread(path.read_bytes)
+            if content != known:
+                known = content
+                bodies = [body for body in yaml.safe_load_all(content) if isinstance(body, Mapping)]
+                directory.replace_all(FILE_SCOPE, bodies)
+                synced.set()
+                log.info("policy_file_read", path=str(path), policies=len(bodies))
+        except (OSError, yaml.YAMLError) as error:
+            log.warning("policy_file_unreadable", path=str(path), error=str(error))
+        await asyncio.sleep(every_seconds)
+
+
+def _key(body: Mapping[str, Any]) -> str:
+    metadata = body.get("metadata") or {}
+    return f"{metadata.get('namespace') or ''}/{metadata.get('name') or ''}"
