@@ -85,6 +85,37 @@ def test_the_finalizer_goes_at_once_when_the_driver_is_gone(space: Workspace) ->
     assert time.monotonic() - began < 15
 
 
+@pytest.mark.parametrize(("policy", "stay"), [("Drain", False), ("Orphan", True)])
+def test_an_object_deleted_while_no_operator_runs_is_taken_at_its_word(
+    space: Workspace, operator: OperatorProcess, policy: str, stay: bool
+) -> None:
+    two = _two_executors(
+        space, STAYING_EXECUTORS, deletionPolicy=policy, decommission={"gracePeriod": "20s"}
+    )
+    # when nobody is there as the allocation is deleted
+    operator.kill()
+    space.delete("sparkallocation", "kept", wait=False)
+    _stays(space, two)
+    assert space.allocation("kept") is not None, "its finalizer waits for an operator"
+    # then the next operator does what the policy says, and lets the object go
+    operator.start()
+    eventually(
+        lambda: space.allocation("kept") is None,
+        what="the object is gone",
+        within=60,
+        explain=lambda: space.allocation("kept"),
+    )
+    if stay:
+        _stays(space, two)
+    else:
+        eventually(
+            lambda: not set(two) & set(space.executors()),
+            what="the executors are gone",
+            within=60,
+            explain=lambda: list(space.executors()),
+        )
+
+
 @pytest.mark.slow
 def test_drain_lets_running_tasks_finish(space: Workspace) -> None:
     # given a job whose tasks take long enough to be caught running; it has no shuffle, since Spark counts a finished

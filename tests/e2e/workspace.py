@@ -17,6 +17,7 @@ FILES = Path(__file__).parent
 RISE_AND_FALL = manifests.EXAMPLES / "jobs" / "rise_and_fall.py"
 BATCH = FILES / "jobs" / "batch.py"
 TWO_PROFILES = FILES / "jobs" / "two_profiles.py"
+REUSE = FILES / "jobs" / "reuse.py"
 PROPERTIES = manifests.EXAMPLES / "passive-driver.properties"
 
 FIRST_LIFE = "/opt/life/first"
@@ -55,7 +56,14 @@ class Workspace:
         """
         if self._config_map("job") is None:
             make_job_files(
-                self.cluster, self.namespace, "job", RISE_AND_FALL, BATCH, TWO_PROFILES, PROPERTIES
+                self.cluster,
+                self.namespace,
+                "job",
+                RISE_AND_FALL,
+                BATCH,
+                TWO_PROFILES,
+                REUSE,
+                PROPERTIES,
             )
         pod = manifests.driver_pod(
             namespace=self.namespace,
@@ -164,6 +172,10 @@ class Workspace:
             *("delete", kind, name, f"--namespace={self.namespace}"),
             *(f"--wait={str(wait).lower()}", "--timeout=120s"),
         )
+
+    def touch(self, pod: str, file: str) -> None:
+        """Make an empty file in the first container of a pod."""
+        self.cluster.kubectl("exec", f"--namespace={self.namespace}", pod, "--", "touch", file)
 
     # -- looking -----------------------------------------------------------------------------------
 

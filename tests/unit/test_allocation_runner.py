@@ -17,7 +17,7 @@ from spark_allocation.controller.driver_finding import DriverFinder
 from spark_allocation.controller.pod_creation import Apis
 from spark_allocation.controller.process_settings import ProcessSettings
 from spark_allocation.controller.runner_surroundings import Surroundings
-from spark_allocation.controller.runners import Claims
+from spark_allocation.controller.runners import Claims, Runners
 from spark_allocation.core.driver_report import DriverPod
 from spark_allocation.kube.pacing import CreationPacer
 from spark_allocation.kube.write_outcomes import WriteOutcome, WriteResult
@@ -642,6 +642,92 @@ async def test_a_deleted_object_lets_executors_go_as_its_policy_says(
     staying = [p for p in operator.executors if "deletionTimestamp" not in p["metadata"]]
     assert len(staying) == left
     assert {each.details["grace_seconds"] for each in operator.pods.made("delete")} <= {600}
+
+
+async def test_a_deleted_object_whose_driver_another_one_serves_now_lets_nobody_go(
+    operator, driver
+) -> None:
+    """It served the driver once; an older one has come back since."""
+    put_driver(operator, driver)
+    driver.work(2)
+    spec = {"driver": {"podName": "driver"}, "deletionPolicy": "Drain"}
+    operator.allocations.put("job", {**spec, "dynamicAllocation": {"minExecutors": 2}})
+    _, stop, task = operator.start("job")
+    await operator.until(lambda: len(operator.executors) == 2)
+    operator.claims.introduce("older", "2020-01-01T00:00:00Z", "older")
+    driver_uid = operator.allocations.status("job")["driverPodUid"]
+    assert operator.claims.claim(driver_uid, "older") == ""
+    await operator.until(lambda: operator.condition("Conflicted")["status"] == "True")
+    stop.now(deleted=True)
+    await asyncio.wait_for(task, 5)
+    assert operator.pods.made("delete") == []
+
+
+class TestDeletedWhileNoOperatorRan:
+    """The object is found with a deletionTimestamp: kopf starts no daemon for it."""
+
+    async def left(self, operator, driver, **spec: Any) -> list[Document]:
+        """What stays of two executors after an operator ended, the object was deleted, and another one found it."""
+        runner = await served(operator, driver, 2, **spec)
+        operator.tasks[-1].cancel()
+        await asyncio.gather(operator.tasks[-1], return_exceptions=True)
+        operator.pods.calls.clear()
+        body = operator.body(runner.name)
+        body["metadata"] = {**body["metadata"], "deletionTimestamp": "2026-01-01T00:00:00Z"}
+        successor = Runners(lambda _claims: operator.around)
+        await successor.let_go_unserved(runner.uid, body)
+        await successor.let_go_unserved(runner.uid, body)
+        return [p for p in operator.executors if "deletionTimestamp" not in p["metadata"]]
+
+    @pytest.mark.parametrize(("policy", "left"), [("Orphan", 2), ("Drain", 0), (None, 2)])
+    async def test_its_policy_is_followed(self, operator, driver, policy, left) -> None:
+        spec = {"deletionPolicy": policy} if policy else {}
+        assert len(await self.left(operator, driver, **spec)) == left
+
+    async def test_with_its_own_grace_and_once(self, operator, driver) -> None:
+        wish = {"deletionPolicy": "Drain", "decommission": {"gracePeriod": "42s"}}
+        await self.left(operator, driver, **wish)
+        assert [each.details["grace_seconds"] for each in operator.pods.made("delete")] == [42, 42]
+
+    async def test_recommending_it_touches_nothing(self, operator, driver) -> None:
+        runner = await served(operator, driver, 2, deletionPolicy="Drain")
+        body = operator.body(runner.name)
+        body["spec"] = {**body["spec"], "mode": "Recommend"}
+        operator.pods.calls.clear()
+        await Runners(lambda _claims: operator.around).let_go_unserved("another", body)
+        assert operator.pods.made("delete") == []
+
+    async def test_one_that_another_object_took_over_from_touches_nothing(
+        self, operator, driver
+    ) -> None:
+        runner = await served(operator, driver, 2, deletionPolicy="Drain")
+        body = operator.body(runner.name)
+        conflict = {"type": "Conflicted", "status": "True"}
+        body["status"] = {**body["status"], "conditions": [conflict]}
+        operator.pods.calls.clear()
+        await Runners(lambda _claims: operator.around).let_go_unserved("another", body)
+        assert operator.pods.made("delete") == []
+
+    async def test_an_application_that_ended_meanwhile_is_swept_whatever_the_policy(
+        self, operator, driver
+    ) -> None:
+        runner = await served(operator, driver, 2)
+        operator.tasks[-1].cancel()
+        await asyncio.gather(operator.tasks[-1], return_exceptions=True)
+        body = operator.body(runner.name)
+        operator.pods.change("driver", "jobs", phase="Succeeded")
+        await Runners(lambda _claims: operator.around).let_go_unserved(runner.uid, body)
+        assert [p for p in operator.executors if "deletionTimestamp" not in p["metadata"]] == []
+
+    async def test_an_api_that_is_away_leaves_them_to_the_driver(self, operator, driver) -> None:
+        runner = await served(operator, driver, 2, deletionPolicy="Drain")
+        operator.tasks[-1].cancel()
+        await asyncio.gather(operator.tasks[-1], return_exceptions=True)
+        operator.pods.always("delete", UNANSWERED)
+        await Runners(lambda _claims: operator.around).let_go_unserved(
+            runner.uid, operator.body(runner.name)
+        )
+        assert len(operator.executors) == 2
 
 
 @pytest.mark.parametrize("verb", ["create", "delete"])

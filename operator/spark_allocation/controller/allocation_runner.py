@@ -44,6 +44,7 @@ from spark_allocation.core.spark_conf import InvalidSetting
 from spark_allocation.kube.api_client import ApiUnavailable
 from spark_allocation.reports.events import EventWriter
 from spark_allocation.reports.status import StatusWriter
+from spark_allocation.snapshots_store import DriverKey
 
 LOOK_AGAIN_SECONDS = 3.0
 WHILE_STARTING_SECONDS = 1.0
@@ -426,12 +427,14 @@ class AllocationRunner:
         )
 
     async def _let_go(self) -> None:
-        connection = self._connection
+        connection, served = self._connection, self._served
+        if served is not None and self._around.claims.claim(served.uid, self.uid):
+            served = None  # another one serves it now
         try:
             async with asyncio.timeout(LET_GO_SECONDS):
                 await let_go(
                     self._spec,
-                    self._served,
+                    DriverKey(served.namespace, served.uid) if served is not None else None,
                     self._around.apis,
                     self._around.store,
                     grace_seconds=connection.settings.drain_grace_seconds if connection else None,

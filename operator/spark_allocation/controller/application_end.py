@@ -5,12 +5,17 @@ is being deleted counts as alive until its containers have ended. A pod that is 
 """
 
 import time
+from collections.abc import Mapping
+from typing import Any
 
 import structlog
 
+from spark_allocation.api.conditions import ConditionType
+from spark_allocation.api.field_types import seconds
 from spark_allocation.api.v1alpha1 import DeletionPolicy, Mode, SparkAllocationSpec
 from spark_allocation.controller.effective_settings import DRAIN_GRACE_SECONDS
 from spark_allocation.controller.pod_creation import Apis
+from spark_allocation.controller.spec_reading import InvalidSpec, read_spec
 from spark_allocation.controller.sweep import operator_made, sweep_objects, sweep_pods
 from spark_allocation.core.driver_report import DriverPod
 from spark_allocation.snapshots_store import DriverKey, ExecutorPodsSnapshotsStore
@@ -70,7 +75,7 @@ def sweeps(spec: SparkAllocationSpec) -> bool:
 
 async def let_go(
     spec: SparkAllocationSpec | None,
-    driver: DriverPod | None,
+    key: DriverKey | None,
     apis: Apis,
     store: ExecutorPodsSnapshotsStore,
     *,
@@ -78,15 +83,70 @@ async def let_go(
 ) -> None:
     """The SparkAllocation is deleted while its driver lives: executors stay with the driver, or drain.
 
+    Args:
+        spec: the last that made sense; None when none ever did, and then nothing is touched.
+        key: the driver pod that it serves; None when it serves none.
+        grace_seconds: of a drain.
+
     Raises:
         ApiUnavailable: some were not told; they stay with the driver.
     """
     policy = (spec.deletion_policy if spec is not None else None) or DeletionPolicy.ORPHAN
     log.info("allocation_deleted", policy=policy)
-    if policy is DeletionPolicy.DRAIN and spec is not None and sweeps(spec) and driver is not None:
-        key = DriverKey(driver.namespace, driver.uid)
+    if policy is DeletionPolicy.DRAIN and spec is not None and sweeps(spec) and key is not None:
         await sweep_pods(
             apis.pods,
             operator_made(store, key),
             grace_seconds=DRAIN_GRACE_SECONDS if grace_seconds is None else grace_seconds,
         )
+
+
+async def let_go_unserved(
+    body: Mapping[str, Any], apis: Apis, store: ExecutorPodsSnapshotsStore
+) -> None:
+    """The SparkAllocation was deleted while no operator ran: what it last said of itself tells whom it served.
+
+    An application that has ended meanwhile is swept, as it would have been at its end. The driver is not asked how its
+    executors can leave: a pod has a hook that waits for its tasks if the driver decommissions, and else the grace makes
+    no difference.
+
+    Raises:
+        ApiUnavailable: some were not told; they stay with the driver.
+    """
+    namespace = body["metadata"]["namespace"]
+    status = body.get("status") or {}
+    spec = read_spec(body)
+    driver_uid = str(status.get("driverPodUid") or "")
+    if isinstance(spec, InvalidSpec) or not driver_uid or _is_conflicted(status):
+        log.info("allocation_deleted", policy=DeletionPolicy.ORPHAN)
+        return
+    key = DriverKey(namespace, driver_uid)
+    driver = await apis.pods.get(namespace, str(status.get("driverPod") or "driver"))
+    if (
+        sweeps(spec)
+        and driver is not None
+        and driver["metadata"]["uid"] == driver_uid
+        and (driver.get("status") or {}).get("phase") in ("Succeeded", "Failed")
+    ):
+        log.info("application_swept", driver_pod=driver["metadata"]["name"])
+        await sweep_pods(
+            apis.pods, operator_made(store, key), grace_seconds=SWEEP_GRACE_SECONDS, hurry=True
+        )
+        await sweep_objects(apis.objects, key, {str(status.get("applicationId") or "")})
+        return
+    wished = spec.decommission.grace_period if spec.decommission is not None else None
+    await let_go(
+        spec,
+        key,
+        apis,
+        store,
+        grace_seconds=None if wished is None else max(1, round(seconds(wished))),
+    )
+
+
+def _is_conflicted(status: Mapping[str, Any]) -> bool:
+    """Another one serves the driver: what this one once made is not its own any more."""
+    return any(
+        condition.get("type") == ConditionType.CONFLICTED and condition.get("status") == "True"
+        for condition in status.get("conditions") or ()
+    )

@@ -4,7 +4,8 @@ kopf watches SparkAllocations only; executor pods have their own watch (docs/des
 ``on.event`` handler, one ``daemon`` and storages that store nothing, kopf writes nothing but the finalizer.
 
 The daemon is the lifetime of an allocation: started when the object appears and when the operator starts, stopped
-when the object is deleted *or* the operator exits. Only the first may ever touch a pod.
+when the object is deleted *or* the operator exits. Only the first may ever touch a pod. For an object that was deleted
+while no operator ran there is no daemon; what its policy says is done when it is seen, before its finalizer goes.
 """
 
 from collections.abc import Collection, Mapping
@@ -99,7 +100,11 @@ def make_registry(api: KubernetesApi) -> kopf.OperatorRegistry:
     async def allocation_seen(
         event: Mapping[str, Any], uid: str, body: kopf.Body, memo: Memo, **_: Any
     ) -> None:
-        memo.runners.seen(uid, dict(body), deleted=event.get("type") == "DELETED")
+        deleted = event.get("type") == "DELETED"
+        memo.runners.seen(uid, dict(body), deleted=deleted)
+        if not deleted and "deletionTimestamp" in body["metadata"]:
+            # awaited: kopf takes the finalizer away in the same turn, after this handler
+            await memo.runners.let_go_unserved(uid, dict(body))
 
     @kopf.daemon(
         GROUP,

@@ -1,12 +1,19 @@
 """All runners by the uid of their SparkAllocation, and who of them serves which driver."""
 
+import asyncio
 from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
 from typing import Any
 
-from spark_allocation.controller.allocation_runner import AllocationRunner
+import structlog
+
+from spark_allocation.controller.allocation_runner import LET_GO_SECONDS, AllocationRunner
+from spark_allocation.controller.application_end import let_go_unserved
 from spark_allocation.controller.runner_surroundings import Stopper, Surroundings
 from spark_allocation.core.driver_report import DriverPod
+from spark_allocation.kube.api_client import ApiUnavailable
+
+log = structlog.get_logger("runners")
 
 
 class Claims:
@@ -70,6 +77,7 @@ class Runners:
         self._surroundings = surroundings(self._claims)
         self._runners: dict[str, AllocationRunner] = {}
         self._seen: set[str] = set()
+        self._begun: set[str] = set()
 
     def __len__(self) -> int:
         return len(self._runners)
@@ -79,9 +87,24 @@ class Runners:
         self._seen.add(uid)
         if deleted:
             self._seen.discard(uid)
+            self._begun.discard(uid)
         runner = self._runners.get(uid)
         if runner is not None and not deleted:
             runner.seen(body)
+
+    async def let_go_unserved(self, uid: str, body: Mapping[str, Any]) -> None:
+        """A SparkAllocation is being deleted: if no runner of this process ever had it, do what its policy says.
+
+        kopf starts no daemon for an object whose deletion it finds when it begins, and takes the finalizer away.
+        """
+        if uid in self._begun:
+            return
+        self._begun.add(uid)
+        try:
+            async with asyncio.timeout(LET_GO_SECONDS):
+                await let_go_unserved(body, self._surroundings.apis, self._surroundings.store)
+        except (ApiUnavailable, TimeoutError) as error:
+            log.warning("drain_not_begun", allocation=body["metadata"]["name"], error=str(error))
 
     def have_seen(self, uids: AbstractSet[str]) -> bool:
         """All of these SparkAllocations have been handed over."""
@@ -95,6 +118,7 @@ class Runners:
         """Serve one SparkAllocation until it is deleted or the process ends."""
         metadata = body["metadata"]
         self._seen.add(uid)
+        self._begun.add(uid)
         self._claims.introduce(
             uid,
             metadata["creationTimestamp"],
