@@ -448,7 +448,9 @@ async def test_the_api_server_s_words_reach_the_condition(operator, driver) -> N
     put_driver(operator, driver)
     operator.allocate(dynamicAllocation={"minExecutors": 1})
     await operator.until(lambda: operator.condition("Stalled")["reason"] == "PodInvalid")
-    assert operator.condition("Stalled")["message"] == words
+    stalled = operator.condition("Stalled")
+    assert stalled["message"].startswith(f"{words}. Correct spec.executor.podTemplate")
+    assert stalled["message"].endswith(f"Stalled since {stalled['lastTransitionTime']}.")
 
 
 # -- which driver -----------------------------------------------------------------------------------------------------

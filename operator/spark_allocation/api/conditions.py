@@ -82,6 +82,7 @@ class Reason(StrEnum):
     UNSCHEDULABLE = "Unschedulable"
     EXECUTORS_FAIL_TO_START = "ExecutorsFailToStart"
     EXECUTORS_FAIL = "ExecutorsFail"
+    FAILURE_LIMIT = "FailureLimit"
     # draining
     DRAINS = "Drains"
     DECOMMISSION_OFF = "DecommissionOff"

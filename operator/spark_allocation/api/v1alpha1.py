@@ -291,6 +291,34 @@ class DecisionStatus(ApiModel):
     """Why, in a sentence."""
 
 
+class ExecutorEndStatus(ApiModel):
+    """Executors that ended for one reason."""
+
+    reason: Annotated[str, Field(max_length=64)]
+    """Why, in one word: see docs/reference/executor-ends.md."""
+    count: int
+    """How many, since the operator serves this life of the driver."""
+    first_time: Annotated[str, Field(json_schema_extra={"format": "date-time"})]
+    """When the first of them was seen to have ended."""
+    last_time: Annotated[str, Field(json_schema_extra={"format": "date-time"})]
+    """When the last one was."""
+    last_message: Annotated[str, Field(max_length=256)] = ""
+    """About the last one: which it was, what happened, what to do, and the words of the kubelet or the scheduler."""
+    reaction: Annotated[str, Field(max_length=256)] = ""
+    """What the operator does about it now."""
+
+
+class FailureLimitStatus(ApiModel):
+    """Executors that ended unasked lately, against the limit above which others are created one a minute."""
+
+    ended: int
+    """How many, within the window."""
+    limit: int
+    """How many are borne."""
+    window_seconds: int
+    """For how long an end counts."""
+
+
 class SparkAllocationStatus(ApiModel):
     """What the operator sees and does."""
 
@@ -320,6 +348,24 @@ class SparkAllocationStatus(ApiModel):
     """Pods of all profiles that do not run yet."""
     failed: int | None = None
     """Executors that failed in this life of the driver."""
+    executor_ends: (
+        Annotated[
+            list[ExecutorEndStatus],
+            Field(
+                max_length=16,
+                json_schema_extra={
+                    "x-kubernetes-list-type": "map",
+                    "x-kubernetes-list-map-keys": ["reason"],
+                },
+            ),
+        ]
+        | None
+    ) = None
+    """Why executors ended, one entry for each reason, the latest first."""
+    failure_limit: FailureLimitStatus | None = None
+    """How near the failure limit is."""
+    avoided_nodes: Annotated[list[str], Field(max_length=16)] | None = None
+    """Nodes that new executors are sent away from: several in a row came to nothing there, while others work elsewhere."""
     finished_at: Annotated[str, Field(json_schema_extra={"format": "date-time"})] | None = None
     """When the application was seen to have ended."""
     profiles: (

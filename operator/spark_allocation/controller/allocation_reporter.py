@@ -1,7 +1,8 @@
 """What one SparkAllocation says of itself: conditions, state, profiles, decisions, Events and log lines."""
 
+import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import structlog
@@ -9,6 +10,7 @@ import structlog
 from spark_allocation.api.conditions import ConditionType, Reason
 from spark_allocation.api.v1alpha1 import (
     DecisionStatus,
+    FailureLimitStatus,
     Mode,
     ProfileStatus,
     SparkAllocationStatus,
@@ -22,6 +24,8 @@ from spark_allocation.core.executor_pods import ExecutorPod
 from spark_allocation.core.pods_plan import RequestBound
 from spark_allocation.core.profile_states import ProfileState
 from spark_allocation.reports.events import EventWriter
+from spark_allocation.reports.executor_ends import ExecutorEnds
+from spark_allocation.reports.failure_words import REMEDIES, reaction, too_few
 from spark_allocation.reports.status import (
     LARGEST_STATUS_PROFILES,
     Conditions,
@@ -60,11 +64,16 @@ class AllocationReporter:
     """Collects statements and writes them; nothing reads them back but a restart of the operator."""
 
     def __init__(
-        self, writer: StatusWriter, events: EventWriter, stored: Mapping[str, Any]
+        self,
+        writer: StatusWriter,
+        events: EventWriter,
+        stored: Mapping[str, Any],
+        count_end: Callable[[str], None] = lambda _: None,
     ) -> None:
         """
         Args:
             stored: the ``status`` of the object as read.
+            count_end: told the reason of each executor's end.
         """
         self._writer = writer
         self._events = events
@@ -77,6 +86,8 @@ class AllocationReporter:
         """What is wrong with the newest spec, while the last good settings stay in force."""
         self._fields: dict[str, Any] = {}
         self._last_failure = ""
+        self._ends = ExecutorEnds(count_end)
+        self._avoided_nodes: frozenset[str] = frozenset()
         self._pending_events: list[tuple[str, str, str, bool]] = []
 
     @property
@@ -104,6 +115,8 @@ class AllocationReporter:
 
     def begin_life(self, driver: DriverPod, application: Application, incarnation: str) -> None:
         """Name the driver and the application that the status speaks of."""
+        self._ends.begin_anew()
+        self._last_failure = ""
         self.set(
             driver_pod=driver.name,
             driver_pod_uid=driver.uid,
@@ -141,6 +154,7 @@ class AllocationReporter:
         for removal in step.removals:
             if removal.failed:
                 self._last_failure = removal.exit.message[:300]
+        self._note_ends(step)
         self._note_decisions(step)
         profiles = [_profile_status(profile) for profile in step.profiles[:LARGEST_STATUS_PROFILES]]
         self.set(profiles=profiles, failed=observation.failed_executors, **totals(profiles))
@@ -223,24 +237,18 @@ class AllocationReporter:
             self.state("Paused", counts)
             return
         if obstacle is not None and short:
-            self.say(ConditionType.STALLED, True, obstacle.reason, obstacle.message)
-        elif observation.step.held_back:
-            words = ", ".join(sorted(observation.step.held_back))
-            last = f"; the last one: {self._last_failure}" if self._last_failure else ""
-            self.say(
-                ConditionType.STALLED,
-                True,
-                Reason.EXECUTORS_FAIL,
-                f"executors keep failing ({words}): one at a time is tried until it works{last}",
-            )
+            remedy = REMEDIES.get(obstacle.reason, "")
+            self._say_stalled(obstacle.reason, f"{obstacle.message.rstrip('. ')}. {remedy}".strip())
         elif problem is not None:
             unschedulable = problem.reason is ExecutorExitReason.UNSCHEDULABLE
-            self.say(
-                ConditionType.STALLED,
-                True,
+            self._say_stalled(
                 Reason.UNSCHEDULABLE if unschedulable else Reason.EXECUTORS_FAIL_TO_START,
                 problem.message,
             )
+        elif observation.step.held_back:
+            self._say_stalled(Reason.EXECUTORS_FAIL, too_few(observation.step, self._last_failure))
+        elif observation.step.failures.reached and short:
+            self._say_stalled(Reason.FAILURE_LIMIT, too_few(observation.step, self._last_failure))
         else:
             self.say(
                 ConditionType.STALLED,
@@ -294,6 +302,35 @@ class AllocationReporter:
             self.state("Idle", "no executor is needed")
         else:
             self.state("Running", counts)
+
+    def _say_stalled(self, reason: Reason, message: str) -> None:
+        """Executors are wanted and cannot be had: why, what to do, and since when there has been a reason."""
+        before = self.conditions[ConditionType.STALLED]
+        since = (
+            before.last_transition_time
+            if before is not None and before.status == "True"
+            else timestamp()
+        )
+        self.say(ConditionType.STALLED, True, reason, f"{message} Stalled since {since}.")
+
+    def _note_ends(self, step: Step) -> None:
+        for event in self._ends.take(step.removals, time.time()):
+            self._pending_events.append((event.reason, event.reason, event.message, event.warning))
+        if step.avoid_nodes - self._avoided_nodes:
+            nodes = ", ".join(sorted(step.avoid_nodes))
+            words = f"New executors are sent away from {nodes}: several in a row came to nothing there, others work elsewhere"
+            self._pending_events.append(("nodes", "NodeAvoided", words, True))
+        self._avoided_nodes = step.avoid_nodes
+        failures = step.failures
+        self.set(
+            executor_ends=self._ends.status(lambda reason: reaction(reason, step)) or None,
+            failure_limit=FailureLimitStatus(
+                ended=failures.ended,
+                limit=failures.limit,
+                window_seconds=failures.window_ms // 1000,
+            ),
+            avoided_nodes=sorted(step.avoid_nodes) or None,
+        )
 
     def _note_decisions(self, step: Step) -> None:
         for decision in step.decisions.values():

@@ -92,6 +92,7 @@ class AllocationRunner:
                 surroundings.apis.objects, namespace=self.namespace, name=self.name, uid=self.uid
             ),
             self._stored,
+            surroundings.count_end,
         )
         self._statements = AllocationStatements(self._reporter)
         self._read(body)

@@ -236,10 +236,12 @@ class DriverLife:
                 "executor_ended",
                 executor=removal.executor_id,
                 profile=removal.profile_id,
+                node=removal.node,
                 reason=removal.exit.reason,
                 exit_code=removal.exit.exit_code,
                 charged=removal.exit.charged,
                 message=removal.exit.message,
+                spark=removal.exit.spark_words,
             )
         return step
 

@@ -164,6 +164,7 @@ class PodCreation:
                 count=request.count,
                 target=request.target,
                 known=request.known,
+                held_back=request.held_back,
                 message=request.log_line,
             )
         self._broken_off = False

@@ -44,7 +44,7 @@ from spark_allocation.kube.leader_lease import LeaderLease, LeaseLost
 from spark_allocation.kube.objects_api import KubernetesObjectsApi
 from spark_allocation.kube.pacing import CreationPacer
 from spark_allocation.kube.pods_api import KubernetesPodsApi
-from spark_allocation.reports.metrics import ProcessMetrics
+from spark_allocation.reports.metrics import ExecutorEndCounters, ProcessMetrics
 from spark_allocation.snapshots_store import ExecutorPodsSnapshotsStore, SeenPod
 from spark_allocation.sources.driver_rest import open_driver_session
 from spark_allocation.sources.executor_pods import EXECUTOR_SELECTOR, driver_pod, seen_pod
@@ -119,6 +119,7 @@ class Process:
         self._stop = asyncio.Event()
         self._heartbeat = LoopHeartbeat()
         registry = CollectorRegistry()
+        self._ends = ExecutorEndCounters(registry)
         registry.register(
             ProcessMetrics(
                 store=self._store,
@@ -147,6 +148,7 @@ class Process:
             settings=self._settings,
             reach=driver_reach(self._settings),
             policies=self._policies,
+            count_end=self._ends.count,
         )
 
     async def run(self) -> None:

@@ -1,5 +1,6 @@
 """What a runner is given: the ports and stores that all runners share, and whether it has to stop."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -52,3 +53,4 @@ class Surroundings:
     settings: ProcessSettings
     reach: DriverReach = ANY_REACH
     policies: PolicyDirectory = field(default_factory=PolicyDirectory)
+    count_end: Callable[[str], None] = lambda _: None

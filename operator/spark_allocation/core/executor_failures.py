@@ -74,8 +74,12 @@ class ExecutorFailures:
         return self._backoff.opened()
 
     def retry_at(self, now_ms: int) -> int | None:
-        """Epoch milliseconds of the next attempt; None while nothing is held back or one is under way."""
+        """Epoch milliseconds at which the back-off may allow something; None while nothing is held back."""
         return self._backoff.retry_at(now_ms)
+
+    def next_attempt_at(self, now_ms: int) -> int | None:
+        """Epoch milliseconds of the next attempt; None while nothing is held back or one is under way."""
+        return None if self._backoff.probing else self._backoff.retry_at(now_ms)
 
     def reconfigure(self, limit: FailureLimitConf) -> None:
         """Use another limit from now on."""

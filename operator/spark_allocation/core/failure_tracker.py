@@ -271,8 +271,16 @@ class FailureBackoff:
             if circuit.opened_at is not None
         )
 
+    @property
+    def probing(self) -> bool:
+        """A probe is under way."""
+        return any(
+            circuit.opened_at is not None and circuit.probe is not None
+            for circuit in self._circuits.values()
+        )
+
     def retry_at(self, now: int) -> int | None:
-        """Epoch milliseconds of the next probe; None while nothing is held back or a probe is under way."""
+        """Epoch milliseconds of the next probe, or of the end of patience with the one that is under way."""
         waits = []
         for circuit in self._circuits.values():
             if circuit.opened_at is None:

@@ -38,15 +38,20 @@ def within_size(status: Mapping[str, Any]) -> dict[str, Any]:
 def _steps(status: dict[str, Any]) -> Iterator[None]:
     """Take something away at each step."""
     decisions = status.get("decisions") or []
-    while len(decisions) > 3:
-        decisions.pop()
-        yield
+    ends = status.get("executorEnds") or []
+    for entries in (decisions, ends):
+        while len(entries) > 3:
+            entries.pop()
+            yield
     for longest in _SHORTER_MESSAGES:
-        for item in (status, *decisions, *(status.get("conditions") or ())):
-            if "message" in item:
-                item["message"] = _cut(item["message"], longest)
+        for item in (status, *decisions, *ends, *(status.get("conditions") or ())):
+            for field in ("message", "lastMessage"):
+                if field in item:
+                    item[field] = _cut(item[field], longest)
         yield
     decisions.clear()
+    yield
+    ends.clear()
     yield
     profiles = status.get("profiles") or []
     while profiles:

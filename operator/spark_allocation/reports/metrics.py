@@ -4,10 +4,31 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
+from prometheus_client import CollectorRegistry, Counter
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from spark_allocation.core.executor_exits import ExecutorExitReason
+
 PREFIX = "spark_allocation_"
+
+
+class ExecutorEndCounters:
+    """``spark_allocation_executor_ends_total``: how executors ended, of all applications. Every reason is there from 0."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._counter = Counter(
+            f"{PREFIX}executor_ends",
+            "Executors that ended, by reason.",
+            ["reason"],
+            registry=registry,
+        )
+        for reason in ExecutorExitReason:
+            self._counter.labels(reason.value)
+
+    def count(self, reason: str) -> None:
+        """One more."""
+        self._counter.labels(reason).inc()
 
 
 class Watch(Protocol):
