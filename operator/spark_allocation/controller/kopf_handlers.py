@@ -8,7 +8,7 @@ when the object is deleted *or* the operator exits. Only the first may ever touc
 while no operator ran there is no daemon; what its policy says is done when it is seen, before its finalizer goes.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 import kopf
@@ -50,6 +50,15 @@ class _NoProgress(kopf.ProgressStorage):
         return essence
 
 
+class _PatientBackoffs:
+    """Pauses between the tries of a request, in seconds, without an end: an API server that is away comes back."""
+
+    def __iter__(self) -> Iterator[float]:
+        yield from (0.5, 1.0, 2.0)
+        while True:
+            yield 5.0
+
+
 _IDENTITY: Any = "spark-allocation-operator"
 
 
@@ -78,7 +87,9 @@ def make_registry(api: KubernetesApi) -> kopf.OperatorRegistry:
         settings.networking.request_timeout = 30
         settings.networking.enforce_retry_after = True
         settings.execution.default_backoff = 5
-        settings.process.ultimate_exiting_timeout = 20
+        settings.networking.error_backoffs = _PatientBackoffs()
+        # kopf would kill the process a while after *it* has ended, also when it is begun anew (controller.kopf_keeper)
+        settings.process.ultimate_exiting_timeout = None
         # kopf looks again at a daemon that has not ended "instantly" only after a touch of the object, which our
         # storage does not write: without this pause a drain that takes a request or two would keep the finalizer
         settings.background.instant_exit_timeout = RELEASE_SECONDS
@@ -149,7 +160,11 @@ class _Stopper:
 
 
 async def run_kopf(api: KubernetesApi, runners: Runners, namespaces: Collection[str]) -> None:
-    """Run kopf until it ends; its end is the end of the process."""
+    """Run kopf until a signal ends it.
+
+    Raises:
+        Exception: kopf gave up; its errors have no common base.
+    """
     await kopf.operator(
         registry=make_registry(api),
         memo=Memo(runners),

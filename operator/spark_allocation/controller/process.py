@@ -3,14 +3,17 @@
     API server ─► Lease ─► pods watches ─► (all pods seen) ─► kopf ─► runners
 
 Everything runs in one task group: when one part ends, the process ends, and the next one begins from what is in the
-cluster. Nothing is done at the end: an operator that exits or restarts touches no pod. kopf cancels what it finds in
-its loop when it exits, so it is started last, and its end is the end.
+cluster. Nothing is done at the end: an operator that exits or restarts touches no pod. Only kopf is begun anew when it
+gives up (`kopf_keeper`). It cancels every task that it did not find in its loop when it began, so it is started last.
 """
 
 import asyncio
+import os
 import signal
 import socket
 import time
+from collections.abc import Coroutine
+from typing import Any
 
 import aiohttp
 import structlog
@@ -26,6 +29,7 @@ from spark_allocation.controller.driver_directory import DriverDirectory
 from spark_allocation.controller.driver_finding import DriverFinder
 from spark_allocation.controller.health import HealthServer, LoopHeartbeat
 from spark_allocation.controller.kopf_handlers import run_kopf
+from spark_allocation.controller.kopf_keeper import KopfKeeper, why_kind_is_not_served
 from spark_allocation.controller.managed_drivers import MANAGED_SELECTOR, ManagedDrivers
 from spark_allocation.controller.pod_creation import Apis
 from spark_allocation.controller.policy_directory import PolicyDirectory, watch_policy_file
@@ -54,6 +58,8 @@ from spark_allocation.sources.policies_watch import PoliciesWatch
 DRIVER_SELECTOR = "spark-role=driver"
 EXISTING_ALLOCATIONS_SECONDS = 15.0
 """How long to wait for kopf to hand over the SparkAllocations that exist when the process begins to lead."""
+EXIT_PATIENCE_SECONDS = 20.0
+"""A process that was told to end and has not is killed."""
 
 log = structlog.get_logger("process")
 
@@ -83,6 +89,10 @@ class Process:
             lambda claims: self._surroundings(
                 claims, apis, DriverFinder(self._directory, pods), session
             )
+        )
+        self._keeper = KopfKeeper(
+            lambda: run_kopf(api, self._runners, settings.namespaces),
+            lambda: why_kind_is_not_served(api, settings.namespaces),
         )
         self._allocations = allocations
         self._managed = ManagedDrivers(allocations, objects, is_served=self._runners.serves)
@@ -158,30 +168,37 @@ class Process:
             LeaseLost: another process leads now.
         """
         await self.health.start()
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._stop.set)
+        self._listen_to_signals()
         try:
             async with asyncio.TaskGroup() as group:
                 tasks = [
-                    group.create_task(self._heartbeat.run()),
-                    *(group.create_task(watch.run()) for watch in self._executor_watches),
-                    *(group.create_task(watch.run()) for watch in self._driver_watches),
-                    *(group.create_task(watch.run()) for watch in self._policies_watches),
-                    group.create_task(self._watch_policy_file()),
-                    group.create_task(self._lead(group)),
+                    group.create_task(_ours(self._heartbeat.run())),
+                    *(group.create_task(_ours(watch.run())) for watch in self._executor_watches),
+                    *(group.create_task(_ours(watch.run())) for watch in self._driver_watches),
+                    *(group.create_task(_ours(watch.run())) for watch in self._policies_watches),
+                    group.create_task(_ours(self._watch_policy_file())),
+                    group.create_task(_ours(self._lead(group))),
                 ]
                 await self._stop.wait()
                 log.info("stopping")
                 for task in (*tasks, *self._leading):
                     task.cancel()
         finally:
+            asyncio.get_running_loop().call_later(
+                EXIT_PATIENCE_SECONDS, os.kill, os.getpid(), signal.SIGKILL
+            )
             await self.health.stop()
+
+    def _listen_to_signals(self) -> None:
+        """Signals end this process; kopf takes them over while it runs and leaves them to nobody when it gives up."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop.set)
 
     async def _lead(self, group: asyncio.TaskGroup) -> None:
         """Wait to be the leader and for the first full picture, then serve."""
         if self._lease is not None:
-            self._leading = (group.create_task(self._lease.hold()),)
+            self._leading = (group.create_task(_ours(self._lease.hold())),)
             await self._lease.leading.wait()
         began = time.monotonic()
         await self._store.synced.wait()
@@ -192,7 +209,7 @@ class Process:
         log.info(
             "synced", executor_pods=len(self._store), seconds=round(time.monotonic() - began, 3)
         )
-        self._leading = (*self._leading, group.create_task(self._serve()))
+        self._leading = (*self._leading, group.create_task(_ours(self._serve())))
 
     async def _watch_policy_file(self) -> None:
         path = self._settings.cluster_policy_file
@@ -202,8 +219,9 @@ class Process:
             await watch_policy_file(path, self._policies, synced=self._policy_file_read)
 
     async def _serve(self) -> None:
-        serving = asyncio.create_task(run_kopf(self._api, self._runners, self._settings.namespaces))
-        making = asyncio.create_task(self._make_allocations())
+        making = asyncio.create_task(_ours(self._make_allocations()))
+        await asyncio.sleep(0)  # it has begun before kopf looks around
+        serving = asyncio.create_task(self._keeper.run(after_failure=self._listen_to_signals))
         try:
             await asyncio.wait({serving, making}, return_when=asyncio.FIRST_COMPLETED)
             if making.done():
@@ -236,7 +254,9 @@ class Process:
             if self._lease.refused:
                 return f"the Lease cannot be written: {self._lease.refused}"
             return "" if self._lease.readable else "the Lease cannot be read"
-        return "" if self._store.synced.is_set() else "the executor pods are not listed yet"
+        if not self._store.synced.is_set():
+            return "the executor pods are not listed yet"
+        return self._keeper.obstacle
 
 
 async def run_process(settings: ProcessSettings) -> None:
@@ -264,6 +284,18 @@ async def run_process(settings: ProcessSettings) -> None:
         raise lost from None
     finally:
         await api.close()
+
+
+async def _ours(work: Coroutine[Any, Any, None]) -> None:
+    """Work that nobody but its task group may cancel: without it the process would live on and be of no use."""
+    task = asyncio.current_task()
+    assert task is not None, "coroutines run in tasks"
+    try:
+        await work
+    except asyncio.CancelledError:
+        if task.cancelling():
+            raise
+        raise RuntimeError(f"{work!r} was cancelled by somebody else") from None
 
 
 def _first_lease_lost(group: BaseExceptionGroup[BaseException]) -> LeaseLost | None:
