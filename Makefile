@@ -3,6 +3,7 @@ PYTHON ?= python3
 SPARK ?= 4.1.4
 N ?= 200
 SEED ?= 1
+SEEDS ?= 1-10
 DEMO ?=
 VENV := .venv
 BIN := $(VENV)/bin
@@ -45,6 +46,9 @@ integration: $(INSTALLED)  ## Only the tests against a real API server
 
 fuzz: $(INSTALLED)  ## Hostile input for every parser, for minutes and different each time (`make test` does a little of it)
 	@FUZZ=long $(BIN)/python -m pytest tests/fuzz
+
+faults: $(INSTALLED)  ## Faults from seeds between operator, API server and drivers, for minutes each: SEEDS=1-10
+	@$(BIN)/python -m tests.faults --seeds $(SEEDS)
 
 conformance: $(INSTALLED)  ## Compare with Spark's own classes: N=… scenarios of each kind, SPARK=…, SEED=…
 	@for kind in eam alloc pod; do \

@@ -69,6 +69,14 @@ class Cluster:
         """Give the local node an image of a docker-archive; False when it has it already."""
         return local.import_image(self._local(), name, archive)
 
+    def restart(self, component: str) -> None:
+        """Kill a component of the local cluster, such as kube-apiserver, and wait until it is well again."""
+        local.restart(self._local().name, component)
+
+    def compact_history(self) -> None:
+        """Let the local cluster's etcd forget every revision but the newest."""
+        local.compact_history(self._local().name)
+
     def _local(self) -> ClusterLayout:
         if self.layout is None:
             raise ClusterError(

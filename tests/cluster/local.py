@@ -11,6 +11,7 @@ import json
 import re
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -33,6 +34,16 @@ from tests.machine.reporting import Reporter
 _ORIGIN_LABEL = "spark-allocation/archive"
 _CONTAINERD_NAMESPACE = "k8s.io"
 MEND_SECONDS = 30.0
+_COMPACT = """
+import json, urllib.request
+def ask(what, body):
+    url = "http://127.0.0.1:2379/v3/kv/" + what
+    request = urllib.request.Request(url, json.dumps(body).encode())
+    return json.load(urllib.request.urlopen(request, timeout=10))
+revision = ask("range", {"key": "AA=="})["header"]["revision"]
+ask("compaction", {"revision": revision, "physical": True})
+"""
+"""Asks etcd's gateway, which only processes in the cluster's network reach."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +101,46 @@ def down(name: str, reporter: Reporter) -> bool:
         with reporter.step(f"taking down cluster {name}"):
             _remove(layout)
         return True
+
+
+def restart(name: str, component_name: str) -> None:
+    """Kill one component and start it again, as its end in a crash would; returns when it is healthy.
+
+    Raises:
+        ClusterError: the cluster is not up, or the component does not become healthy.
+    """
+    with _alone(name) as layout:
+        running = _running(layout)
+        component = next(each for each in parts.components(layout) if each.name == component_name)
+        process = running.find(component.program)
+        if process is not None:
+            process.send(signal.SIGKILL, grace=10)
+        _start(layout, component, running)
+
+
+def compact_history(name: str) -> None:
+    """Let etcd forget every revision but the newest.
+
+    Raises:
+        ClusterError: the cluster is not up, or etcd refuses.
+    """
+    layout = layout_of(name)
+    result = subprocess.run(
+        _running(layout).command(sys.executable, "-I", "-c", _COMPACT, network_only=True),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if result.returncode != 0:
+        raise ClusterError(f"etcd does not compact its history: {result.stderr.strip()[-800:]}")
+
+
+def _running(layout: ClusterLayout) -> Namespaces:
+    running = namespaces.recorded(layout)
+    if running is None or not running.alive:
+        raise ClusterError(f"The test cluster {layout.name!r} is not up.")
+    return running
 
 
 def status(name: str) -> list[ComponentStatus]:

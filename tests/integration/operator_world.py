@@ -141,16 +141,31 @@ async def eventually(holds: Callable[[], Any], what: str, *, within: float = 20)
 
 
 class HostOperator:
-    """`spark-allocation run` for one namespace, with a Lease."""
+    """`spark-allocation run` for one namespace."""
 
-    def __init__(self, world: OperatorWorld, folder: Path, name: str) -> None:
+    def __init__(
+        self,
+        world: OperatorWorld,
+        folder: Path,
+        name: str,
+        *,
+        kubeconfig: Path | None = None,
+        context: str = "",
+        lease: bool = True,
+    ) -> None:
+        """
+        Args:
+            name: in the Lease, and of the log, which is appended to.
+            kubeconfig: another way to the API server than the cluster's own, with its context.
+            lease: whether it has to hold the Lease before it does anything.
+        """
         self.log_file = folder / f"{name}.log"
         environment = {
             **{key: value for key, value in os.environ.items() if not key.startswith("KUBE")},
-            "POD_NAMESPACE": world.namespace,
+            "POD_NAMESPACE": world.namespace if lease else "",
             "POD_NAME": name,
-            "SPARK_ALLOCATION_KUBECONFIG": str(world.cluster.kubeconfig),
-            "SPARK_ALLOCATION_CONTEXT": world.cluster.context,
+            "SPARK_ALLOCATION_KUBECONFIG": str(kubeconfig or world.cluster.kubeconfig),
+            "SPARK_ALLOCATION_CONTEXT": context or world.cluster.context,
             "SPARK_ALLOCATION_HEALTH_HOST": "127.0.0.1",
             "SPARK_ALLOCATION_HEALTH_PORT": "0",
         }
@@ -159,7 +174,7 @@ class HostOperator:
             *(str(Path(sys.executable).with_name("spark-allocation")), "run"),
             f"--namespace={world.namespace}",
         ]
-        with self.log_file.open("wb") as output:
+        with self.log_file.open("ab") as output:
             self.process = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,

@@ -1,0 +1,370 @@
+"""Plays what the operator does not: schedulers and kubelets that run pods, and drivers that know what executors do.
+
+`SparkApplication` is the driver's truth: which executor works on which task. What the operator may know of it is what
+the fake driver's REST API says. `Kubelets` gives each executor pod a life: it starts after a while, registers, works,
+ends when it is told to and its task is done. Some start late, fail, are slow to end.
+"""
+
+import asyncio
+import itertools
+import time
+from collections import deque
+from collections.abc import Coroutine
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any
+
+from tests.faults.fault_proxy import FaultProxy, Passage
+from tests.faults.pods_feed import PodsFeed
+from tests.integration.operator_world import OperatorWorld
+
+from spark_allocation.kube.api_client import ApiAnswer, ApiUnavailable
+from spark_allocation.testing.driver import FakeDriver
+
+Document = dict[str, Any]
+TURN_SECONDS = 0.1
+NODE_HEARTBEAT_SECONDS = 8.0
+ALLOCATION_LABEL = "sparkallocation.dev/allocation-uid"
+
+
+@dataclass(slots=True)
+class TrueExecutor:
+    """An executor as its driver knows it.
+
+    Attributes:
+        busy_since: monotonic seconds; None while it has no task.
+        leaving: it takes no new task.
+    """
+
+    pod_uid: str
+    registered_at: float
+    busy_since: float | None = None
+    task_ends: float = 0.0
+    task_seconds: float = 0.0
+    tasks: int = 0
+    leaving: bool = False
+
+
+@dataclass
+class SparkApplication:
+    """One application: its driver pod, its driver's port behind a proxy, and the truth about its tasks.
+
+    Attributes:
+        bounds: (since, minimum, maximum) in force, oldest first; in monotonic seconds.
+        heard: what the operator has been told of executors: when, and the ids with active tasks.
+        cut_short: tasks that an operator's deletion ended.
+    """
+
+    name: str
+    driver: FakeDriver
+    proxy: FaultProxy
+    pod_uid: str = ""
+    lives: int = 1
+    ended_at: float | None = None
+    bounds: list[tuple[float, int, int]] = field(default_factory=list)
+    executors: dict[int, TrueExecutor] = field(default_factory=dict)
+    waiting: deque[float] = field(default_factory=deque)
+    submitted: int = 0
+    done: int = 0
+    heard: deque[tuple[float, frozenset[int]]] = field(default_factory=lambda: deque(maxlen=200))
+    cut_short: list[str] = field(default_factory=list)
+    _numbers: Any = field(default_factory=itertools.count)
+
+    def submit(self, tasks: int, seconds: float) -> None:
+        """Work for the driver: one task for each executor at a time."""
+        self.waiting.extend(itertools.repeat(seconds, tasks))
+        self.submitted += tasks
+
+    def register(self, executor_id: int, pod_uid: str) -> None:
+        self.executors[executor_id] = TrueExecutor(pod_uid, time.monotonic())
+
+    def lose(self, executor_id: int, pod_uid: str, *, because: str = "") -> None:
+        """The executor is gone; a task that it worked on waits again."""
+        executor = self.executors.get(executor_id)
+        if executor is None or executor.pod_uid != pod_uid:
+            return
+        del self.executors[executor_id]
+        self.driver.dead.append(self.driver.executor(executor_id, total=executor.tasks))
+        if executor.busy_since is not None:
+            self.waiting.appendleft(executor.task_seconds)
+            if because:
+                self.cut_short.append(f"executor {executor_id}: {because}")
+
+    def restart(self) -> None:
+        """Another application in the same pod: nobody is registered, and all work is to be done anew."""
+        self.lives += 1
+        self.driver.application_id = f"spark-{self.name}-{self.lives}"
+        self.driver.started_at_ms += 60_000
+        self.driver.dead = []
+        self.executors = {}
+        self.heard.clear()
+        left = self.submitted - self.done
+        self.done = 0
+        self.submitted = left
+        self.waiting = deque(itertools.repeat(2.0, left))
+
+    def turn(self) -> None:
+        """Tasks end, tasks begin, and the REST API says so."""
+        now = time.monotonic()
+        for executor in self.executors.values():
+            if executor.busy_since is not None and executor.task_ends <= now:
+                executor.busy_since = None
+                executor.tasks += 1
+                self.done += 1
+        for executor in self.executors.values():
+            if not self.waiting:
+                break
+            if executor.busy_since is None and not executor.leaving:
+                executor.task_seconds = self.waiting.popleft()
+                executor.busy_since, executor.task_ends = now, now + executor.task_seconds
+        self._publish()
+
+    @property
+    def needed(self) -> int:
+        """Executors that the tasks need."""
+        return self.submitted - self.done
+
+    def maximum(self, *, since: float) -> int:
+        """The largest maximum that was in force at any time from then on."""
+        now = [each for each in self.bounds if each[0] >= since]
+        before = [each for each in self.bounds if each[0] < since]
+        return max(each[2] for each in (*before[-1:], *now))
+
+    def hears(self, passage: Passage, body: bytes, documents: Any) -> None:
+        """The operator was told of the executors."""
+        del body
+        if passage.path.endswith("executors"):
+            busy = frozenset(int(each["id"]) for each in documents if each["activeTasks"])
+            self.heard.append((time.monotonic(), busy))
+
+    def _publish(self) -> None:
+        driver = self.driver
+        busy = sum(1 for each in self.executors.values() if each.busy_since is not None)
+        driver.executors = [
+            driver.executor(
+                number,
+                active=0 if each.busy_since is None else 1,
+                total=each.tasks + (each.busy_since is not None),
+            )
+            for number, each in self.executors.items()
+        ]
+        if self.needed:
+            stage = driver.stage(tasks=self.submitted, active=busy, done=self.done)
+            driver.stages, driver.jobs = [stage], [0]
+        else:
+            driver.stages, driver.jobs = [], []
+        driver.gauge = self.needed
+
+
+class Kubelets:
+    """Gives executor pods of known applications their lives. Use as a context; end with `stop`."""
+
+    def __init__(
+        self,
+        world: OperatorWorld,
+        feed: PodsFeed,
+        applications: list[SparkApplication],
+        *,
+        seed: int,
+    ) -> None:
+        self._world = world
+        self._feed = feed
+        self._applications = {each.pod_uid: each for each in applications}
+        self._seed = seed
+        self.mishaps = True
+        """Whether some executors start late, fail, or are slow to end."""
+        self._lives: dict[str, asyncio.Task[None]] = {}
+        self._going: dict[str, asyncio.Event] = {}
+        self._gone: set[str] = set()
+        self._others: list[asyncio.Task[None]] = []
+        self.node = f"{world.namespace}-node"
+        self.evicted: set[str] = set()
+        """Uids of pods that were evicted, or deleted by hand."""
+
+    async def start(self) -> None:
+        await self._insist("POST", "/api/v1/nodes", _node(self.node))
+        await self._beat()
+        self._feed.listeners.append(self._seen)
+        self._others = [asyncio.create_task(self._heartbeat()), asyncio.create_task(self._work())]
+
+    async def stop(self) -> None:
+        tasks = [*self._others, *self._lives.values()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for path in [
+            f"{self._world.pods_path}/{pod['metadata']['name']}" for pod in await self._world.pods()
+        ]:
+            await self._insist("DELETE", path, {"gracePeriodSeconds": 0})
+        await self._insist("DELETE", f"/api/v1/nodes/{self.node}")
+
+    async def evict(self, pod: Document) -> None:
+        """What an eviction leaves: a failed pod."""
+        self.evicted.add(pod["metadata"]["uid"])
+        await self._end_pod(pod["metadata"]["name"], "Failed", 137, reason="Evicted")
+
+    async def delete_by_hand(self, pod: Document) -> None:
+        self.evicted.add(pod["metadata"]["uid"])
+        await self._insist(
+            "DELETE",
+            f"{self._world.pods_path}/{pod['metadata']['name']}",
+            {"gracePeriodSeconds": 3, "preconditions": {"uid": pod["metadata"]["uid"]}},
+        )
+
+    # -- lives -------------------------------------------------------------------------------------------------------
+
+    def _seen(self, kind: str, pod: Document) -> None:
+        metadata = pod["metadata"]
+        uid = metadata["uid"]
+        application = self._applications.get(owner_uid(pod))
+        if application is None or ALLOCATION_LABEL not in metadata.get("labels", {}):
+            return
+        if uid not in self._lives and kind != "DELETED":
+            self._going[uid] = asyncio.Event()
+            self._lives[uid] = asyncio.create_task(self._live(pod, application))
+        if kind == "DELETED":
+            self._gone.add(uid)
+        if uid in self._going and (
+            kind == "DELETED"
+            or "deletionTimestamp" in metadata
+            or pod.get("status", {}).get("phase") == "Failed"
+        ):
+            self._going[uid].set()
+
+    async def _live(self, pod: Document, application: SparkApplication) -> None:
+        metadata = pod["metadata"]
+        name, uid = metadata["name"], metadata["uid"]
+        number = int(metadata["labels"]["spark-exec-id"])
+        life = application.lives
+        going = self._going[uid]
+        chance = Random(f"{self._seed} {application.name} {life} {number}")
+        mishap = chance.random() if self.mishaps else 1.0
+        start = 4.0 if mishap < 0.05 else chance.uniform(0.1, 0.8)
+        if await _within(going, start) and uid in self._gone:
+            return
+        target = {"apiVersion": "v1", "kind": "Binding", "metadata": {"name": name},
+                  "target": {"kind": "Node", "name": self.node}}  # fmt: skip
+        await self._insist("POST", f"{self._world.pods_path}/{name}/binding", target)
+        if uid in self._gone:
+            return
+        if 0.05 <= mishap < 0.10:
+            await self._end_pod(name, "Failed", 1, reason="Error")
+            return
+        await self._run_pod(name)
+        await _within(going, chance.uniform(0.1, 0.8))
+        if not going.is_set() and application.lives == life and application.ended_at is None:
+            application.register(number, uid)
+        await going.wait()
+        await self._leave(application, number, uid, name, linger=3.0 if mishap > 0.95 else 0.0)
+
+    async def _leave(
+        self, application: SparkApplication, number: int, uid: str, name: str, *, linger: float
+    ) -> None:
+        """Told to end: the task that runs is finished within the grace, and nothing new is begun."""
+        executor = application.executors.get(number)
+        pod = self._feed.pods.get(uid)
+        grace = (pod or {}).get("metadata", {}).get("deletionGracePeriodSeconds") or 0
+        failed = (pod or {}).get("status", {}).get("phase") == "Failed"
+        ends_at = time.monotonic() + (0 if failed or pod is None else grace)
+        if executor is not None and executor.pod_uid == uid:
+            executor.leaving = True
+            while executor.busy_since is not None and time.monotonic() < ends_at:
+                await asyncio.sleep(0.05)
+                if application.executors.get(number) is not executor or uid in self._gone:
+                    break
+            theirs = uid in self.evicted or failed
+            application.lose(number, uid, because="" if theirs else f"pod {name} was deleted")
+        if failed:
+            return
+        await asyncio.sleep(linger)
+        if uid not in self._gone:
+            await self._end_pod(name, "Succeeded", 0)
+            await self._insist(
+                "DELETE",
+                f"{self._world.pods_path}/{name}",
+                {"gracePeriodSeconds": 0, "preconditions": {"uid": uid}},
+            )
+
+    # -- the API -----------------------------------------------------------------------------------------------------
+
+    async def _run_pod(self, name: str) -> None:
+        running = {"running": {"startedAt": "2026-01-01T00:00:00Z"}}
+        await self._patch_status(name, "Running", running, {"podIP": "127.0.0.1"})
+
+    async def _end_pod(self, name: str, phase: str, code: int, *, reason: str = "") -> None:
+        ended = {"terminated": {"exitCode": code, "reason": reason or "Completed"}}
+        await self._patch_status(name, phase, ended, {"reason": reason} if reason else {})
+
+    async def _patch_status(
+        self, name: str, phase: str, state: Document, more: Document
+    ) -> ApiAnswer:
+        container = {"name": "spark-kubernetes-executor", "image": "spark:test", "imageID": "",
+                     "ready": False, "restartCount": 0, "state": state}  # fmt: skip
+        status = {"phase": phase, "containerStatuses": [container], **more}
+        return await self._insist(
+            "PATCH", f"{self._world.pods_path}/{name}/status", {"status": status}
+        )
+
+    async def _insist(self, method: str, path: str, body: Any = None) -> ApiAnswer:
+        """Try until the API server has answered, whatever it says."""
+        while True:
+            try:
+                answer = await self._world.request(method, path, body)
+            except ApiUnavailable:
+                await asyncio.sleep(0.2)
+                continue
+            if not answer.is_transient:
+                return answer
+            await asyncio.sleep(0.2)
+
+    async def _beat(self) -> None:
+        now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        ready = {"type": "Ready", "status": "True", "reason": "KubeletReady", "message": "",
+                 "lastHeartbeatTime": now, "lastTransitionTime": now}  # fmt: skip
+        await self._insist(
+            "PATCH", f"/api/v1/nodes/{self.node}/status", {"status": {"conditions": [ready]}}
+        )
+
+    async def _heartbeat(self) -> None:
+        while True:
+            await asyncio.sleep(NODE_HEARTBEAT_SECONDS)
+            await self._beat()
+
+    async def _work(self) -> None:
+        while True:
+            for application in self._applications.values():
+                if application.ended_at is None:
+                    application.turn()
+            await asyncio.sleep(TURN_SECONDS)
+
+
+def owner_uid(pod: Document) -> str:
+    """The uid of the pod that owns this one."""
+    owners = pod["metadata"].get("ownerReferences") or ()
+    return next((each["uid"] for each in owners if each["kind"] == "Pod"), "")
+
+
+def _node(name: str) -> Document:
+    taint = {"key": "only-for", "value": "fault-tests", "effect": "NoSchedule"}
+    return {
+        "metadata": {"name": name},
+        "spec": {"unschedulable": True, "taints": [taint]},
+        "status": {"capacity": {"pods": "500", "cpu": "500", "memory": "500Gi"}},
+    }
+
+
+async def _within(event: asyncio.Event, seconds: float) -> bool:
+    """Whether it happened within so long."""
+    try:
+        async with asyncio.timeout(seconds):
+            await event.wait()
+    except TimeoutError:
+        return False
+    return True
+
+
+def in_background(work: Coroutine[Any, Any, None], tasks: set[asyncio.Task[None]]) -> None:
+    """Start something whose end nobody waits for, and keep it from being collected."""
+    task = asyncio.create_task(work)
+    tasks.add(task)
+    task.add_done_callback(tasks.discard)
