@@ -577,7 +577,7 @@ def _live(driver: ServedDriver, polls: list[tuple]) -> None:  # type: ignore[typ
         else:
             assert not drained
         if limit is not None and drained:
-            assert len(drained | (leaving_before & driver.pods.keys())) <= limit
+            assert len(drained | (under_way & driver.pods.keys())) <= limit
         assert step.wake_at_ns is None or step.wake_at_ns > driver.now_ns
         for executor_id in [each for each, pod in driver.pods.items() if pod.deleting][:2]:
             driver.lose(executor_id)

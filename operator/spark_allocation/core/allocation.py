@@ -282,7 +282,7 @@ class Allocation:
         )
         evacuations = self._evacuate(evacuation) if acts and report_is_fresh else ()
         leaving = frozenset(self._drains.leaving)
-        self._not_counted = leaving | review.driver_lost
+        self._not_counted = leaving | review.driver_lost | evacuation.replaced
         plan = None
         self._vanished.extend(
             pod for pod in vanished if acts or pod.executor_id in self.pods.unseen
@@ -294,7 +294,7 @@ class Allocation:
                 registered=self.feeder.executors.keys(),
                 now=now_ms,
                 vanished=self._vanished,
-                not_counted=self._not_counted | evacuation.replaced,
+                not_counted=self._not_counted,
             )
             self._vanished.clear()
             create = self.failures.allowed(
