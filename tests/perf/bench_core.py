@@ -108,7 +108,9 @@ _KILLED = {
 _BUSY = tuple(_executor(executor_id, active_tasks=CORES_EACH) for executor_id in _IDS)
 _WORKED = tuple(replace(each, total_tasks=each.total_tasks + 1) for each in _BUSY)
 _IDLE = tuple(_executor(executor_id) for executor_id in _IDS)
-_CACHING = tuple(replace(each, rdd_blocks=3, cached_bytes=1 << 20) for each in _IDLE)
+_CACHING = tuple(
+    replace(each, rdd_blocks=3, cached_bytes=each.id * 7919 % EXECUTORS << 10) for each in _IDLE
+)
 _SHUFFLING = tuple(replace(each, shuffle_write_bytes=1 << 20) for each in _IDLE)
 _STAGES = tuple(
     StageReport(
@@ -162,6 +164,7 @@ def _settings(
             **{  # type: ignore[arg-type]
                 "max_executors": max_executors,
                 "executor_idle_timeout_s": IDLE_TIMEOUT_S,
+                "cached_executor_idle_timeout_s": IDLE_TIMEOUT_S,
                 "decommission_enabled": True,
                 **dynamic,
             }
@@ -265,6 +268,22 @@ def all_time_out_some_may_go() -> Prepared:
     served.turn(IDLE)
     served.turn(IDLE, after_s=IDLE_TIMEOUT_S + 1)
     return served, IDLE
+
+
+def half_time_out() -> Prepared:
+    """Half time out in the same moment, and all of these may go."""
+    served = _served()
+    half = EXECUTORS // 2
+    some = _report((*_IDLE[:half], *_BUSY[half:]))
+    served.turn(some)
+    return _later(served), some
+
+
+def all_time_out_half_may_go() -> Prepared:
+    """All time out in the same moment, and minExecutors keeps half: who goes is a choice."""
+    served = _served(settings=_settings(min_executors=EACH // 2, initial_executors=EACH // 2))
+    served.turn(CACHING)
+    return _later(served), CACHING
 
 
 def all_leave() -> Prepared:
@@ -390,6 +409,8 @@ SCENES: Mapping[str, Callable[[], Prepared]] = {
     "all idle, kept by minExecutors": idle_and_kept,
     "all idle, held by shuffle and cache": idle_and_held,
     "all time out at once, all may go": all_time_out,
+    "half time out at once, may go": half_time_out,
+    "all time out, minExecutors keeps half": all_time_out_half_may_go,
     "all timed out, 50 may go at once": all_time_out_some_may_go,
     "all pods are being deleted": all_leave,
     "half of the pods went": wave_of_removals,

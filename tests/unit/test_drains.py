@@ -159,7 +159,8 @@ def test_without_decommissioning_a_busy_executor_stays() -> None:
 
 
 def order(drains: Drains, *numbers: int) -> list[int]:
-    found = drains.in_order([(str(number), ProfileId(0)) for number in numbers])
+    timed_out = sorted((str(number), ProfileId(0)) for number in numbers)
+    found = drains.in_order(timed_out, all_may_go=False)
     return [int(executor_id) for executor_id, _ in found]
 
 

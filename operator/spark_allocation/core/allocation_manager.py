@@ -58,7 +58,7 @@ from spark_allocation.core.workload import WorkloadView
 _NOT_SET = LONG_MAX
 
 
-RemovalOrder = Callable[[Sequence[tuple[str, ProfileId]]], Sequence[tuple[str, ProfileId]]]
+RemovalOrder = Callable[[Sequence[tuple[str, ProfileId]], bool], Sequence[tuple[str, ProfileId]]]
 
 
 class ExecutorAllocationManager:
@@ -68,8 +68,8 @@ class ExecutorAllocationManager:
         workload: where the need comes from; may be replaced at any time.
         max_needed_override: needs that replace the computed ones, such as the driver's own gauge when there is a single
             profile. None, or a missing profile, means: compute.
-        removal_order: puts executors that have timed out in the order in which they are to go. None means Spark's: by
-            id as text.
+        removal_order: puts executors that have timed out, of which some may go or (second argument) all, in the order
+            in which they are to go. None means Spark's: by id as text.
     """
 
     def __init__(
@@ -241,7 +241,7 @@ class ExecutorAllocationManager:
         decisions, log = self._update_targets(now_ns)
         if not timed_out:
             return TickResult(decisions, {}, tuple(log))
-        removals = self._remove_executors(self._in_order(timed_out), log)
+        removals = self._remove_executors(timed_out, log)
         return TickResult(decisions, removals, tuple(log))
 
     # -- targets -----------------------------------------------------------------------------------------------------
@@ -404,21 +404,6 @@ class ExecutorAllocationManager:
 
     # -- removals ----------------------------------------------------------------------------------------------------
 
-    def _in_order(
-        self, timed_out: Sequence[tuple[str, ProfileId]]
-    ) -> Sequence[tuple[str, ProfileId]]:
-        """Who goes first matters, and is worth sorting, only while somebody may go at all."""
-        if self.removal_order is None or len(timed_out) < 2:
-            return timed_out
-        remaining = self._monitor.remaining_counts()
-        profiles = {profile_id for _, profile_id in timed_out}
-        spare = any(
-            remaining[profile_id]
-            > max(self._bounds_of(profile_id).min_executors, self._targets.get(profile_id, 0))
-            for profile_id in profiles
-        )
-        return self.removal_order(timed_out) if spare else timed_out
-
     def _remove_executors(
         self, timed_out: Sequence[tuple[str, ProfileId]], log: list[SparkLogLine]
     ) -> dict[RemovalOutcome, tuple[str, ...]]:
@@ -470,7 +455,10 @@ class ExecutorAllocationManager:
         for profile_id in candidates:
             may_go[profile_id], outcome = self._may_go(profile_id, remaining[profile_id])
             stay[profile_id] = kept.setdefault(outcome, [])
-        if all(may_go[profile_id] >= count for profile_id, count in candidates.items()):
+        all_may_go = all(may_go[profile_id] >= count for profile_id, count in candidates.items())
+        if self.removal_order is not None and any(count > 0 for count in may_go.values()):
+            timed_out = self.removal_order(timed_out, all_may_go)
+        if all_may_go:
             return [executor_id for executor_id, _ in timed_out], {}
         for executor_id, profile_id in timed_out:
             if may_go[profile_id] > 0:

@@ -25,6 +25,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
+from typing import cast
 
 from spark_allocation.core.driver_report import ExecutorReport
 from spark_allocation.core.executor_pods import ExecutorId, ExecutorPod, PodState
@@ -147,7 +148,7 @@ class Drains:
             report_age_ms is None or report_age_ms > PLAIN_DELETION_FRESH_MS
         ):
             return []
-        return self.begin(ExecutorId(int(executor_id)) for executor_id in executor_ids)
+        return self.begin(cast("Iterable[ExecutorId]", map(int, executor_ids)))
 
     def begin(self, executor_ids: Iterable[ExecutorId]) -> list[ExecutorPod]:
         """The same for executors of which it does not matter whether they are idle, where the driver decommissions."""
@@ -155,23 +156,26 @@ class Drains:
         begun: list[ExecutorPod] = []
         takers: int | None = None
         reports = self._executors()
+        pods, running = self._snapshot.pods, PodState.RUNNING
+        decommissions, hands_on = self._conf.decommissions, self._holders.hands_on
         for executor_id in executor_ids:
             if len(begun) >= room:
                 break
-            pod = self._snapshot.pods.get(executor_id)
-            if pod is None or pod.state is not PodState.RUNNING or executor_id in self.leaving:
+            pod = pods.get(executor_id)
+            if pod is None or pod.state is not running or executor_id in self.leaving:
                 continue
             report = reports.get(executor_id)
-            if not self._conf.decommissions and (report is None or report.active_tasks > 0):
+            if not decommissions and (report is None or report.active_tasks > 0):
                 continue
-            takes = self._takes_over(executor_id)
-            if report is not None and self._holders.hands_on and self._holders.holds(report):
-                if takers is None:
-                    takers = sum(1 for each in reports if self._takes_over(each))
-                if takers - takes < 1 and not self._holders.conf.fallback_storage:
-                    continue
-            if takers is not None:
-                takers -= takes
+            if hands_on:
+                takes = self._takes_over(executor_id)
+                if report is not None and self._holders.holds(report):
+                    if takers is None:
+                        takers = sum(1 for each in reports if self._takes_over(each))
+                    if takers - takes < 1 and not self._holders.conf.fallback_storage:
+                        continue
+                if takers is not None:
+                    takers -= takes
             self.leaving.add(executor_id)
             self.own.add(executor_id)
             begun.append(pod)
@@ -199,34 +203,40 @@ class Drains:
 
     # -- which first -------------------------------------------------------------------------------------------------
 
-    def in_order(self, timed_out: Sequence[tuple[str, ProfileId]]) -> list[tuple[str, ProfileId]]:
-        """The same executors, those that are missed least first."""
-        reports = self._executors()
-        pods = self._snapshot.pods
-        ids = {executor_id: ExecutorId(int(executor_id)) for executor_id, _ in timed_out}
-        nodes = {
-            executor_id: pods[number].node if number in pods else ""
-            for executor_id, number in ids.items()
-        }
-        could_go = Counter(nodes.values())
+    def in_order(
+        self, timed_out: Sequence[tuple[str, ProfileId]], all_may_go: bool
+    ) -> Sequence[tuple[str, ProfileId]]:
+        """The same executors, those that are missed least first; equal ones in the order given.
+
+        Args:
+            timed_out: ids as text, with their profiles, in Spark's order: by id as text.
+            all_may_go: the manager keeps none of them.
+        """
+        room = self.room
+        if room == 0 or (all_may_go and len(timed_out) <= room and not self._holders.hands_on):
+            return timed_out  # none goes, or all do
+        reports, pods, running = self._executors(), self._snapshot.pods, PodState.RUNNING
+        ids = [ExecutorId(int(executor_id)) for executor_id, _ in timed_out]
+        by_node: dict[str, list[int]] = {}
+        for place, executor_id in enumerate(ids):
+            pod = pods.get(executor_id)
+            by_node.setdefault(pod.node if pod is not None else "", []).append(place)
         there = Counter(
             pod.node
             for pod in pods.values()
-            if pod.state is PodState.RUNNING and pod.executor_id not in self.leaving
+            if pod.state is running and pod.executor_id not in self.leaving
         )
 
-        def missed(candidate: tuple[str, ProfileId]) -> tuple[object, ...]:
-            executor_id = candidate[0]
-            node = nodes[executor_id]
-            report = reports.get(ids[executor_id])
-            stay = there[node] - could_go[node]
-            return (
-                node not in self._going_nodes,
-                report.cached_bytes if report is not None else 0,
-                not node or stay > 0,
-                there[node],
-                node,
-                executor_id,
-            )
+        def missed(node: str) -> tuple[bool, int, str]:
+            return not node or there[node] > len(by_node[node]), there[node], node
 
-        return sorted(timed_out, key=missed)
+        places = [place for node in sorted(by_node, key=missed) for place in by_node[node]]
+        cached = [
+            report.cached_bytes if (report := reports.get(each)) is not None else 0 for each in ids
+        ]
+        if any(cached):
+            places.sort(key=cached.__getitem__)
+        going = {place for node in by_node.keys() & self._going_nodes for place in by_node[node]}
+        if going:
+            places.sort(key=lambda place: place not in going)
+        return [timed_out[place] for place in places]

@@ -177,7 +177,7 @@ class ExecutorPodsAllocator:
         counted = [pods.count(profile_id) for profile_id in sorted(self._expected)]
         excess = [self._withdraw_excess(pods, profile, now) for profile in counted]
         not_running = [
-            profile.not_running - len(surplus.executor_ids)
+            profile.not_running - surplus.count
             for profile, surplus in zip(counted, excess, strict=True)
         ]
         self._pending_after_round = sum(
@@ -187,7 +187,7 @@ class ExecutorPodsAllocator:
         bounds, create = self._grow(counted, not_running, has_news=snapshot is not None)
         return PodsPlan(
             given_up=given_up,
-            withdraw=tuple(surplus for surplus in excess if surplus.executor_ids),
+            withdraw=tuple(surplus for surplus in excess if surplus.count),
             create=create,
             profiles={
                 profile.profile_id: replace(profile, bound=bounds[profile.profile_id])

@@ -93,6 +93,11 @@ class ExcessPods:
     pending: tuple[ExecutorPod, ...] = ()
 
     @property
+    def count(self) -> int:
+        """How many there are."""
+        return len(self.unseen) + len(self.pending)
+
+    @property
     def executor_ids(self) -> tuple[ExecutorId, ...]:
         """All of them, in the order in which they were chosen."""
         return (
