@@ -555,6 +555,9 @@ def _live(driver: ServedDriver, polls: list[tuple]) -> None:  # type: ignore[typ
         )
         at_work = {each.id for each in listed if each.active_tasks}
         leaving_before = {pod.executor_id for pod in driver.pods.values() if pod.deleting}
+        under_way = {
+            number for number in leaving_before if driver.pods[number].state is PodState.RUNNING
+        }
         step = driver.turn(
             report(*stages, executors=listed, gauge=gauge) if answers else None, after=pause
         )
