@@ -43,7 +43,7 @@ from spark_allocation.core.resource_profiles import ProfileId
 from spark_allocation.core.spark_conf import InvalidSetting
 from spark_allocation.kube.api_client import ApiUnavailable
 from spark_allocation.reports.events import EventWriter
-from spark_allocation.reports.status import StatusWriter
+from spark_allocation.reports.status import StatusWriter, stored_status
 from spark_allocation.snapshots_store import DriverKey
 
 LOOK_AGAIN_SECONDS = 3.0
@@ -65,7 +65,7 @@ class AllocationRunner:
         self.namespace: str = metadata["namespace"]
         self.name: str = metadata["name"]
         self._around = surroundings
-        self._stored: dict[str, Any] = dict(body.get("status") or {})
+        self._stored = stored_status(body.get("status"))
         self._owner_pod = owner_pod(metadata)
         self._being_deleted = False
         self._wake = asyncio.Event()

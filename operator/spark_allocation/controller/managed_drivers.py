@@ -101,6 +101,12 @@ class ManagedDrivers:
         except ApiUnavailable as error:
             log.warning("api_unavailable", error=str(error))
             settled = False
+        except Exception:
+            # one pod's annotations must not end the process that serves everybody
+            log.exception(
+                "internal_error", driver_pod=managed.pod.name, namespace=managed.pod.namespace
+            )
+            settled = True
         managed.pause = (
             LONGEST_PAUSE_SECONDS if settled else min(LONGEST_PAUSE_SECONDS, 2 * managed.pause)
         )

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import structlog
+from pydantic import ValidationError
 from pydantic.alias_generators import to_camel
 
 from spark_allocation.api.conditions import CONDITION_ORDER, ConditionType, Reason
@@ -47,6 +48,7 @@ class Conditions:
         for item in stored.get("conditions") or ():
             try:
                 condition = Condition.model_validate(item)
+                datetime.fromisoformat(condition.last_transition_time)
                 self._conditions[ConditionType(condition.type)] = condition
             except ValueError:
                 continue  # a condition of another version is written anew when there is something to say
@@ -83,6 +85,21 @@ class Conditions:
 
     def __getitem__(self, condition_type: ConditionType) -> Condition | None:
         return self._conditions.get(condition_type)
+
+
+def stored_status(document: Any) -> dict[str, Any]:
+    """A status as read, without the fields that another version or a stranger has written otherwise than we would."""
+    kept: dict[str, Any] = dict(document) if isinstance(document, dict) else {}
+    while True:
+        try:
+            SparkAllocationStatus.model_validate(kept)
+        except ValidationError as error:
+            wrong = {problem["loc"][0] for problem in error.errors() if problem["loc"]}
+            if not wrong & kept.keys():
+                return {}
+            kept = {key: value for key, value in kept.items() if key not in wrong}
+        else:
+            return kept
 
 
 class StatusWriter:
