@@ -71,6 +71,8 @@ class Process:
         self, settings: ProcessSettings, api: KubernetesApi, session: aiohttp.ClientSession
     ) -> None:
         self._settings = settings
+        registry = CollectorRegistry()
+        self._ends = ExecutorEndCounters(registry)
         self._api = api
         pods = KubernetesPodsApi(api)
         objects = KubernetesObjectsApi(api)
@@ -128,8 +130,6 @@ class Process:
         self._leading: tuple[asyncio.Task[None], ...] = ()
         self._stop = asyncio.Event()
         self._heartbeat = LoopHeartbeat()
-        registry = CollectorRegistry()
-        self._ends = ExecutorEndCounters(registry)
         registry.register(
             ProcessMetrics(
                 store=self._store,
