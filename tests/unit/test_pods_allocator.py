@@ -373,6 +373,36 @@ class TestExcess:
 
         assert world.plan().profiles[DEFAULT].unacknowledged == 1
 
+    def test_a_refusal_also_counts_after_a_picture_that_does_not_show_the_pod_yet(self):
+        """The watch is late: its newest event, of another pod, is older than the pod that was withdrawn."""
+        world = AllocatorWorld(SPARK)
+        world.expect({0: 1})
+        world.becomes(RUNNING, 1)
+        world.round()
+        world.expect({0: 2})
+        world.allocator.expect({DEFAULT: 1})
+        assert [excess.executor_ids for excess in world.plan(20_000).withdraw] == [(2,)]
+        world.becomes(RUNNING, 1)
+        assert world.plan().profiles[DEFAULT].known == 1
+
+        world.allocator.withdrawal_refused(ExecutorId(2))
+
+        assert world.plan().profiles[DEFAULT].unacknowledged == 1
+
+    def test_a_refusal_does_not_bring_back_what_a_later_full_list_does_not_show(self):
+        world = AllocatorWorld(OPERATOR)
+        world.expect({0: 1})
+        world.allocator.expect({DEFAULT: 0})
+        assert [excess.executor_ids for excess in world.plan(20_000).withdraw] == [(1,)]
+        world.vanishes(1)
+        world.list_all()
+        world.plan()
+
+        world.allocator.withdrawal_refused(ExecutorId(1))
+
+        assert world.plan().profiles[DEFAULT].known == 0
+        assert world.allocator.unseen == {}
+
     def test_a_refused_pod_that_was_seen_meanwhile_counts_once(self):
         world = AllocatorWorld(SPARK)
         world.expect({0: 1})

@@ -279,7 +279,7 @@ class ExecutorAllocationManager:
                 need=needs[profile_id],
                 previous_target=before[profile_id],
                 target=target,
-                to_add=self._to_add.get(profile_id, 1),
+                to_add=self._to_add[profile_id],
                 reason=reasons[profile_id],
             )
             for profile_id, target in self._targets.items()

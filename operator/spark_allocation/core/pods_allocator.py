@@ -168,11 +168,11 @@ class ExecutorPodsAllocator:
         if snapshot is not None:
             self._last_snapshot = snapshot
             self._withdrawn = self._withdrawn.intersection(snapshot.pods)
-        self._withdrawn_unseen = {
-            executor_id: pod
-            for executor_id, pod in self._withdrawn_unseen.items()
-            if snapshot is None or executor_id in snapshot.pods
-        }
+            self._withdrawn_unseen = {
+                executor_id: pod
+                for executor_id, pod in self._withdrawn_unseen.items()
+                if executor_id not in snapshot.pods and not _is_proven_absent(pod, snapshot)
+            }
         pods = _PodsByProfile(self, registered, frozenset(not_counted))
         counted = [pods.count(profile_id) for profile_id in sorted(self._expected)]
         excess = [self._withdraw_excess(pods, profile, now) for profile in counted]
@@ -269,9 +269,7 @@ class ExecutorPodsAllocator:
             missing = tuple(
                 pod
                 for pod in (*self._unseen.values(), *self._unseen_registered.values())
-                if pod.created_at is not None
-                and snapshot.full_sync_at > pod.created_at
-                and pod.executor_id not in late_ids
+                if _is_proven_absent(pod, snapshot) and pod.executor_id not in late_ids
             )
         for pod in (*late, *missing):
             self._unseen.pop(pod.executor_id, None)
@@ -436,6 +434,11 @@ class _PodsByProfile:
             unacknowledged_registered=self._unseen_registered.get(profile_id, 0),
             leaving=self._leaving.get(profile_id, 0),
         )
+
+
+def _is_proven_absent(pod: UnseenPod, snapshot: ExecutorPodsSnapshot) -> bool:
+    """A full list that was asked for after its creation does not show this unseen pod."""
+    return pod.created_at is not None and snapshot.full_sync_at > pod.created_at
 
 
 def _add(counts: dict[ProfileId, int], profile_id: ProfileId, count: int = 1) -> None:
