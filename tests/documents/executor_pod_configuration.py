@@ -7,12 +7,18 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
+from tests.documents.settings_without_effect import SETTINGS_WITHOUT_EFFECT
+
 from spark_allocation.core.executor_pod_settings import POD_SETTINGS, PodSetting
 from spark_allocation.core.pod_refusals import RefusalReason
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "reference" / "executor-pod-configuration.md"
-_TESTS = ROOT / "tests" / "unit" / "test_executor_pod_builder.py"
+_TESTS = (
+    ROOT / "tests" / "unit" / "test_executor_pod_builder.py",
+    ROOT / "tests" / "unit" / "test_executor_claims.py",
+)
+EFFECT_TEST = "test_each_setting_changes_the_pod_from_its_version_on"
 _NAMES = {
     "K8S": "spark.kubernetes.",
     "EXECUTOR": "spark.kubernetes.executor.",
@@ -22,12 +28,15 @@ _HEAD = """\
 # Settings that make an executor pod
 
 The operator builds executor pods as the driver itself would, from the driver's own configuration. This page lists every
-setting that counts, what it does to the pod, and since which Spark version. A setting that is not here has no effect on
-the pod: the executor gets it from the driver when it registers.
+setting that counts, what it does to the pod, and since which Spark version. Of Spark's Kubernetes and resource settings
+the others follow, each with the reason why it leaves the pod alone. A setting in neither table has no effect on the pod:
+the executor gets it from the driver when it registers.
 
-Every setting takes part in the random comparison with Spark's own classes (`tests/conformance`, kind `pod`), except the
-three marked *ours*. The last column names unit tests that state the effect by itself
-(`tests/unit/test_executor_pod_builder.py`). Where our pod differs on purpose: [differences from
+The first table is complete: each setting that Spark itself knows was given to its own classes, and those that changed the
+pod are here (`tests/conformance/test_pod_settings.py`). Every one takes part in the random comparison with those classes
+(`tests/conformance`, kind `pod`), except the ones marked *ours*. The last column names unit tests that state the effect
+by itself; each row is also a case of `test_each_setting_changes_the_pod_from_its_version_on`
+(`tests/unit/test_executor_pod_settings_effects.py`). Where our pod differs on purpose: [differences from
 Spark](../differences-from-spark.md).
 
 This page is generated: `python -m tests.documents.executor_pod_configuration`.
@@ -35,7 +44,15 @@ This page is generated: `python -m tests.documents.executor_pod_configuration`.
 | setting | effect on the pod | since | tested by |
 | --- | --- | --- | --- |
 """
+_OTHERS = """
+## Settings without effect on executors that the operator makes
+
+| setting | because |
+| --- | --- |
+"""
 _TAIL = """
+## Values and refusals
+
 Values: `${spark.x}` refers to another setting wherever Spark itself replaces it (not in labels, annotations, environment,
 volumes and `-D` options). `${env:X}` and `${system:x}` are known inside the driver only and are refused.
 
@@ -46,6 +63,8 @@ OURS = frozenset(
     {
         "spark.kubernetes.namespace",
         "spark.kubernetes.driver.ownPersistentVolumeClaim",
+        "spark.kubernetes.driver.reusePersistentVolumeClaim",
+        "spark.kubernetes.driver.waitToReusePersistentVolumeClaim",
         "spark.executor.decommission.signal",
     }
 )
@@ -56,7 +75,11 @@ def page() -> str:
     found = dict(_keys_of_tests())
     rows = "".join(_row(setting, found) for setting in POD_SETTINGS)
     reasons = "".join(f"- `{reason.value}`\n" for reason in RefusalReason)
-    return _HEAD + rows + _TAIL + reasons
+    others = "".join(
+        f"| `{key}{'*' if key.endswith('.') else ''}` | {reason} |\n"
+        for key, reason in sorted(SETTINGS_WITHOUT_EFFECT)
+    )
+    return _HEAD + rows + _OTHERS + others + _TAIL + reasons
 
 
 def _row(setting: PodSetting, found: dict[str, set[str]]) -> str:
@@ -65,7 +88,7 @@ def _row(setting: PodSetting, found: dict[str, set[str]]) -> str:
         test for test, keys in found.items() if any(_names(setting, key) for key in keys)
     )
     ours = " *(ours)*" if setting.key in OURS else ""
-    shown = "<br>".join(f"`{test}`" for test in tests[:2])
+    shown = "<br>".join(f"`{test}`" for test in tests[:2] or [EFFECT_TEST])
     return f"| `{name}` | {setting.effect}{ours} | {setting.since or 'all'} | {shown} |\n"
 
 
@@ -79,9 +102,12 @@ def _names(setting: PodSetting, key: str) -> bool:
 
 
 def _keys_of_tests() -> Iterator[tuple[str, set[str]]]:
-    for node in ast.walk(ast.parse(_TESTS.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.FunctionDef) and node.name.startswith("test_"):
-            yield node.name, set(_keys(node))
+    for path in _TESTS:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith(
+                "test_"
+            ):
+                yield node.name, set(_keys(node))
 
 
 def _keys(node: ast.AST) -> Iterator[str]:

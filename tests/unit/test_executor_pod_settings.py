@@ -218,7 +218,7 @@ class TestTheListOfSettings:
 
     def test_each_setting_takes_part_in_the_comparison_with_spark(self) -> None:
         compared: set[str] = set()
-        for number in range(300):
+        for number in range(1500):
             compared.update(generate(Random(number), "4.1.4")["conf"])
 
         missing = [

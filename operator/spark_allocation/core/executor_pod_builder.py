@@ -27,7 +27,7 @@ from spark_allocation.core.executor_pod_context import (
     ExecutorPodRequest,
     extend,
 )
-from spark_allocation.core.executor_pod_settings import ENTRY_KEYS
+from spark_allocation.core.executor_pod_settings import ENTRY_KEYS, with_older_names_read
 from spark_allocation.core.executor_pods import ExecutorId
 from spark_allocation.core.feature_steps.basic import (
     BasicExecutorFeatureStep,
@@ -155,7 +155,7 @@ def _build(
         _check_knowable(conf, context)
     request = ExecutorPodRequest(
         conf=conf,
-        entries=with_references_replaced(conf, ENTRY_KEYS),
+        entries=with_references_replaced(with_older_names_read(conf), ENTRY_KEYS),
         profile=profile,
         executor_id=executor_id,
         context=context,

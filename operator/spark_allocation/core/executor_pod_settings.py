@@ -7,6 +7,8 @@ replaced), which masked values would change the pod, and it is the source of
 
 from dataclasses import dataclass
 
+from spark_allocation.core.spark_conf import SparkConf
+
 
 @dataclass(frozen=True, slots=True)
 class PodSetting:
@@ -17,12 +19,14 @@ class PodSetting:
         effect: what it does to the pod, as a phrase.
         since: the Spark version from which it has this effect; empty when every supported version has it.
         entry: Spark reads it through a config entry.
+        older_name_of: the setting that this one stands for where that one is not set (``ConfigBuilder.withAlternative``).
     """
 
     key: str
     effect: str
     since: str = ""
     entry: bool = True
+    older_name_of: str = ""
 
     @property
     def is_family(self) -> bool:
@@ -59,6 +63,11 @@ POD_SETTINGS: tuple[PodSetting, ...] = (
     ),
     PodSetting("spark.executor.memory", "memory request and limit, SPARK_EXECUTOR_MEMORY"),
     PodSetting("spark.executor.memoryOverhead", "memory request and limit, instead of the factor"),
+    PodSetting(
+        "spark.yarn.executor.memoryOverhead",
+        "the same, by its older name",
+        older_name_of="spark.executor.memoryOverhead",
+    ),
     PodSetting("spark.executor.memoryOverheadFactor", "memory request and limit"),
     PodSetting(
         _K8S + "memoryOverheadFactor",
@@ -73,6 +82,11 @@ POD_SETTINGS: tuple[PodSetting, ...] = (
     PodSetting(_K8S + "resource.type", "`python`: PySpark memory counts"),
     PodSetting("spark.memory.offHeap.enabled", "off-heap memory counts"),
     PodSetting(
+        "spark.unsafe.offHeap",
+        "the same, by its older name",
+        older_name_of="spark.memory.offHeap.enabled",
+    ),
+    PodSetting(
         "spark.memory.offHeap.size", "memory request and limit, when off-heap memory is enabled"
     ),
     PodSetting(
@@ -80,6 +94,9 @@ POD_SETTINGS: tuple[PodSetting, ...] = (
     ),
     PodSetting("spark.executor.defaultJavaOptions", "first of the SPARK_JAVA_OPT_n"),
     PodSetting("spark.executor.extraJavaOptions", "SPARK_JAVA_OPT_n after the defaults"),
+    PodSetting(
+        "spark.executor.defaultExtraClassPath", "SPARK_CLASSPATH, before the next one", since="4.0"
+    ),
     PodSetting("spark.executor.extraClassPath", "SPARK_CLASSPATH"),
     PodSetting("spark.executor.extraLibraryPath", "SPARK_EXECUTOR_LIBRARY_PATH", since="4.1"),
     PodSetting("spark.executorEnv.", "environment variables", entry=False),
@@ -132,6 +149,16 @@ POD_SETTINGS: tuple[PodSetting, ...] = (
     ),
     PodSetting(_K8S + "driver.ownPersistentVolumeClaim", "owner of created claims"),
     PodSetting(
+        _K8S + "driver.reusePersistentVolumeClaim",
+        "volumes use claims that ended executors left, instead of new ones",
+        entry=False,
+    ),
+    PodSetting(
+        _K8S + "driver.waitToReusePersistentVolumeClaim",
+        "when there are as many claims as executors may be, no pod until one is free",
+        entry=False,
+    ),
+    PodSetting(
         _EXECUTOR + "hadoopConfigMapName",
         "Hadoop configuration volume and HADOOP_CONF_DIR",
         since="3.5",
@@ -174,3 +201,13 @@ POD_SETTINGS: tuple[PodSetting, ...] = (
 )
 
 ENTRY_KEYS: tuple[str, ...] = tuple(setting.key for setting in POD_SETTINGS if setting.entry)
+
+
+def with_older_names_read(conf: SparkConf) -> SparkConf:
+    """A copy in which settings that only their older name gives have their own."""
+    found = {
+        setting.older_name_of: conf[setting.key]
+        for setting in POD_SETTINGS
+        if setting.older_name_of and setting.key in conf and setting.older_name_of not in conf
+    }
+    return conf.with_values(found) if found else conf

@@ -130,6 +130,7 @@ def _memory(random: Random, scenario: Scenario) -> None:
         {
             "spark.executor.memory": _SIZES,
             "spark.executor.memoryOverhead": _SIZES,
+            "spark.yarn.executor.memoryOverhead": _SIZES,
             "spark.executor.memoryOverheadFactor": ["0.2", "0.1", "1", "1e-3", "2.5", "0.33333"],
             _K8S + "memoryOverheadFactor": ["0.4", "0.3", "0.10", "1.5", "0"],
             "spark.executor.minMemoryOverhead": ["500m", "150", "1g", "0"],
@@ -139,7 +140,9 @@ def _memory(random: Random, scenario: Scenario) -> None:
         random.choice([0.2, 0.6]),
     )
     if _chance(random, 0.4):
-        conf["spark.memory.offHeap.enabled"] = random.choice(_BOOLEANS)
+        for key in ("spark.memory.offHeap.enabled", "spark.unsafe.offHeap"):
+            if _chance(random, 0.6):
+                conf[key] = random.choice(_BOOLEANS)
         conf["spark.memory.offHeap.size"] = random.choice(["42m", "1g", "1048576", "2097151"])
 
 
@@ -194,6 +197,7 @@ def _java_options(random: Random, scenario: Scenario) -> None:
         {
             "spark.executor.extraJavaOptions": options,
             "spark.executor.defaultJavaOptions": options,
+            "spark.executor.defaultExtraClassPath": ["/d.jar", "", "${spark.app.name}"],
             "spark.executor.extraClassPath": ["/a.jar:/b/*", "", "local:///x"],
             "spark.executor.extraLibraryPath": ["/usr/lib/hadoop", "", "/a:/b"],
         },

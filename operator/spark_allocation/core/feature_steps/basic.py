@@ -130,9 +130,9 @@ class BasicExecutorFeatureStep(FeatureStepWithoutResources):
         variables += self._user_environment()
         if self._secret is not None:
             variables.append(("_SPARK_AUTH_SECRET", self._secret))
-        class_path = request.entries.get("spark.executor.extraClassPath")
-        if class_path is not None:
-            variables.append(("SPARK_CLASSPATH", class_path))
+        class_path = self._class_path()
+        if class_path:
+            variables.append(("SPARK_CLASSPATH", ":".join(class_path)))
         library_path = request.entries.get("spark.executor.extraLibraryPath")
         if library_path is not None and request.version.at_least(4, 1):
             variables.append(("SPARK_EXECUTOR_LIBRARY_PATH", library_path))
@@ -143,6 +143,13 @@ class BasicExecutorFeatureStep(FeatureStepWithoutResources):
             _from_field("SPARK_EXECUTOR_POD_IP", "status.podIP"),
             _from_field("SPARK_EXECUTOR_POD_NAME", "metadata.name"),
         ]
+
+    def _class_path(self) -> list[str]:
+        keys = ["spark.executor.extraClassPath"]
+        if self._request.version.at_least(4, 0):
+            keys.insert(0, "spark.executor.defaultExtraClassPath")
+        entries = self._request.entries
+        return [entries[key] for key in keys if key in entries]
 
     def _user_environment(self) -> list[tuple[str, str]]:
         request = self._request
