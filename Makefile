@@ -11,7 +11,7 @@ INSTALLED := $(VENV)/.installed
 SOURCES := operator tests examples
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test e2e e2e-slow lint types format unit fuzz conformance integration bench bench-watch crd requirements image cluster-up \
+.PHONY: help demo test e2e e2e-slow lint types format unit fuzz faults conformance integration bench bench-watch crd requirements image cluster-up \
 	cluster-down cluster-status clean
 
 help:  ## Show this list
