@@ -298,6 +298,7 @@ class AllocationRunner:
             apis=self._around.apis,
             store=self._around.store,
             process=self._around.settings,
+            going_nodes=self._around.going_nodes,
             template=self._pod_template,
             targets=_stored_targets(self._stored) if same_life else None,
         )

@@ -21,6 +21,7 @@ import structlog
 from spark_allocation.api.conditions import Reason
 from spark_allocation.api.v1alpha1 import Mode
 from spark_allocation.controller.effective_settings import EffectiveSettings
+from spark_allocation.controller.going_nodes import GoingNodes
 from spark_allocation.controller.plan_execution import PlanExecution
 from spark_allocation.controller.pod_creation import Obstacle
 from spark_allocation.controller.sweep import sweep_pods
@@ -97,6 +98,7 @@ class DriverLife:
         profiles: ResourceProfileManager,
         execution: PlanExecution,
         store: ExecutorPodsSnapshotsStore,
+        going_nodes: GoingNodes,
         pods: PodsApi,
         settings: EffectiveSettings,
         profile_errors: str,
@@ -110,6 +112,7 @@ class DriverLife:
         self._profiles = profiles
         self._execution = execution
         self._store = store
+        self._going_nodes = going_nodes
         self._pods = pods
         self._settings = settings
         self._poll_seconds = poll_seconds
@@ -153,7 +156,10 @@ class DriverLife:
         self._execution.drain_grace_seconds = self._settings.drain_grace_seconds
         polling = asyncio.create_task(self._poll())
         try:
-            with self._store.subscription(self._key, self.wake):
+            with (
+                self._store.subscription(self._key, self.wake),
+                self._going_nodes.subscription(self.wake),
+            ):
                 await self._first_answer()
                 while True:
                     end = ended()
@@ -225,12 +231,20 @@ class DriverLife:
                 (judged(seen.pod, rule) for seen in mine), at=int(view.full_sync_at * 1000)
             ),
             vanished=departed,
+            going_nodes=self._going_nodes.names,
             now_ns=now_ns,
             now_ms=now_ms,
             report_is_fresh=fresh and self._settings.mode is not Mode.PAUSED,
             acts=self._acts,
         )
         self._log(step)
+        for pod in step.evacuations:
+            log.info(
+                "executor_evacuated",
+                executor=pod.executor_id,
+                node=pod.node,
+                reason=self._going_nodes.reason(pod.node),
+            )
         for removal in step.removals:
             log.info(
                 "executor_ended",

@@ -14,6 +14,7 @@ from spark_allocation.controller.driver_connection import Connection
 from spark_allocation.controller.driver_life import DriverLife
 from spark_allocation.controller.executor_building import ExecutorBuilding, PodTemplate
 from spark_allocation.controller.executor_claims import ExecutorClaims
+from spark_allocation.controller.going_nodes import GoingNodes
 from spark_allocation.controller.plan_execution import PlanExecution
 from spark_allocation.controller.pod_creation import Apis, Identity
 from spark_allocation.controller.process_settings import ProcessSettings
@@ -47,6 +48,7 @@ async def make_life(
     apis: Apis,
     store: ExecutorPodsSnapshotsStore,
     process: ProcessSettings,
+    going_nodes: GoingNodes,
     template: Callable[[], PodTemplate | None],
     targets: Mapping[ProfileId, int] | None,
 ) -> ServedLife:
@@ -60,6 +62,7 @@ async def make_life(
         apis: the ports to the API server.
         store: where the pods are seen.
         process: for how often drivers are asked.
+        going_nodes: nodes that are about to go.
         template: ``spec.executor.podTemplate`` whenever it is needed.
         targets: where an earlier run left them in this same life.
 
@@ -96,6 +99,7 @@ async def make_life(
         profile_errors=connection.profile_errors,
         execution=execution,
         store=store,
+        going_nodes=going_nodes,
         pods=apis.pods,
         settings=connection.settings,
         poll_seconds=process.poll_seconds,

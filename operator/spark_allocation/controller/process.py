@@ -27,6 +27,7 @@ from spark_allocation.api.group import (
 )
 from spark_allocation.controller.driver_directory import DriverDirectory
 from spark_allocation.controller.driver_finding import DriverFinder
+from spark_allocation.controller.going_nodes import GoingNodes
 from spark_allocation.controller.health import HealthServer, LoopHeartbeat
 from spark_allocation.controller.kopf_handlers import run_kopf
 from spark_allocation.controller.kopf_keeper import KopfKeeper, why_kind_is_not_served
@@ -52,6 +53,7 @@ from spark_allocation.reports.metrics import ExecutorEndCounters, ProcessMetrics
 from spark_allocation.snapshots_store import ExecutorPodsSnapshotsStore, SeenPod
 from spark_allocation.sources.driver_rest import open_driver_session
 from spark_allocation.sources.executor_pods import EXECUTOR_SELECTOR, driver_pod, seen_pod
+from spark_allocation.sources.nodes_watch import NodesWatch
 from spark_allocation.sources.pods_watch import PodsWatch
 from spark_allocation.sources.policies_watch import PoliciesWatch
 
@@ -82,6 +84,7 @@ class Process:
         self._store = ExecutorPodsSnapshotsStore(scopes=len(namespaces))
         self._directory = DriverDirectory()
         self._policies = PolicyDirectory()
+        self._going_nodes = GoingNodes()
         self._lease = _lease(settings, api)
         if self._lease is not None:
             lease = self._lease
@@ -158,6 +161,7 @@ class Process:
             settings=self._settings,
             reach=driver_reach(self._settings),
             policies=self._policies,
+            going_nodes=self._going_nodes,
             count_end=self._ends.count,
         )
 
@@ -176,6 +180,7 @@ class Process:
                     *(group.create_task(_ours(watch.run())) for watch in self._executor_watches),
                     *(group.create_task(_ours(watch.run())) for watch in self._driver_watches),
                     *(group.create_task(_ours(watch.run())) for watch in self._policies_watches),
+                    group.create_task(_ours(self._watch_nodes())),
                     group.create_task(_ours(self._watch_policy_file())),
                     group.create_task(_ours(self._lead(group))),
                 ]
@@ -210,6 +215,15 @@ class Process:
             "synced", executor_pods=len(self._store), seconds=round(time.monotonic() - began, 3)
         )
         self._leading = (*self._leading, group.create_task(_ours(self._serve())))
+
+    async def _watch_nodes(self) -> None:
+        if self._settings.reads_nodes:
+            await NodesWatch(self._api, self._going_nodes).run()
+        else:
+            log.info(
+                "nodes_not_watched",
+                message="executors on nodes that are about to go are not replaced ahead of time",
+            )
 
     async def _watch_policy_file(self) -> None:
         path = self._settings.cluster_policy_file

@@ -37,6 +37,8 @@ class ProcessSettings(BaseSettings):
     """Folder of what reaches drivers behind TLS or a login: <namespace>/<name>/ with ca.crt, server-name, tls.crt and tls.key, token, or username and password. The name is what spec.driver.access says."""
     watch_cluster_policies: bool | None = None
     """Whether ClusterSparkAllocationPolicy objects are read from the API server. Left out: they are when all namespaces are served; with namespaces named, an install of Roles alone may not."""
+    watch_nodes: bool | None = None
+    """Whether nodes are watched, so that executors on those that are about to go are replaced ahead of time. Left out: they are when all namespaces are served; it takes a ClusterRole with list and watch on nodes."""
     cluster_policy_file: Path | None = None
     """File of ClusterSparkAllocationPolicy objects, for an install that may not read cluster-wide objects; read again when it changes."""
     lease_namespace: str = Field(default="", validation_alias="POD_NAMESPACE")
@@ -54,6 +56,12 @@ class ProcessSettings(BaseSettings):
     def reads_cluster_policies(self) -> bool:
         """Ask the API server for ClusterSparkAllocationPolicy objects."""
         chosen = self.watch_cluster_policies
+        return not self.namespaces if chosen is None else chosen
+
+    @property
+    def reads_nodes(self) -> bool:
+        """Ask the API server for nodes."""
+        chosen = self.watch_nodes
         return not self.namespaces if chosen is None else chosen
 
 

@@ -8,6 +8,7 @@ import aiohttp
 
 from spark_allocation.controller.driver_connection import ANY_REACH
 from spark_allocation.controller.driver_finding import DriverFinder
+from spark_allocation.controller.going_nodes import GoingNodes
 from spark_allocation.controller.pod_creation import Apis
 from spark_allocation.controller.policy_directory import PolicyDirectory
 from spark_allocation.controller.process_settings import ProcessSettings
@@ -53,4 +54,5 @@ class Surroundings:
     settings: ProcessSettings
     reach: DriverReach = ANY_REACH
     policies: PolicyDirectory = field(default_factory=PolicyDirectory)
+    going_nodes: GoingNodes = field(default_factory=GoingNodes)
     count_end: Callable[[str], None] = lambda _: None
