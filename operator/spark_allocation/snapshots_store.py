@@ -130,6 +130,11 @@ class ExecutorPodsSnapshotsStore:
         departed, driver.departed = tuple(driver.departed), []
         return PodsView(tuple(driver.pods.values()), departed, full_sync_at)
 
+    def has_pods(self, key: DriverKey) -> bool:
+        """Whether this driver has executor pods, whoever made them; takes nothing from who reads them."""
+        driver = self._drivers.get(key)
+        return driver is not None and bool(driver.pods)
+
     @contextmanager
     def subscription(self, key: DriverKey, wake: Callable[[], None]) -> Iterator[None]:
         """While inside, ``wake`` is called after each change to this driver's pods."""

@@ -84,6 +84,10 @@ class DriverDirectory:
         """The pods that carry these labels."""
         return [pod for pod in self._in(namespace) if labels.items() <= pod.labels.items()]
 
+    def all(self) -> list[DriverPod]:
+        """Every pod that is known."""
+        return list(self._pods.values())
+
     def by_uid(self, uid: str) -> DriverPod | None:
         """The pod with this uid."""
         return self._pods.get(uid)

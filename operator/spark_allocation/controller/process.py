@@ -37,6 +37,7 @@ from spark_allocation.controller.policy_directory import PolicyDirectory, watch_
 from spark_allocation.controller.process_settings import ProcessSettings, driver_reach
 from spark_allocation.controller.runner_surroundings import Surroundings
 from spark_allocation.controller.runners import Claims, Runners
+from spark_allocation.controller.unallocated_drivers import UnallocatedDrivers
 from spark_allocation.core.driver_report import DriverPod
 from spark_allocation.kube.allocations_api import KubernetesAllocationsApi
 from spark_allocation.kube.api_client import (
@@ -101,6 +102,13 @@ class Process:
         )
         self._allocations = allocations
         self._managed = ManagedDrivers(allocations, objects, is_served=self._runners.serves)
+        self._unallocated = UnallocatedDrivers(
+            self._directory,
+            self._store,
+            session,
+            driver_reach(settings),
+            is_served=self._runners.serves,
+        )
         self._executor_watches = [
             PodsWatch[SeenPod](
                 pods,
@@ -139,6 +147,7 @@ class Process:
                 runners=lambda: len(self._runners),
                 watches=(*self._executor_watches, *self._driver_watches),
                 loop_lag=lambda: self._heartbeat.lag_seconds,
+                unallocated=lambda: self._unallocated.count,
             )
         )
         self.health = HealthServer(
@@ -261,7 +270,7 @@ class Process:
                     break
                 await asyncio.sleep(0.5)
         self._directory.listen(self._managed.seen)
-        await self._managed.run()
+        await asyncio.gather(self._managed.run(), self._unallocated.run())
 
     def _not_ready_because(self) -> str:
         if self._lease is not None and not self._lease.leading.is_set():

@@ -50,11 +50,13 @@ class ProcessMetrics(Collector):
         runners: Callable[[], int],
         watches: Sequence[Watch],
         loop_lag: Callable[[], float],
+        unallocated: Callable[[], int] = lambda: 0,
     ) -> None:
         self._store = store
         self._runners = runners
         self._watches = watches
         self._loop_lag = loop_lag
+        self._unallocated = unallocated
 
     def collect(self) -> Iterable[Metric]:
         """See `prometheus_client.registry.Collector`."""
@@ -65,6 +67,11 @@ class ProcessMetrics(Collector):
         )
         yield GaugeMetricFamily(
             f"{PREFIX}allocations", "SparkAllocations that are served.", self._runners()
+        )
+        yield GaugeMetricFamily(
+            f"{PREFIX}unmanaged_passive_drivers",
+            "Drivers that left allocation to an operator and that no SparkAllocation names: they get no executors.",
+            self._unallocated(),
         )
         yield GaugeMetricFamily(
             f"{PREFIX}event_loop_lag_seconds",
