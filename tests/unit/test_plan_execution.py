@@ -340,6 +340,18 @@ async def test_a_pending_pod_is_withdrawn_only_as_it_was_seen() -> None:
     assert (state.running, state.decommissioning) == (1, 0), "and it counts"
 
 
+async def test_what_has_not_begun_goes_before_what_runs() -> None:
+    world = World()
+    await world.want(3)
+    for number in (1, 2):
+        world.pods.run(f"app-exec-{number}", "jobs")
+    idle = report(executors=tuple(served_driver.executor(number, total=1) for number in (1, 2)))
+    await world.turn(idle)
+    await world.turn(idle, after=61)
+    went = [(each.name, each.details["grace_seconds"]) for each in world.pods.made("delete")]
+    assert went == [("app-exec-3", None), ("app-exec-1", 600), ("app-exec-2", 600)]
+
+
 async def test_withdrawals_that_are_refused_are_no_storm() -> None:
     world = World()
     await world.want(8)

@@ -102,14 +102,17 @@ class PlanExecution:
             await self._creation.settle()
             for deletion in step.delete:
                 await self._delete_ended(deletion)
-            await self._drain_all()
-            if plan is None:
-                return
-            for given_up in plan.given_up:
+            # what has not begun goes before what runs
+            for given_up in plan.given_up if plan is not None else ():
                 await self._delete_given_up(given_up)
-            for excess in plan.withdraw:
+            for excess in plan.withdraw if plan is not None else ():
                 await self._withdraw(excess)
-            requests = [request for request in plan.create if request.count > 0]
+            await self._drain_all()
+            requests = [
+                request
+                for request in (plan.create if plan is not None else ())
+                if request.count > 0
+            ]
             if requests:
                 await self._creation.create(requests)
         finally:
