@@ -9,6 +9,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,8 @@ class ApiAnswer:
     status: int
     body: bytes
     retry_after_seconds: float | None = None
+    server_time: float | None = None
+    """Epoch seconds by the server's clock, in whole seconds."""
 
     @property
     def ok(self) -> bool:
@@ -173,6 +176,7 @@ class KubernetesApi:
             status=response.status,
             body=data or b"",
             retry_after_seconds=_retry_after(response.headers),
+            server_time=_server_time(response.headers),
         )
 
     async def stream(self, path: str, *, query: Mapping[str, str]) -> AsyncIterator[bytes]:
@@ -266,6 +270,13 @@ async def wait_for_api(api: KubernetesApi, *, first_pause_seconds: float = 0.5) 
             pass  # that is what is waited for
         await asyncio.sleep(pause)
         pause = min(15.0, pause * 2)
+
+
+def _server_time(headers: Mapping[str, str]) -> float | None:
+    try:
+        return parsedate_to_datetime(headers.get("Date", "")).timestamp()
+    except ValueError:
+        return None
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:

@@ -1,0 +1,101 @@
+"""``spark-allocation doctor``: what is wrong, and what to do about it."""
+
+import time
+from typing import Annotated
+
+import typer
+
+from spark_allocation.cli.connection import (
+    EXIT_PROBLEM,
+    AllNamespaces,
+    Context,
+    Kubeconfig,
+    Namespace,
+    Output,
+    OutputOption,
+    connected,
+    namespace_of,
+)
+from spark_allocation.cli.output import table, write_document
+from spark_allocation.controller.check_up import Finding, Scope, Verdict, check_up
+
+_SIGNS = {Verdict.OK: "ok", Verdict.WARNING: "WARN", Verdict.FAILURE: "FAIL", Verdict.UNKNOWN: "?"}
+
+
+def doctor(  # noqa: PLR0917  (options of a command)
+    namespace: Namespace = None,
+    all_namespaces: AllNamespaces = False,
+    operator_namespace: Annotated[
+        str, typer.Option(help="Where the operator runs.")
+    ] = "spark-allocation-system",
+    lease_name: Annotated[
+        str, typer.Option(help="Name of the operator's Lease.")
+    ] = "spark-allocation-operator",
+    service_account: Annotated[
+        str | None,
+        typer.Option(
+            help="Ask for the rights of this account, NAMESPACE/NAME or NAME in the operator's namespace, instead of your own."
+        ),
+    ] = None,
+    output: OutputOption = Output.TABLE,
+    kubeconfig: Kubeconfig = None,
+    context: Context = None,
+) -> None:
+    """Check rights, CRDs, clocks, the operator, every SparkAllocation, and drivers that nobody serves. Changes nothing.
+
+    kubectl salloc doctor -A --service-account spark-allocation-operator
+
+    A table shows what is not well; -o wide shows every check. A check that could not be made is a finding too.
+
+    Exit codes: 0; 1 when a check failed (warnings do not count); 2 without credentials; 4 when the API server does not
+    answer.
+    """
+    user = ""
+    if service_account:
+        place, _, account = service_account.rpartition("/")
+        user = f"system:serviceaccount:{place or operator_namespace}:{account}"
+    scope = Scope(
+        namespaces=() if all_namespaces else (namespace_of(namespace, kubeconfig, context),),
+        operator_namespace=operator_namespace,
+        lease_name=lease_name,
+        user=user,
+        now=time.time(),
+    )
+    findings = connected(kubeconfig, context, lambda reading: check_up(reading, scope))
+    if output in (Output.JSON, Output.YAML):
+        write_document(
+            [
+                {
+                    "check": each.check,
+                    "about": each.about,
+                    "verdict": each.verdict,
+                    "message": each.message,
+                    "remedy": each.remedy,
+                }
+                for each in findings
+            ],
+            output,
+        )
+    else:
+        typer.echo(_text(findings, wide=output is Output.WIDE))
+    if any(each.verdict is Verdict.FAILURE for each in findings):
+        raise typer.Exit(EXIT_PROBLEM)
+
+
+def _text(findings: list[Finding], *, wide: bool) -> str:
+    shown = [each for each in findings if wide or each.verdict is not Verdict.OK]
+    counts = ", ".join(
+        f"{sum(each.verdict is verdict for each in findings)} {verdict}" for verdict in Verdict
+    )
+    if not shown:
+        return f"All is well ({counts})."
+    rows = [
+        (
+            _SIGNS[each.verdict],
+            each.check,
+            each.about,
+            each.message + (f". Remedy: {each.remedy}" if each.remedy else ""),
+        )
+        for each in shown
+    ]
+    return f"{table(('', 'CHECK', 'ABOUT', 'FINDING'), rows)}\n\n{counts}"

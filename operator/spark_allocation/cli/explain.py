@@ -1,0 +1,157 @@
+"""``spark-allocation explain``: why an allocation is what it is."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import typer
+
+from spark_allocation.cli.connection import (
+    EXIT_PROBLEM,
+    Context,
+    Kubeconfig,
+    Namespace,
+    Output,
+    OutputOption,
+    connected,
+    namespace_of,
+)
+from spark_allocation.cli.output import table, write_document
+from spark_allocation.controller.explanation import Explanation
+from spark_allocation.controller.explanation import explain as explain_allocation
+
+_WORTH_TELLING = {
+    "Ready": "False",
+    "DriverReachable": "False",
+    "DriverPassive": "False",
+    "Stalled": "True",
+    "AmbiguousDriver": "True",
+    "Conflicted": "True",
+    "Decommissioning": "False",
+    "Limited": "True",
+    "PolicyConflict": "True",
+    "Finished": "True",
+}
+
+
+def explain(
+    name: Annotated[str, typer.Argument(help="Name of the SparkAllocation.")],
+    namespace: Namespace = None,
+    output: OutputOption = Output.TABLE,
+    kubeconfig: Kubeconfig = None,
+    context: Context = None,
+) -> None:
+    """Show the effective value of every setting with who set it, what limits and locks changed, and the last decisions.
+
+    kubectl salloc explain nightly-report -n spark-jobs
+
+    Each value is the last of: default, driver, cluster policy, namespace policy, defaults of the user,
+    SparkAllocation; then locked and limited by cluster policies. With -o wide also settings that nobody has set.
+
+    Exit codes: 0; 1 when there is no such SparkAllocation; 2 without credentials; 4 when the API server does not answer.
+    """
+    where = namespace_of(namespace, kubeconfig, context)
+    found = connected(kubeconfig, context, lambda reading: explain_allocation(reading, where, name))
+    if found is None:
+        typer.echo(
+            f"there is no SparkAllocation {name} in namespace {where}, or it may not be read",
+            err=True,
+        )
+        raise typer.Exit(EXIT_PROBLEM)
+    if output in (Output.JSON, Output.YAML):
+        write_document(found.document(), output)
+    else:
+        typer.echo(_text(found, wide=output is Output.WIDE))
+
+
+def _text(found: Explanation, *, wide: bool) -> str:
+    parts = [_head(found), _settings(found, wide=wide)]
+    profiles = found.status.get("profiles") or ()
+    if profiles:
+        parts.append(_profiles(profiles))
+    problems = (
+        *(found.resolution.conflicts if found.resolution else ()),
+        *(found.resolution.ignored if found.resolution else ()),
+        *found.policies.problems,
+    )
+    if problems:
+        parts.append(
+            "Policies that cannot all hold:\n" + "\n".join(f"  {each}" for each in problems)
+        )
+    told = [
+        f"  {each['type']}={each['status']} ({each.get('reason')}): {each.get('message')}"
+        for each in found.status.get("conditions") or ()
+        if _WORTH_TELLING.get(each.get("type", "")) == each.get("status")
+    ]
+    if told:
+        parts.append("Conditions:\n" + "\n".join(told))
+    decisions = found.status.get("decisions") or ()
+    if decisions:
+        parts.append(
+            "Last decisions:\n"
+            + "\n".join(
+                f"  {each.get('time')}  profile {each.get('profile')}: {each.get('message')}"
+                for each in decisions
+            )
+        )
+    if found.unknown:
+        parts.append(
+            "Not known, so that a value may be another one in truth:\n"
+            + "\n".join(f"  {each}" for each in found.unknown)
+        )
+    return "\n\n".join(parts)
+
+
+def _head(found: Explanation) -> str:
+    status = found.status
+    lines = [
+        f"SparkAllocation {found.namespace}/{found.name}: {status.get('state') or 'not seen by an operator'}"
+        + (f", {status['message']}" if status.get("message") else "")
+    ]
+    if found.driver.pod_name:
+        user = f", user {found.driver.user}" if found.driver.user else ""
+        lines.append(
+            f"Driver {found.driver.pod_name}, application {status.get('applicationId') or 'unknown'}, "
+            f"Spark {status.get('sparkVersion') or 'unknown'}{user}"
+        )
+    if found.policies.policies:
+        named = ", ".join(f"{each.scope} policy {each.name}" for each in found.policies.policies)
+        lines.append(f"Policies: {named}")
+    return "\n".join(lines)
+
+
+def _settings(found: Explanation, *, wide: bool) -> str:
+    if found.resolution is None:
+        return "The spec cannot be read."
+    rows = [
+        (
+            each.setting.field,
+            each.setting.shown(each.value),
+            each.origin,
+            "; ".join(str(change).split(": ", 1)[1] for change in each.changes),
+        )
+        for each in found.resolution.settings.values()
+        if wide or each.stated
+    ]
+    hidden = len(found.resolution.settings) - len(rows)
+    more = f"\n({hidden} more settings have their defaults: -o wide)" if hidden else ""
+    return table(("SETTING", "VALUE", "SET BY", "CHANGED"), rows) + more
+
+
+def _profiles(profiles: list[Mapping[str, Any]]) -> str:
+    return table(
+        ("PROFILE", "DESIRED", "TARGET", "RUNNING", "PENDING", "IDLE", "HELD", "DRAINING", "WHY"),
+        [
+            (
+                each.get("id"),
+                each.get("desired", 0),
+                each.get("target", 0),
+                each.get("running", 0),
+                each.get("pending", 0),
+                each.get("idle", 0),
+                each.get("heldByShuffle", 0) + each.get("heldByCache", 0),
+                each.get("decommissioning", 0),
+                each.get("reason", ""),
+            )
+            for each in profiles
+        ],
+    )

@@ -1,0 +1,163 @@
+"""``spark-allocation top``: all allocations, live."""
+
+import asyncio
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from spark_allocation.cli.connection import (
+    EXIT_PROBLEM,
+    AllNamespaces,
+    Context,
+    Kubeconfig,
+    Namespace,
+    Output,
+    OutputOption,
+    connected,
+    namespace_of,
+)
+from spark_allocation.cli.output import table, write_document
+from spark_allocation.kube.cluster_reading import ClusterReading
+
+HEADS = ("NAMESPACE", "NAME", "STATE", "DESIRED", "TARGET", "RUNNING", "PENDING", "IDLE", "HELD", "DRAINING", "FAILED", "AGE")  # fmt: skip
+WIDE_HEADS = (*HEADS, "DRIVER", "APPLICATION", "MESSAGE")
+_NUMBERS = frozenset(HEADS[3:11])
+_STYLES = {"Stalled": "red", "Running": "green", "ScalingUp": "cyan", "Finished": "dim"}
+
+
+def top(  # noqa: PLR0917  (options of a command)
+    namespace: Namespace = None,
+    all_namespaces: AllNamespaces = False,
+    interval: Annotated[float, typer.Option(min=0.5, help="Seconds between two looks.")] = 2.0,
+    once: Annotated[
+        bool,
+        typer.Option("--once", help="One look; also what happens when the output is no terminal."),
+    ] = False,
+    output: OutputOption = Output.TABLE,
+    kubeconfig: Kubeconfig = None,
+    context: Context = None,
+) -> None:
+    """Show all allocations with what their tasks need and what they have, the largest first.
+
+    kubectl salloc top -A
+
+    DESIRED is what the tasks need, TARGET what bounds, policies and the ramp make of it. HELD executors are idle and
+    kept for shuffle data or cached blocks.
+
+    Exit codes: 0; 1 when SparkAllocations may not be listed; 2 without credentials; 4 when the API server does not
+    answer.
+    """
+    where = None if all_namespaces else namespace_of(namespace, kubeconfig, context)
+    live = not once and output in (Output.TABLE, Output.WIDE) and Console().is_terminal
+
+    async def look(reading: ClusterReading) -> list[dict[str, Any]] | None:
+        return await reading.allocations(where)
+
+    async def keep_looking(reading: ClusterReading) -> None:
+        with Live(auto_refresh=False, screen=False) as screen:
+            while True:
+                bodies = await look(reading)
+                if bodies is None:
+                    return
+                screen.update(_rich(bodies, wide=output is Output.WIDE), refresh=True)
+                await asyncio.sleep(interval)
+
+    if live:
+        connected(kubeconfig, context, keep_looking)
+        _not_listable()
+    bodies = connected(kubeconfig, context, look)
+    if bodies is None:
+        _not_listable()
+    elif output in (Output.JSON, Output.YAML):
+        write_document(
+            [
+                {
+                    "namespace": each["metadata"]["namespace"],
+                    "name": each["metadata"]["name"],
+                    "status": each.get("status") or {},
+                }
+                for each in bodies
+            ],
+            output,
+        )
+    else:
+        wide = output is Output.WIDE
+        rows = _rows(bodies, wide=wide)
+        typer.echo(table(WIDE_HEADS if wide else HEADS, rows) if rows else "No SparkAllocations.")
+
+
+def _not_listable() -> None:
+    typer.echo(
+        "SparkAllocations may not be listed, or their kind is not installed (kubectl apply -f crds/)",
+        err=True,
+    )
+    raise typer.Exit(EXIT_PROBLEM)
+
+
+def _rows(bodies: list[dict[str, Any]], *, wide: bool) -> list[tuple[str, ...]]:
+    ordered = sorted(bodies, key=_largest_first)
+    return [_row(body, wide=wide) for body in ordered]
+
+
+def _largest_first(body: Mapping[str, Any]) -> tuple[int, str, str]:
+    metadata = body["metadata"]
+    executors = (body.get("status") or {}).get("executors") or 0
+    return -executors, metadata["namespace"], metadata["name"]
+
+
+def _row(body: Mapping[str, Any], *, wide: bool) -> tuple[str, ...]:
+    metadata, status = body["metadata"], body.get("status") or {}
+    profiles = status.get("profiles") or ()
+
+    def total(*names: str) -> str:
+        return str(sum(profile.get(name, 0) for profile in profiles for name in names))
+
+    row = (
+        metadata["namespace"],
+        metadata["name"],
+        status.get("state") or "",
+        total("desired"),
+        str(status.get("target") or 0),
+        str(status.get("executors") or 0),
+        str(status.get("pending") or 0),
+        total("idle"),
+        total("heldByShuffle", "heldByCache"),
+        total("decommissioning"),
+        str(status.get("failed") or 0),
+        _age(metadata.get("creationTimestamp")),
+    )
+    if not wide:
+        return row
+    return (
+        *row,
+        status.get("driverPod") or "",
+        status.get("applicationId") or "",
+        status.get("message") or "",
+    )
+
+
+def _age(created: str | None) -> str:
+    if not created:
+        return ""
+    seconds = int((datetime.now(UTC) - datetime.fromisoformat(created)).total_seconds())
+    for unit, length in (("d", 86400), ("h", 3600), ("m", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds // length}{unit}"
+    return f"{max(0, seconds)}s"
+
+
+def _rich(bodies: list[dict[str, Any]], *, wide: bool) -> Table:
+    heads = WIDE_HEADS if wide else HEADS
+    drawn = Table(box=None, pad_edge=False, header_style="bold")
+    for head in heads:
+        drawn.add_column(head, justify="right" if head in _NUMBERS else "left", no_wrap=True)
+    rows = _rows(bodies, wide=wide)
+    for row in rows:
+        drawn.add_row(*row, style=_STYLES.get(row[2]))
+    drawn.caption = f"{len(rows)} allocations, {sum(int(row[5]) for row in rows)} executors of {sum(int(row[4]) for row in rows)} wanted"
+    return drawn

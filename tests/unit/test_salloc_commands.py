@@ -1,0 +1,480 @@
+"""explain, doctor, top, release, plan: what people read, what programs read, and how each of them ends."""
+
+import json
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from typer.testing import CliRunner, Result
+
+from spark_allocation.api.crd import cluster_policy_crd, policy_crd, sparkallocation_crd
+from spark_allocation.api.group import FINALIZER
+from spark_allocation.cli import connection, doctor
+from spark_allocation.cli.app import app, kubectl_complete_salloc
+from spark_allocation.controller.dry_run import read_properties
+from spark_allocation.controller.operator_rights import (
+    IN_ALL_NAMESPACES,
+    IN_EACH_NAMESPACE,
+    IN_ITS_OWN_NAMESPACE,
+)
+from spark_allocation.core.passive_driver import MIGRATION_SETTINGS, PASSIVE_SETTINGS
+from spark_allocation.kube.cluster_reading import Right
+from spark_allocation.testing.api_server import FakeApiServer
+
+GROUP = "/apis/sparkallocation.dev/v1alpha1"
+JOBS = f"{GROUP}/namespaces/jobs"
+PODS = "/api/v1/namespaces/jobs/pods"
+LEASE = "/apis/coordination.k8s.io/v1/namespaces/spark-allocation-system/leases/spark-allocation-operator"
+PASSIVE = {setting.key: setting.value for setting in PASSIVE_SETTINGS}
+COMMANDS = ["explain", "doctor", "top", "release", "plan"]
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> FakeApiServer:
+    fake = FakeApiServer()
+
+    async def opened(**_: Any) -> FakeApiServer:
+        return fake
+
+    monkeypatch.setattr(connection, "open_kubernetes_api", opened)
+    return fake
+
+
+def run(*arguments: str, answer: str | None = None) -> Result:
+    environment = {"KUBECONFIG": "/nowhere", "COLUMNS": "200", "KUBERNETES_SERVICE_HOST": ""}
+    return CliRunner().invoke(app, list(arguments), env=environment, input=answer)
+
+
+def salloc(server: FakeApiServer, name: str = "job", **spec: Any) -> dict[str, Any]:
+    return server.put(
+        f"{JOBS}/sparkallocations/{name}",
+        kind="SparkAllocation",
+        metadata={"creationTimestamp": "2026-01-01T00:00:00Z", "finalizers": [FINALIZER, "other"]},
+        spec={"driver": {"podName": f"{name}-driver"}, **spec},
+        status={
+            "state": "Stalled",
+            "message": "2 of 8 executors run",
+            "driverPod": f"{name}-driver",
+            "driverPodUid": f"uid-{name}-driver",
+            "applicationId": "spark-1",
+            "sparkVersion": "4.1.4",
+            "executors": 2,
+            "target": 8,
+            "pending": 6,
+            "profiles": [{"id": 0, "desired": 40, "target": 8, "running": 2, "pending": 6, "heldByShuffle": 1, "idle": 1, "reason": "Backlog/PendingLimit"}],
+            "conditions": [
+                {"type": "Stalled", "status": "True", "reason": "Unschedulable", "message": "no node has room"},
+                {"type": "DriverReachable", "status": "True", "reason": "Answers", "message": "answers"},
+            ],
+            "decisions": [{"time": "2026-01-01T00:00:09Z", "profile": 0, "target": 8, "reason": "Backlog", "message": "Requesting 4 new executors because tasks are backlogged"}],
+        },
+    )  # fmt: skip
+
+
+def driver(
+    server: FakeApiServer, name: str = "job-driver", properties: Mapping[str, str] | None = None
+) -> None:
+    server.put(
+        f"{PODS}/{name}",
+        metadata={"labels": {"spark-role": "driver"}},
+        spec={"containers": [{"ports": [{"name": "spark-ui", "containerPort": 4050}]}]},
+        status={"phase": "Running"},
+    )
+    proxy = f"/api/v1/namespaces/jobs/pods/http:{name}:4050/proxy/api/v1/applications"
+    attempt = {"appSparkVersion": "4.1.4", "sparkUser": "alice"}
+    server.pages[proxy] = [{"id": "spark-1", "attempts": [attempt]}]
+    chosen = {**PASSIVE, "spark.cleaner.periodicGC.interval": "5min"} | dict(properties or {})
+    server.pages[f"{proxy}/spark-1/environment"] = {"sparkProperties": list(chosen.items())}
+
+
+def cluster_policy(server: FakeApiServer, name: str = "prod", **spec: Any) -> None:
+    server.put(f"{GROUP}/clustersparkallocationpolicies/{name}", spec=spec)
+
+
+# -- all of them ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_teaches_by_an_example_and_names_the_exit_codes(command: str) -> None:
+    result = run(command, "--help")
+    assert result.exit_code == 0
+    words = " ".join(result.output.split())
+    assert f"salloc {command}" in words or f"spark-allocation {command}" in words
+    assert "Exit codes: 0" in words
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("explain", "job"), ("doctor",), ("top", "--once"), ("release", "--all", "--yes")],
+)
+def test_without_an_api_server_they_end_with_4_and_a_sentence(
+    server: FakeApiServer, arguments: tuple[str, ...]
+) -> None:
+    server.lost = True
+    result = run(*arguments)
+    assert result.exit_code == 4
+    assert "does not answer" in result.output
+    assert "Traceback" not in result.output
+
+
+@pytest.mark.parametrize("arguments", [("explain", "job"), ("doctor",), ("top",), ("release", "--all")])  # fmt: skip
+def test_without_a_kubeconfig_they_end_with_2(arguments: tuple[str, ...]) -> None:
+    result = run(*arguments, "--kubeconfig", "/not/there")
+    assert result.exit_code == 2
+    assert "/not/there" in result.output
+
+
+def test_the_namespace_is_that_of_the_context(tmp_path: Path) -> None:
+    config = tmp_path / "config"
+    contexts = [
+        {"name": "a", "context": {"namespace": "mine"}},
+        {"name": "b", "context": {"cluster": "x"}},
+    ]
+    config.write_text(yaml.safe_dump({"current-context": "a", "contexts": contexts}))
+    assert connection.namespace_of(None, config, None) == "mine"
+    assert connection.namespace_of(None, config, "b") == "default"
+    assert connection.namespace_of("given", config, None) == "given"
+    assert connection.namespace_of(None, tmp_path / "none", None) == "default"
+
+
+def test_kubectl_completes_commands_and_options(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def completed(*words: str) -> list[str]:
+        monkeypatch.setattr("sys.argv", ["kubectl_complete-salloc", *words])
+        for name in ("_KUBECTL_SALLOC_COMPLETE", "COMP_WORDS", "COMP_CWORD"):
+            monkeypatch.setenv(name, "")
+        kubectl_complete_salloc()
+        return capsys.readouterr().out.split()
+
+    assert completed("ex") == ["explain", ":4"]
+    assert completed("explain", "job", "--out") == ["--output", ":4"]
+    assert completed("top", "-o", "") == ["table", "wide", "json", "yaml", ":4"]
+
+
+# -- explain ----------------------------------------------------------------------------------------------------------
+
+
+def test_explain_shows_who_set_what_and_why_it_is_otherwise(server: FakeApiServer) -> None:
+    salloc(server, dynamicAllocation={"maxExecutors": 100})
+    driver(server)
+    cluster_policy(
+        server,
+        limits={"dynamicAllocation": {"maxExecutors": {"max": 8}}},
+        userDefaults={"___alice___.spark.dynamicAllocation.minExecutors": "2"},
+    )
+    server.put(f"{JOBS}/sparkallocationpolicies/team", spec={"defaults": {"dynamicAllocation": {"executorIdleTimeout": "90s"}}})  # fmt: skip
+    result = run("explain", "job", "-n", "jobs")
+    assert result.exit_code == 0, result.output
+    lines = [" ".join(line.split()) for line in result.output.splitlines()]
+    assert "SparkAllocation jobs/job: Stalled, 2 of 8 executors run" in lines
+    assert "dynamicAllocation.maxExecutors 8 SparkAllocation 100 (SparkAllocation) → 8, upper limit of cluster policy prod" in lines  # fmt: skip
+    assert "dynamicAllocation.minExecutors 2 cluster policy prod for user alice" in lines
+    assert "dynamicAllocation.executorIdleTimeout 90s namespace policy team" in lines
+    assert "0 40 8 2 6 1 1 0 Backlog/PendingLimit" in lines
+    assert "Stalled=True (Unschedulable): no node has room" in result.output
+    assert "Requesting 4 new executors because tasks are backlogged" in result.output
+    assert "Not known" not in result.output
+    assert "batchSize" not in result.output
+    assert "allocation.batchSize" in run("explain", "job", "-n", "jobs", "-o", "wide").output
+
+
+@pytest.mark.parametrize(("output", "parse"), [("json", json.loads), ("yaml", yaml.safe_load)])
+def test_explain_for_programs(server: FakeApiServer, output: str, parse: Any) -> None:
+    salloc(server, dynamicAllocation={"maxExecutors": 100})
+    driver(server, properties={"spark.kubernetes.allocation.batch.size": "7"})
+    document = parse(run("explain", "job", "-n", "jobs", "-o", output).output)
+    settings = {each["setting"]: each for each in document["settings"]}
+    assert settings["allocation.batchSize"]["value"] == "7"
+    assert settings["allocation.batchSize"]["setBy"] == "driver"
+    assert settings["dynamicAllocation.maxExecutors"]["sparkKey"] == "spark.dynamicAllocation.maxExecutors"  # fmt: skip
+    assert document["unknown"] == []
+
+
+def test_explain_says_what_it_could_not_read(server: FakeApiServer) -> None:
+    salloc(server)
+    server.forbidden |= {f"{GROUP}/clustersparkallocationpolicies", PODS}
+    result = run("explain", "job", "-n", "jobs")
+    assert result.exit_code == 0
+    assert "clustersparkallocationpolicies may not be read" in result.output
+    assert "the driver's own configuration: pod job-driver is not there, or may not be read" in result.output  # fmt: skip
+
+
+def test_explain_of_what_is_not_there_ends_with_1(server: FakeApiServer) -> None:
+    result = run("explain", "job", "-n", "jobs")
+    assert result.exit_code == 1
+    assert "no SparkAllocation job in namespace jobs" in result.output
+
+
+# -- doctor -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def healthy(server: FakeApiServer) -> FakeApiServer:
+    """An installation and an allocation of which there is nothing to say."""
+    for definition in (sparkallocation_crd(), policy_crd(), cluster_policy_crd()):
+        name = definition["metadata"]["name"]
+        path = f"/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{name}"
+        server.put(path, spec=definition["spec"])
+    now = time.strftime("%Y-%m-%dT%H:%M:%S.000000Z", time.gmtime())
+    server.put(LEASE, spec={"holderIdentity": "operator-0", "renewTime": now})
+    body = salloc(server, dynamicAllocation={"minExecutors": 1, "maxExecutors": 9})
+    body["status"]["conditions"] = [{"type": "DriverReachable", "status": "True", "reason": "Answers", "message": "answers"}]  # fmt: skip
+    driver(server)
+    return server
+
+
+def findings(*options: str) -> list[dict[str, str]]:
+    found = json.loads(run("doctor", "-n", "jobs", "-o", "json", *options).stdout)
+    assert isinstance(found, list)
+    return found
+
+
+def bad(*options: str) -> dict[str, str]:
+    """What is not well, by check."""
+    return {
+        each["check"]: f"{each['verdict']}: {each['message']}"
+        for each in findings(*options)
+        if each["verdict"] != "ok"
+    }
+
+
+def test_doctor_finds_nothing_where_nothing_is(healthy: FakeApiServer) -> None:
+    result = run("doctor", "-n", "jobs")
+    assert result.exit_code == 0, result.output
+    assert result.output.startswith("All is well (")
+    assert "within a few seconds" in run("doctor", "-n", "jobs", "-o", "wide").output
+
+
+def test_doctor_asks_for_the_operator_s_rights(healthy: FakeApiServer) -> None:
+    healthy.denied |= {("", "pods", "delete"), ("sparkallocation.dev", "sparkallocations/status", "patch")}  # fmt: skip
+    result = run("doctor", "-n", "jobs", "--service-account", "operator")
+    assert result.exit_code == 1
+    assert "may not delete pods in namespace jobs" in result.output
+    assert "may not patch sparkallocations/status.sparkallocation.dev in namespace jobs" in result.output  # fmt: skip
+    user = "system:serviceaccount:spark-allocation-system:operator"
+    assert {review["spec"]["user"] for review in healthy.reviews} == {user}
+    assert run("doctor", "-n", "jobs").exit_code == 0, "a person need not have them"
+
+
+def test_the_rights_are_those_that_the_manifests_grant() -> None:
+    files = (Path(__file__).parents[2] / "deploy/10-rbac.yaml").read_text()
+    granted = {
+        (document["kind"], Right(group, resource, verb))
+        for document in yaml.safe_load_all(files)
+        if document
+        for rule in document.get("rules", ())
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+    }
+    everywhere = {("ClusterRole", right) for right in (*IN_EACH_NAMESPACE, *IN_ALL_NAMESPACES)}
+    assert granted == everywhere | {("Role", right) for right in IN_ITS_OWN_NAMESPACE}
+
+
+@pytest.mark.parametrize(
+    ("properties", "check", "words"),
+    [
+        ({"spark.decommission.enabled": "false"}, "decommission", "warning: spark.decommission.enabled is off"),
+        ({"spark.cleaner.periodicGC.interval": "30min"}, "shuffle-tracking", "warning: spark.cleaner.periodicGC.interval is 1800 s"),
+        ({"spark.cleaner.periodicGC.interval": "often"}, "driver-configuration", "failure: "),
+    ],
+)  # fmt: skip
+def test_doctor_looks_at_the_driver(
+    healthy: FakeApiServer, properties: dict[str, str], check: str, words: str
+) -> None:
+    driver(healthy, properties=properties)
+    assert words in bad()[check]
+
+
+@pytest.mark.parametrize(
+    ("spec", "words"),
+    [
+        ({"minExecutors": 9, "maxExecutors": 9}, "warning: initialExecutors 9 is maxExecutors 9"),
+        ({"minExecutors": 3, "initialExecutors": 1, "maxExecutors": 9}, "warning: initialExecutors 1 is below minExecutors 3"),
+    ],
+)  # fmt: skip
+def test_doctor_knows_the_rules_of_sizing(
+    healthy: FakeApiServer, spec: dict[str, int], words: str
+) -> None:
+    healthy.objects[f"{JOBS}/sparkallocations/job"]["spec"]["dynamicAllocation"] = spec
+    assert words in bad()["sizing"]
+
+
+def test_doctor_warns_of_migration_that_the_driver_does_not_do(healthy: FakeApiServer) -> None:
+    job = healthy.objects[f"{JOBS}/sparkallocations/job"]
+    job["spec"]["decommission"] = {"migrate": True}
+    assert "failure: decommission.migrate is true, but in the driver" in bad()["migration"]
+    driver(healthy, properties={each.key: each.value for each in MIGRATION_SETTINGS})
+    assert "migration" not in bad()
+
+
+def test_doctor_finds_a_passive_driver_that_nobody_serves(healthy: FakeApiServer) -> None:
+    driver(healthy, "lonely")
+    driver(healthy, "ordinary", {"spark.dynamicAllocation.enabled": "false"})
+    (found,) = (each for each in findings() if each["check"] == "unserved-drivers")
+    assert found["about"] == "jobs/lonely"
+    assert "nobody allocates" in found["message"]
+
+
+def test_doctor_compares_clocks_crds_and_the_lease(healthy: FakeApiServer) -> None:
+    healthy.skew_seconds = -60
+    assert "60 s before the API server's" in bad()["clock"] or "61 s" in bad()["clock"]
+    healthy.skew_seconds = 0
+    name = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/sparkallocations.sparkallocation.dev"
+    schema = healthy.objects[name]["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+    mode = schema["properties"]["spec"]["properties"].pop("mode")
+    assert "failure: is older than this command: spec.mode missing" in bad()["crd"]
+    schema["properties"]["spec"]["properties"] |= {"mode": mode, "future": {"type": "string"}}
+    assert "warning: is newer than this command" in bad()["crd"]
+    healthy.objects[LEASE]["spec"]["renewTime"] = "2026-01-01T00:00:00.000000Z"
+    assert "failure: operator-0 led until" in bad()["operator"]
+    del healthy.objects[LEASE]
+    assert "unknown: there is no such Lease" in bad()["operator"]
+
+
+def test_what_doctor_may_not_look_at_is_a_finding(healthy: FakeApiServer) -> None:
+    healthy.forbidden |= {"/apis/apiextensions", "/apis/authorization", "/api/v1/"}
+    unknown = [each["check"] for each in findings() if each["verdict"] == "unknown"]
+    assert {"crd", "rights", "driver-configuration", "unserved-drivers"} <= set(unknown)
+
+
+def test_doctor_repeats_what_the_operator_says(healthy: FakeApiServer) -> None:
+    conditions = [{"type": "DriverPassive", "status": "False", "reason": "AllocatesItself", "message": "the driver allocates for itself"}]  # fmt: skip
+    healthy.objects[f"{JOBS}/sparkallocations/job"]["status"]["conditions"] = conditions
+    assert bad()["driver-passive"] == "failure: the driver allocates for itself"
+    healthy.objects[f"{JOBS}/sparkallocations/job"]["status"]["conditions"] = []
+    assert "the operator has said nothing of it" in bad()["operator"]
+
+
+def test_each_verdict_has_a_sign() -> None:
+    assert doctor._SIGNS.keys() == set(doctor.Verdict)
+
+
+# -- top --------------------------------------------------------------------------------------------------------------
+
+
+def test_top_shows_the_largest_first(server: FakeApiServer) -> None:
+    salloc(server, "small")["status"]["executors"] = 1
+    salloc(server, "large")["status"]["executors"] = 99
+    result = run("top", "-n", "jobs")
+    rows = [line.split() for line in result.output.splitlines()]
+    assert rows[0][:4] == ["NAMESPACE", "NAME", "STATE", "DESIRED"]
+    assert [row[1] for row in rows[1:]] == ["large", "small"]
+    assert rows[1][2:11] == ["Stalled", "40", "8", "99", "6", "1", "1", "0", "0"]
+    assert "spark-1" in run("top", "-A", "-o", "wide").output
+    assert [each["name"] for each in json.loads(run("top", "-A", "-o", "json").output)] == ["small", "large"]  # fmt: skip
+
+
+def test_top_of_nothing_and_of_what_may_not_be_listed(server: FakeApiServer) -> None:
+    assert run("top", "-n", "jobs").output == "No SparkAllocations.\n"
+    server.forbidden.add(GROUP)
+    assert run("top", "-n", "jobs").exit_code == 1
+
+
+# -- release ----------------------------------------------------------------------------------------------------------
+
+
+def finalizers(server: FakeApiServer, name: str = "job") -> list[str] | None:
+    found: list[str] | None = server.objects[f"{JOBS}/sparkallocations/{name}"]["metadata"]["finalizers"]  # fmt: skip
+    return found
+
+
+def test_release_asks_and_takes_no_for_an_answer(server: FakeApiServer) -> None:
+    salloc(server)
+    assert run("release", "--all", "-n", "jobs", answer="n\n").exit_code == 1
+    assert finalizers(server) == [FINALIZER, "other"]
+    assert run("release", "--all", "-n", "jobs", answer="y\n").exit_code == 0
+    assert finalizers(server) == ["other"], "only our own"
+
+
+def test_release_of_some(server: FakeApiServer) -> None:
+    salloc(server, "a")
+    salloc(server, "b")
+    assert run("release", "a", "-n", "jobs", "--yes").exit_code == 0
+    assert finalizers(server, "b") == [FINALIZER, "other"]
+    assert run("release", "a", "-n", "jobs", "--yes").output == "No SparkAllocation has the operator's finalizer.\n"  # fmt: skip
+    assert run("release", "c", "-n", "jobs", "--yes").exit_code == 1
+
+
+@pytest.mark.parametrize("arguments", [(), ("a", "--all"), ("a", "-A")])
+def test_release_wants_names_or_all(arguments: tuple[str, ...]) -> None:
+    assert run("release", *arguments).exit_code == 2
+
+
+# -- plan -------------------------------------------------------------------------------------------------------------
+
+JOB = {
+    "kind": "SparkAllocation",
+    "metadata": {"name": "job", "namespace": "team-a"},
+    "spec": {"driver": {"podName": "d"}, "dynamicAllocation": {"maxExecutors": 100}},
+}
+LIMIT = {
+    "kind": "ClusterSparkAllocationPolicy",
+    "metadata": {"name": "prod"},
+    "spec": {
+        "selector": {"namespaces": ["team-*"]},
+        "limits": {"dynamicAllocation": {"maxExecutors": {"max": 6}}},
+    },
+}
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Path:
+    (tmp_path / "job.yaml").write_text(yaml.safe_dump_all([JOB, None, LIMIT]))
+    return tmp_path
+
+
+def planned(files: Path, *options: str) -> dict[str, Any]:
+    result = run("plan", "-f", str(files), "-o", "json", *options)
+    assert result.exit_code == 0, result.output
+    (found,) = json.loads(result.output)
+    return dict(found)
+
+
+def test_plan_rises_as_spark_does_and_ends_at_the_limit(files: Path) -> None:
+    found = planned(files, "--tasks", "400", "--start-seconds", "0")
+    assert [each["target"] for each in found["moments"]] == [0, 1, 3, 6]
+    assert found["moments"][-1]["pods"] == 6
+    assert "CappedByMax" in found["moments"][-1]["why"]
+    assert "upper limit of cluster policy prod" in found["settings"]["dynamicAllocation.maxExecutors"]["changes"][0]  # fmt: skip
+
+
+def test_plan_needs_as_many_executors_as_tasks_have_places(files: Path) -> None:
+    found = planned(files, "--tasks", "10", "--conf", "spark.executor.cores=4", "--start-seconds", "0")  # fmt: skip
+    assert found["moments"][-1]["pods"] == 3
+    assert planned(files, "--tasks", "0")["moments"][-1]["pods"] == 0
+
+
+def test_plan_writes_a_table(files: Path) -> None:
+    result = run("plan", "-f", str(files), "--tasks", "40")
+    assert "SECOND   TARGET   ASKED   PODS   RUNNING   WHY" in result.output
+
+
+@pytest.mark.parametrize(
+    ("content", "code", "words"),
+    [
+        ("kind: ConfigMap", 1, "no SparkAllocation"),
+        ("{", 2, "expected"),
+        ("- 1", 2, "not made of Kubernetes objects"),
+        (yaml.safe_dump({**JOB, "spec": {"driver": {}}}), 1, "spec.driver"),
+        (yaml.safe_dump({**JOB, "spec": {"driver": {"podName": "d"}, "dynamicAllocation": {"executorIdleTimeout": "x"}}}), 1, "executorIdleTimeout"),
+    ],
+)  # fmt: skip
+def test_plan_refuses_what_the_operator_would(
+    tmp_path: Path, content: str, code: int, words: str
+) -> None:
+    file = tmp_path / "x.yaml"
+    file.write_text(content)
+    result = run("plan", "-f", str(file))
+    assert result.exit_code == code
+    assert words in result.output
+    assert "Traceback" not in result.output
+
+
+def test_properties_as_spark_submit_takes_them() -> None:
+    text = "# a comment\nspark.executor.cores   4\nspark.app.name=a b\nspark.x: y\n\n"
+    assert read_properties(text) == {"spark.executor.cores": "4", "spark.app.name": "a b", "spark.x": "y"}  # fmt: skip
