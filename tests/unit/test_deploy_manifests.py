@@ -104,8 +104,8 @@ def test_the_operator_is_confined(found: list[Object]) -> None:
     }
     assert {"hostNetwork", "hostPID", "hostIPC", "volumes"} & spec.keys() == set()
     resources = container["resources"]
-    assert resources["requests"].keys() == {"cpu", "memory", "ephemeral-storage"}
-    assert resources["limits"].keys() == {"memory", "ephemeral-storage"}, "and no limit of CPU"
+    assert resources["requests"].keys() == {"cpu", "memory"}
+    assert resources["limits"].keys() == {"memory"}, "a throttled operator decides on old answers"
 
 
 def test_the_operator_s_namespace_demands_it() -> None:
