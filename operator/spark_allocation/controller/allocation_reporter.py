@@ -16,6 +16,7 @@ from spark_allocation.api.v1alpha1 import (
     SparkAllocationStatus,
 )
 from spark_allocation.controller.driver_life import Observation
+from spark_allocation.controller.hidden_values import without_hidden
 from spark_allocation.core.allocation import Step
 from spark_allocation.core.allocation_decisions import ProfileDecision, TargetReason
 from spark_allocation.core.driver_report import Application, DriverPod
@@ -99,6 +100,7 @@ class AllocationReporter:
         self, condition: ConditionType, holds: bool | None, reason: Reason, message: str = ""
     ) -> None:
         """Set a condition; a change of status or reason becomes an Event."""
+        message = without_hidden(message)
         if self.conditions.say(condition, Statement(holds, reason, message), self.generation):
             log.info("condition", condition=condition, holds=holds, reason=reason, message=message)
             worth_an_event = holds is not None and (
@@ -128,7 +130,7 @@ class AllocationReporter:
 
     def state(self, word: str, message: str) -> None:
         """The STATE column and its sentence."""
-        self.set(state=word, message=message[:1024])
+        self.set(state=word, message=without_hidden(message)[:1024])
 
     async def write(self) -> float:
         """Write what is new, and return in how many seconds more can be written; 0 when nothing is left.

@@ -13,6 +13,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from spark_allocation.controller.bounded_yaml import load_bounded_yaml
+from spark_allocation.controller.hidden_values import hide
 from spark_allocation.core.driver_report import Application, Environment
 from spark_allocation.core.executor_java_options import rebuild_java_module_options
 from spark_allocation.core.executor_pod_context import DriverPodFacts, ExecutorConfigMap
@@ -208,6 +209,7 @@ def _unmasked(
             result[key] = f"{rebuild_java_module_options(version)} {mounted[key]}".strip()
         else:
             result[key] = mounted[key]
+        hide([mounted[key]])
     return result
 
 

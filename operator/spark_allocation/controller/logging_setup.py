@@ -12,6 +12,8 @@ import orjson
 import structlog
 from structlog.typing import EventDict, WrappedLogger
 
+from spark_allocation.controller.hidden_values import event_without_hidden
+
 _LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
 
@@ -23,6 +25,7 @@ def configure_logging(*, log_format: str, log_level: str) -> None:
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info,
+        event_without_hidden,
     ]
     renderer: Any = (
         structlog.processors.JSONRenderer(serializer=_json)

@@ -7,14 +7,22 @@ matches. A pod built from masks would start and then fail in strange ways, so th
 Source: ``org.apache.spark.util.Utils.redact``.
 """
 
+import re
+
 from spark_allocation.core.executor_java_options import is_executor_startup_conf
 from spark_allocation.core.executor_pod_settings import POD_SETTINGS
 from spark_allocation.core.spark_conf import SparkConf
 from spark_allocation.core.spark_version import SparkVersion
 
 REDACTED = "*********(redacted)"
+_SECRET = re.compile("(?i)secret|password|token|access[.]?key")
 _WITHOUT_EFFECT = frozenset({"spark.authenticate.secret"})
 _NEWEST = SparkVersion("", (99, 0, 0))
+
+
+def looks_secret(text: str) -> bool:
+    """Whether Spark's default pattern would mask this (``spark.redaction.regex``)."""
+    return _SECRET.search(text) is not None
 
 
 def required_keys_redacted(conf: SparkConf, version: SparkVersion | None = None) -> tuple[str, ...]:
