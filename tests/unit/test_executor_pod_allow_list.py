@@ -99,7 +99,7 @@ def findings(
         driver,
         allowed,
         own_config_maps=["own"],
-        own_claims=[claim["metadata"]["name"] for claim in manifest.resources],
+        own_claims=manifest.resources,
         template=template,
     )
     for one in found:

@@ -141,7 +141,7 @@ class ExecutorBuilding:
             manifest.pod,
             self._connection.driver_document,
             own_config_maps=[config_map.name] if config_map is not None else [],
-            own_claims=[claim["metadata"]["name"] for claim in manifest.resources],
+            own_claims=manifest.resources,
             template=template,
         )
         if not offending:

@@ -28,7 +28,7 @@ from spark_allocation.core.pod_limits.allow_list import NOTHING_MORE, OffendingF
 from spark_allocation.core.pod_limits.comparison import Json, PodComparison
 from spark_allocation.core.pod_limits.containers import container_limits
 from spark_allocation.core.pod_limits.pod_fields import metadata_limits, spec_limits
-from spark_allocation.core.pod_limits.volumes import volume_limits
+from spark_allocation.core.pod_limits.volumes import claim_limits, volume_limits
 
 __all__ = ["NOTHING_MORE", "OffendingField", "PodAllowList", "offending_fields"]
 
@@ -39,7 +39,7 @@ def offending_fields(
     allowed: PodAllowList = NOTHING_MORE,
     *,
     own_config_maps: Iterable[str] = (),
-    own_claims: Iterable[str] = (),
+    own_claims: Iterable[Json] = (),
     template: Json | None = None,
 ) -> tuple[OffendingField, ...]:
     """The fields of an executor pod that neither its driver pod nor the allow-list justify.
@@ -49,17 +49,19 @@ def offending_fields(
         driver_pod: as the API server has it.
         allowed: what the cluster's policy adds.
         own_config_maps: ConfigMaps that the driver made for its executors without mounting them itself.
-        own_claims: claims that are made along with the pod. Whoever makes them sees to it that they are not there yet.
+        own_claims: claims that are made along with the pod, as documents. They are judged too; whoever makes them sees
+            to it that they are not there yet.
         template: the user's template, for what the builder would drop silently: owners of its own.
     """
     both = PodComparison(
-        executor_pod, driver_pod, allowed, frozenset(own_config_maps), frozenset(own_claims)
+        executor_pod, driver_pod, allowed, frozenset(own_config_maps), tuple(own_claims)
     )
     return tuple(
         chain(
             metadata_limits(both, template),
             spec_limits(both),
             volume_limits(both),
+            claim_limits(both),
             container_limits(both),
         )
     )

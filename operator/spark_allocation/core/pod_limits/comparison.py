@@ -12,6 +12,8 @@ from typing import Any
 from spark_allocation.core.pod_limits.allow_list import OffendingField, PodAllowList
 
 Json = Mapping[str, Any]
+_DRIVER_CONTAINER = "spark-kubernetes-driver"
+_UI_PORT = "spark-ui"
 _HARMLESS_WHEN_FALSE = frozenset({"hostIPC", "hostNetwork", "hostPID", "hostUsers", "privileged"})
 
 
@@ -23,7 +25,7 @@ class PodComparison:
     driver: Json
     allowed: PodAllowList
     own_config_maps: frozenset[str] = frozenset()
-    own_claims: frozenset[str] = frozenset()
+    own_claims: tuple[Json, ...] = ()
 
     @property
     def spec(self) -> Json:
@@ -34,6 +36,28 @@ class PodComparison:
     def driver_spec(self) -> Json:
         """The driver pod's spec."""
         return mapping(self.driver, "spec")
+
+    @property
+    def driver_container(self) -> Json:
+        """Where the driver runs: Spark's own name for it, else who serves the UI, else the first, as kubectl does."""
+        containers = items(self.driver_spec, "containers")
+        for container in containers:
+            if container.get("name") == _DRIVER_CONTAINER:
+                return container
+        for container in containers:
+            if any(port.get("name") == _UI_PORT for port in items(container, "ports")):
+                return container
+        return containers[0] if containers else {}
+
+    def unknown_keys(
+        self, path: str, given: Json, known: frozenset[str]
+    ) -> Iterator[OffendingField]:
+        """Keys of an inner object that no list has: a field of a future Kubernetes."""
+        for name in sorted(given.keys() - known):
+            if given[name] not in (None, {}, []):
+                yield from self.unless_allowed(
+                    f"{path}.{name}", given[name], "is a field that is not known here"
+                )
 
     def secret(self, path: str, name: Any, keys: Iterable[str] | None) -> Iterator[OffendingField]:
         """Check the use of a Secret; ``keys`` is None when the whole of it is used."""
@@ -147,7 +171,10 @@ def _referred(
 
 
 def _references(spec: Json, kind: _Kind) -> Iterator[tuple[Any, str | None]]:
-    """Each use in a pod: the name, and the key or None for the whole."""
+    """Each use in a pod: the name, and the key or None for the whole.
+
+    Of a volume that a container mounts one file of (``subPath``) it reads that file, not the whole.
+    """
     for volume in items(spec, "volumes"):
         sources = [(mapping(volume, kind.volume), kind.volume_name)]
         sources += [
@@ -156,8 +183,7 @@ def _references(spec: Json, kind: _Kind) -> Iterator[tuple[Any, str | None]]:
         ]
         for source, name_field in sources:
             if source:
-                keys: Iterable[str | None] = keys_of_items(source) or [None]
-                for key in keys:
+                for key in _keys_read(spec, volume, source):
                     yield source.get(name_field), key
     for container in all_containers(spec):
         for variable in items(container, "env"):
@@ -167,6 +193,19 @@ def _references(spec: Json, kind: _Kind) -> Iterator[tuple[Any, str | None]]:
         for environment in items(container, "envFrom"):
             if environment.get(kind.whole_reference):
                 yield environment[kind.whole_reference].get("name"), None
+
+
+def _keys_read(spec: Json, volume: Json, source: Json) -> Iterable[str | None]:
+    mounts = [
+        mount
+        for container in all_containers(spec)
+        for mount in items(container, "volumeMounts")
+        if mount.get("name") == volume.get("name")
+    ]
+    if not mounts or not all(mount.get("subPath") for mount in mounts):
+        return keys_of_items(source) or [None]
+    key_of = {str(item.get("path")): str(item.get("key")) for item in items(source, "items")}
+    return [key_of.get(str(mount["subPath"]), str(mount["subPath"])) for mount in mounts]
 
 
 def _plain(path: str) -> str:

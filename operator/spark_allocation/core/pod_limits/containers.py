@@ -1,4 +1,8 @@
-"""Limits on the containers of an executor pod: images, environment, security context, ports, extra containers."""
+"""Limits on the containers of an executor pod: images, environment, security context, ports, extra containers.
+
+The rights of the executor's processes are those of the driver's own container. A mesh's proxy beside the driver has others:
+its user may pass the proxy by, its init container may change the pod's network.
+"""
 
 from collections.abc import Iterator
 from typing import Any
@@ -36,17 +40,33 @@ _CHECKED = frozenset({"env", "envFrom", "image", "ports", "securityContext"})
 _HARMLESS_SECURITY_CONTEXT = frozenset(
     {
         "allowPrivilegeEscalation",
-        "fsGroup",
         "fsGroupChangePolicy",
         "readOnlyRootFilesystem",
-        "runAsGroup",
         "runAsNonRoot",
     }
 )
-_CHECKED_SECURITY_CONTEXT = frozenset(
-    {"appArmorProfile", "capabilities", "runAsUser", "seccompProfile"}
-)
+_CHECKED_SECURITY_CONTEXT = frozenset({"appArmorProfile", "capabilities", "seccompProfile"})
+_CAPABILITIES = frozenset({"add", "drop"})
 _KNOWN_SOURCES = frozenset({"configMapKeyRef", "fieldRef", "resourceFieldRef", "secretKeyRef"})
+_KNOWN_BULK_SOURCES = frozenset({"configMapRef", "prefix", "secretRef"})
+_VARIABLE = frozenset({"name", "value", "valueFrom"})
+_PORT = frozenset({"containerPort", "hostIP", "hostPort", "name", "protocol"})
+_LIFECYCLE = frozenset({"postStart", "preStop", "stopSignal"})
+_HANDLER = frozenset({"exec", "httpGet", "sleep", "tcpSocket"})
+_PROBE = frozenset(
+    {
+        "exec",
+        "failureThreshold",
+        "grpc",
+        "httpGet",
+        "initialDelaySeconds",
+        "periodSeconds",
+        "successThreshold",
+        "tcpSocket",
+        "terminationGracePeriodSeconds",
+        "timeoutSeconds",
+    }
+)
 
 
 def container_limits(both: PodComparison) -> Iterator[OffendingField]:
@@ -71,7 +91,13 @@ def container_limits(both: PodComparison) -> Iterator[OffendingField]:
             both,
             f"{path}.securityContext",
             mapping(container, "securityContext"),
-            [mapping(other, "securityContext") for other in of_driver],
+            [
+                mapping(both.driver_spec, "securityContext"),
+                *(
+                    mapping(other, "securityContext")
+                    for other in ([both.driver_container] if container is executor else of_driver)
+                ),
+            ],
         )
 
 
@@ -84,13 +110,14 @@ def security_context_limits(
     added_in_driver = {
         name for other in of_driver for name in texts(mapping(other, "capabilities"), "add")
     }
+    yield from both.unknown_keys(
+        f"{path}.capabilities", mapping(given, "capabilities"), _CAPABILITIES
+    )
     for name in texts(mapping(given, "capabilities"), "add"):
         if name not in added_in_driver and not matches(name, both.allowed.capabilities):
             yield finding(
                 f"{path}.capabilities", name, "is a capability that the driver pod does not add"
             )
-    if given.get("runAsUser") == 0 and all(other.get("runAsUser") != 0 for other in of_driver):
-        yield from both.unless_allowed(f"{path}.runAsUser", 0, "is root, unlike in the driver pod")
     for field_name in ("appArmorProfile", "seccompProfile"):
         profile = mapping(given, field_name)
         confined = not profile or profile.get("type") == "RuntimeDefault"
@@ -136,9 +163,10 @@ def _environment(both: PodComparison, path: str, container: Json) -> Iterator[Of
             yield from both.secret(name, secret.get("name"), [str(secret.get("key"))])
         if config_map := mapping(source, "configMapKeyRef"):
             yield from both.config_map(name, config_map.get("name"), [str(config_map.get("key"))])
-        for kind in sorted(source.keys() - _KNOWN_SOURCES):
-            yield from both.unless_allowed(name, kind, "is a source that is not known here")
+        yield from both.unknown_keys(f"{name}.valueFrom", source, _KNOWN_SOURCES)
+        yield from both.unknown_keys(name, variable, _VARIABLE)
     for source in items(container, "envFrom"):
+        yield from both.unknown_keys(f"{path}.envFrom", source, _KNOWN_BULK_SOURCES)
         if secret := mapping(source, "secretRef"):
             yield from both.secret(f"{path}.envFrom", secret.get("name"), None)
         if config_map := mapping(source, "configMapRef"):
@@ -148,12 +176,21 @@ def _environment(both: PodComparison, path: str, container: Json) -> Iterator[Of
 def _hosts(both: PodComparison, path: str, container: Json) -> Iterator[OffendingField]:
     """Ports of the node, and probes with which the node would call any host."""
     for port in items(container, "ports"):
+        yield from both.unknown_keys(f"{path}.ports", port, _PORT)
         if port.get("hostPort"):
             yield from both.unless_allowed(
                 f"{path}.ports.hostPort", port["hostPort"], "opens a port of the node"
             )
     for field_name in sorted(_HANDLERS):
         handler = mapping(container, field_name)
+        is_lifecycle = field_name == "lifecycle"
+        yield from both.unknown_keys(
+            f"{path}.{field_name}", handler, _LIFECYCLE if is_lifecycle else _PROBE
+        )
+        for hook in ("postStart", "preStop") if is_lifecycle else ():
+            yield from both.unknown_keys(
+                f"{path}.{field_name}.{hook}", mapping(handler, hook), _HANDLER
+            )
         for one in (handler, mapping(handler, "postStart"), mapping(handler, "preStop")):
             for action in ("httpGet", "tcpSocket"):
                 host = mapping(one, action).get("host")

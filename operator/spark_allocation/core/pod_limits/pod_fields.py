@@ -34,7 +34,6 @@ _HARMLESS = frozenset(
         "schedulerName",
         "schedulingGates",
         "setHostnameAsFQDN",
-        "shareProcessNamespace",
         "subdomain",
         "terminationGracePeriodSeconds",
         "topologySpreadConstraints",
@@ -44,6 +43,7 @@ _CHECKED = frozenset(
     {
         "automountServiceAccountToken",
         "containers",
+        "ephemeralContainers",
         "imagePullSecrets",
         "initContainers",
         "nodeName",
@@ -60,15 +60,62 @@ _UNSAID_ACCOUNT = "default"
 """The account of every pod that names none: to name it is no more than to leave it unsaid."""
 
 _GRANTING_KEYS = (
+    # rights outside the cluster, and secrets
     "aadpodidbinding",
     "azure.workload.identity/",
-    "container.apparmor.security.beta.kubernetes.io/",
     "eks.amazonaws.com/",
     "iam.amazonaws.com/",
     "iam.gke.io/",
+    "secrets.hashicorp.com/",
     "vault.hashicorp.com/",
+    "vault.security.banzaicloud.io/",
+    # what confines a process, and devices
+    "apparmor.security.beta.kubernetes.io/",
+    "cdi.k8s.io/",
+    "container.apparmor.security.beta.kubernetes.io/",
+    "container.seccomp.security.alpha.kubernetes.io/",
+    "devices.nri.io/",
+    "io.katacontainers.",
+    "io.kubernetes.cri-o.",
+    "openshift.io/scc",
+    "seccomp.security.alpha.kubernetes.io/",
+    # service meshes: in or out, other images, volumes and ports past the proxy
+    "ambient.istio.io/",
+    "config.linkerd.io/",
+    "consul.hashicorp.com/",
+    "dapr.io/",
+    "inject.istio.io/",
+    "istio.io/",
+    "kuma.io/",
+    "linkerd.io/",
+    "networking.istio.io/",
+    "proxy.istio.io/",
+    "security.istio.io/",
+    "service.istio.io/",
+    "sidecar.istio.io/",
+    "topology.istio.io/",
+    "traffic.kuma.io/",
+    "traffic.sidecar.istio.io/",
+    # networks and addresses
+    "cni.projectcalico.org/",
+    "egress.projectcalico.org/",
+    "ipam.cilium.io/",
+    "k8s.ovn.org/",
+    "k8s.v1.cni.cncf.io/",
+    "ovn.kubernetes.io/",
+    "v1.multus-cni.io/",
+    "vpc.amazonaws.com/",
+    # exemption from admission
+    "admission.gatekeeper.sh/",
+    "pod-security.kubernetes.io/",
+    "policies.kyverno.io/",
+    "webhooks.kyverno.io/",
+    # injectors that mount, start or replace something
+    "admission.datadoghq.com/",
+    "instrumentation.opentelemetry.io/",
+    "sidecar.opentelemetry.io/",
 )
-"""Labels and annotations that other controllers answer with rights."""
+"""Beginnings of labels and annotations that other controllers answer with rights, or with less confinement."""
 
 
 def metadata_limits(both: PodComparison, template: Json | None) -> Iterator[OffendingField]:
@@ -106,6 +153,12 @@ def spec_limits(both: PodComparison) -> Iterator[OffendingField]:
     """The fields of the spec other than volumes and containers."""
     spec, of_driver = both.spec, both.driver_spec
     yield from both.fields("spec", spec, [of_driver], _HARMLESS | _CHECKED)
+    if spec.get("ephemeralContainers"):
+        yield finding(
+            "spec.ephemeralContainers",
+            len(spec["ephemeralContainers"]),
+            "are for debugging a pod that runs, and none to make a pod with",
+        )
     if spec.get("nodeName"):
         # Where the driver runs is no reason to force executors there past the scheduler.
         yield from both.unless_allowed(
@@ -151,5 +204,5 @@ def spec_limits(both: PodComparison) -> Iterator[OffendingField]:
         both,
         "spec.securityContext",
         mapping(spec, "securityContext"),
-        [mapping(of_driver, "securityContext")],
+        [mapping(of_driver, "securityContext"), mapping(both.driver_container, "securityContext")],
     )
