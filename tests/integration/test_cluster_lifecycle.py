@@ -5,11 +5,12 @@ whatever else runs on the machine. What pods do is out of scope, except where a 
 """
 
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,21 +51,30 @@ class Traces:
 
 
 def traces() -> Traces:
+    """Of everything on the machine but other clusters, which may come and go meanwhile."""
+    routes = subprocess.run(["ip", "route"], capture_output=True, text=True, check=True).stdout
     return Traces(
-        mounts=frozenset(Path("/proc/self/mountinfo").read_text().splitlines()),
-        interfaces=frozenset(entry.name for entry in Path("/sys/class/net").iterdir()),
-        routes=frozenset(
-            subprocess.run(
-                ["ip", "route"], capture_output=True, text=True, check=True
-            ).stdout.splitlines()
-        ),
-        folders=frozenset(
+        mounts=_not_of_others(Path("/proc/self/mountinfo").read_text().splitlines()),
+        interfaces=_not_of_others(entry.name for entry in Path("/sys/class/net").iterdir()),
+        routes=_not_of_others(routes.splitlines()),
+        folders=_not_of_others(
             str(entry)
             for top in ("/run", "/var/lib", "/var/log", "/opt", CLUSTERS)
             for entry in Path(top).iterdir()
             if entry.suffix != ".lock"  # kept, since removing a lock file races with its next user
         ),
     )
+
+
+def _not_of_others(lines: Iterable[str]) -> frozenset[str]:
+    ours = layout_of(NAME)
+
+    def of_another(line: str) -> bool:
+        folder = re.search(rf"{re.escape(str(CLUSTERS))}/([^/\s]+)", line)
+        link = re.search(r"\bsparkalloc\d+\b", line)
+        return bool((folder and folder[1] != NAME) or (link and link[0] != ours.host_link))
+
+    return frozenset(line for line in lines if not of_another(line))
 
 
 def descendants(pid: int) -> set[Process]:
@@ -111,11 +121,17 @@ def start_pod(cluster: Cluster) -> None:
     cluster.kubectl("wait", "--for=condition=Ready", "pod/sleeper", "--timeout=60s")
 
 
+@pytest.fixture(scope="module", autouse=True)
+def no_cluster_before_and_after() -> Iterator[None]:
+    local.down(NAME, REPORTER)
+    yield
+    local.down(NAME, REPORTER)
+
+
 @pytest.fixture
-def cluster() -> Iterator[Cluster]:
-    local.down(NAME, REPORTER)
-    yield require(NAME, REPORTER)
-    local.down(NAME, REPORTER)
+def cluster() -> Cluster:
+    """A healthy cluster: the one that the test before has left, when that is healthy, since each takes ten seconds."""
+    return require(NAME, REPORTER)
 
 
 def everything_is_healthy() -> bool:
@@ -249,9 +265,13 @@ def test_down_after_a_crash_leaves_nothing_behind(victim: str) -> None:
 
 def test_another_cluster_at_our_address_is_refused(cluster: Cluster) -> None:
     record = layout_of(NAME).record
-    record.write_text(record.read_text().replace('"uid": "', '"uid": "other-'))
-    with pytest.raises(ClusterError, match="is not the test cluster"):
-        connect(NAME)
+    ours = record.read_text()
+    record.write_text(ours.replace('"uid": "', '"uid": "other-'))
+    try:
+        with pytest.raises(ClusterError, match="is not the test cluster"):
+            connect(NAME)
+    finally:
+        record.write_text(ours)
 
 
 def test_the_kubeconfig_is_private(cluster: Cluster) -> None:
