@@ -119,6 +119,7 @@ class EamSession:
         self.feeder = ListenerFeeder(self.manager, self.profiles)
         self.milliseconds = scenario.get("startMs", 10_000)
         self._profile_ids = {0}
+        self._brief = scenario.get("detail") == "brief"
         # Spark hears no event before it has started.
         self._started = scenario.get("autoStart", True)
         if self._started:
@@ -149,7 +150,7 @@ class EamSession:
             | {tracker.profile_id for tracker in trackers.values()}
         )
         counters = self.monitor.counters
-        return {
+        told = {
             "i": index,
             "op": operation,
             "ms": self.milliseconds,
@@ -165,11 +166,13 @@ class EamSession:
                 "driverKilled": counters.driver_killed,
                 "exitedUnexpectedly": counters.exited_unexpectedly,
             },
-            "load": self._load(ids),
-            "executors": {
-                executor_id: self._executor(tracker) for executor_id, tracker in trackers.items()
-            },
         }
+        if self._brief:
+            return told
+        executors = {
+            executor_id: self._executor(tracker) for executor_id, tracker in trackers.items()
+        }
+        return {**told, "load": self._load(ids), "executors": executors}
 
     def _apply(self, operation: Json) -> None:
         name = operation["op"]

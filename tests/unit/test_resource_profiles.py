@@ -306,6 +306,35 @@ class TestManager:
 
         assert manager.capacity(ProfileId(1)) == ExecutorCapacity(4, CPUS, True)
 
+    @pytest.mark.parametrize(
+        ("settings", "message"),
+        [
+            (
+                {"spark.executor.cores": "1", "spark.task.cpus": "2"},
+                "spark.executor.cores='1': an executor has 1, a task takes 2: no task would fit",
+            ),
+            (
+                {"spark.task.cpus": "2"},
+                "spark.task.cpus='2': an executor has 1, a task takes 2: no task would fit",
+            ),
+            (
+                {TASK_GPUS: "1"},
+                f"{TASK_GPUS}='1': tasks ask for it, but executors do not have it",
+            ),
+            (
+                {EXECUTOR_GPUS: "2", TASK_GPUS: "0.7"},
+                f"{TASK_GPUS}='0.7': the amount 0.7 of a task must be at most 0.5, or a whole number",
+            ),
+        ],
+    )
+    def test_settings_that_make_no_profile_are_refused_by_their_keys(
+        self, settings: dict[str, str], message: str
+    ) -> None:
+        with pytest.raises(InvalidSetting) as refused:
+            ResourceProfileManager(SparkConf({**KUBERNETES, **settings}))
+
+        assert str(refused.value) == message
+
     def test_a_refused_profile_stays_unknown(self) -> None:
         manager = ResourceProfileManager(SparkConf(KUBERNETES))
         with pytest.raises(InvalidProfile):

@@ -26,6 +26,7 @@ from spark_allocation.core.spark_conf import (
     SECOND,
     InvalidSetting,
     SparkConf,
+    trimmed,
 )
 
 MIN_EXECUTORS = "spark.dynamicAllocation.minExecutors"
@@ -320,7 +321,8 @@ class DynamicAllocationConf:
 def _as_written(refused: InvalidSetting, conf: SparkConf) -> InvalidSetting:
     """The same refusal with the text that the user wrote."""
     key = refused.key
-    if key == INITIAL_EXECUTORS and conf.get(EXECUTOR_INSTANCES, "").strip() == refused.value:
+    instances = conf.get(EXECUTOR_INSTANCES)
+    if key == INITIAL_EXECUTORS and instances is not None and trimmed(instances) == refused.value:
         key = EXECUTOR_INSTANCES
     return InvalidSetting(key, conf.get(key, refused.value), refused.rule)
 

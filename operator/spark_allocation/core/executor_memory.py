@@ -17,6 +17,7 @@ Source: ``ResourceProfile.getResourcesForClusterManager``, ``getDefaultProfileEx
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from spark_allocation.core.jvm_numbers import wrap_int, wrap_long
 from spark_allocation.core.pod_refusals import RefusalReason, refuse
 from spark_allocation.core.resource_profiles import (
     DEFAULT_PROFILE_ID,
@@ -80,7 +81,7 @@ def executor_container_resources(
     return ExecutorContainerResources(
         cores=cores,
         memory_mib=memory,
-        total_memory_mib=memory + overhead + off_heap + pyspark,
+        total_memory_mib=wrap_long(memory + overhead + off_heap + pyspark),
         custom=custom,
     )
 
@@ -88,7 +89,7 @@ def executor_container_resources(
 def default_off_heap_mib(conf: SparkConf) -> int:
     """Off-heap memory of the default profile: ``spark.memory.offHeap.size`` when off-heap memory is enabled."""
     size = conf.size(_OFF_HEAP_SIZE, 0, BYTE)
-    return _if_off_heap_enabled(conf, _as_integer(size // MIB))
+    return _if_off_heap_enabled(conf, wrap_int(size // MIB))
 
 
 def default_custom_resources(conf: SparkConf) -> dict[str, ExecutorResourceRequest]:

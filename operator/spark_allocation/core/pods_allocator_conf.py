@@ -16,6 +16,7 @@ Source: ``deploy.k8s.Config``, ``ExecutorPodsAllocator``, ``KubernetesClusterSch
 
 from dataclasses import dataclass
 
+from spark_allocation.core.jvm_numbers import wrap_long
 from spark_allocation.core.spark_conf import INT_MAX, MILLISECOND, SECOND, InvalidSetting, SparkConf
 from spark_allocation.core.spark_version import SparkVersion
 
@@ -109,13 +110,14 @@ class PodsAllocatorConf:
         _require(conf, EXECUTOR_TIMEOUT, timeout > 0, "must be a positive time value")
         idle_timeout = conf.time(EXECUTOR_IDLE_TIMEOUT, 60, SECOND)
         _require(conf, EXECUTOR_IDLE_TIMEOUT, idle_timeout >= 0, "must be >= 0")
-        creation_timeout = max(5 * delay, timeout)
+        # both products are 64-bit in Spark and wrap around
+        creation_timeout = max(wrap_long(5 * delay), timeout)
         max_pending, max_pending_per_profile, maximum = _pending_limits(conf, version)
         return cls(
             batch_size=_positive(conf, BATCH_SIZE, default_batch_size(version)),
             batch_delay_ms=delay,
             creation_timeout_ms=creation_timeout,
-            idle_timeout_ms=idle_timeout * 1_000,
+            idle_timeout_ms=wrap_long(idle_timeout * 1_000),
             max_pending_pods=max_pending,
             max_pending_pods_per_profile=max_pending_per_profile,
             allocation_maximum=maximum,

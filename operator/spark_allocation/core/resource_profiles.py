@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import NewType
 
 from spark_allocation.core.jvm_numbers import INT_MAX, double_to_int, wrap_int
-from spark_allocation.core.spark_conf import BYTE, MIB, InvalidSetting, SparkConf
+from spark_allocation.core.spark_conf import BYTE, MIB, InvalidSetting, SparkConf, trimmed
 
 ProfileId = NewType("ProfileId", int)
 DEFAULT_PROFILE_ID = ProfileId(0)
@@ -266,15 +266,18 @@ class ResourceProfileManager:
     Starts with the default profile. A profile never changes; the first one under an id stays.
 
     Raises:
-        InvalidProfile: (also in `add`) when Spark would refuse the profile.
-        InvalidSetting: when the application's own resources cannot be read.
+        InvalidProfile: in `add`, when Spark would refuse the profile.
+        InvalidSetting: when Spark would refuse the application's own resources.
     """
 
     def __init__(self, conf: SparkConf) -> None:
         self._conf = conf
         self._profiles: dict[ProfileId, ResourceProfile] = {}
         self._capacities: dict[ProfileId, ExecutorCapacity] = {}
-        self.add(default_profile(conf))
+        try:
+            self.add(default_profile(conf))
+        except InvalidProfile as refused:
+            raise _of_the_settings(refused, conf) from refused
 
     def add(self, profile: ResourceProfile) -> None:
         """Make a profile known; one that is refused stays unknown."""
@@ -319,7 +322,7 @@ class _ResourceSettings:
     def integer(self, name: str) -> int:
         key = self._key(name)
         amount = self._required(name).integer(key, 0)
-        if self._conf[key] != self._conf[key].strip():
+        if self._conf[key] != trimmed(self._conf[key]):
             raise InvalidSetting(key, self._conf[key], "must be a whole number without spaces")
         return amount
 
@@ -353,7 +356,7 @@ def _off_heap_mib(conf: SparkConf) -> int:
     size = conf.size(size_key, 0, BYTE)
     if not conf.boolean("spark.memory.offHeap.enabled", False):
         return 0
-    mebibytes = size // MIB
+    mebibytes = wrap_int(size // MIB)
     if mebibytes <= 0:
         raise InvalidSetting(
             size_key,
@@ -361,6 +364,14 @@ def _off_heap_mib(conf: SparkConf) -> int:
             "must be at least 1m when spark.memory.offHeap.enabled is true",
         )
     return mebibytes
+
+
+def _of_the_settings(refused: InvalidProfile, conf: SparkConf) -> InvalidSetting:
+    """The refusal of the default profile, which is made of settings: with the key and the value as written."""
+    key = f"{_TASK_RESOURCE_PREFIX}{refused.resource}.amount"
+    if refused.resource in (CORES, CPUS):
+        key = EXECUTOR_CORES if EXECUTOR_CORES in conf else TASK_CPUS
+    return InvalidSetting(key, conf.get(key, ""), refused.rule)
 
 
 def _cores_are_known(conf: SparkConf) -> bool:

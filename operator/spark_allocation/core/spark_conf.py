@@ -51,10 +51,11 @@ _SIZE_SUFFIXES: Mapping[str, int] = {
     "p": 1 << 50,
     "pb": 1 << 50,
 }
+_TRIMMED = "".join(map(chr, range(ord(" ") + 1)))
 _TIME = re.compile(r"(-?[0-9]+)([a-z]+)?")
 _SIZE = re.compile(r"([0-9]+)([a-z]+)?")
 _FRACTIONAL_SIZE = re.compile(r"([0-9]+\.[0-9]+)([a-z]+)?")
-_INTEGER = re.compile(r"[+-]?[0-9]+")
+_INTEGER = re.compile(r"[+-]?\d+")
 _DOUBLE = re.compile(
     r"[+-]?(?:NaN|Infinity|(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?[fFdD]?)"
 )
@@ -81,6 +82,11 @@ class InvalidSetting(ValueError):  # noqa: N818  (it is what the user reads)
         self.rule = rule
 
 
+def trimmed(text: str) -> str:
+    """The text without spaces and control characters at its ends (``String.trim``); other white space stays."""
+    return text.strip(_TRIMMED)
+
+
 def parse_time(text: str, unit: int) -> int:
     """Parse a duration as ``JavaUtils.timeStringAs``: whole numbers, an optional suffix, truncated to ``unit``.
 
@@ -94,7 +100,7 @@ def parse_time(text: str, unit: int) -> int:
     Raises:
         ValueError: with the rule, when Spark would throw NumberFormatException.
     """
-    lowered = text.strip().lower()
+    lowered = trimmed(text).lower()
     match = _TIME.fullmatch(lowered)
     if match is None:
         raise ValueError(
@@ -120,7 +126,7 @@ def parse_size(text: str, unit: int) -> int:
     Raises:
         ValueError: with the rule, when Spark would throw NumberFormatException or IllegalArgumentException.
     """
-    lowered = text.strip().lower()
+    lowered = trimmed(text).lower()
     match = _SIZE.fullmatch(lowered)
     if match is None:
         if _FRACTIONAL_SIZE.fullmatch(lowered):
@@ -214,8 +220,9 @@ class SparkConf(Mapping[str, str]):
 
 
 def _integer(text: str) -> int:
-    stripped = text.strip()
-    if not _INTEGER.fullmatch(stripped):
+    stripped = trimmed(text)
+    # the JVM takes the decimal digits of every script, character by character of sixteen bits
+    if not _INTEGER.fullmatch(stripped) or max(stripped) > "\uffff":
         raise ValueError("must be a whole number")
     number = int(stripped)
     if not -INT_MAX - 1 <= number <= INT_MAX:
@@ -224,7 +231,7 @@ def _integer(text: str) -> int:
 
 
 def _boolean(text: str) -> bool:
-    match text.strip().lower():
+    match trimmed(text).lower():
         case "true":
             return True
         case "false":
@@ -235,7 +242,7 @@ def _boolean(text: str) -> bool:
 
 def _double(text: str) -> float:
     """What ``java.lang.Double.parseDouble`` takes: not ``nan`` or ``1_0``, but ``NaN``, ``1d`` and ``0x1p-1``."""
-    stripped = text.strip()
+    stripped = trimmed(text)
     if _DOUBLE.fullmatch(stripped):
         return float(stripped.rstrip("fFdD"))
     if _HEXADECIMAL_DOUBLE.fullmatch(stripped):
