@@ -1,14 +1,19 @@
 """Drivers behind TLS or a login: what the operator shows them, and to whom it shows nothing."""
 
+import asyncio
 import ipaddress
+import json
 import shutil
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
 from tests.security.certificates import Authority
+from tests.unit.executor_pod_documents import driver_document
+from tests.unit.test_allocation_runner import Operator
 
 from spark_allocation.api.conditions import Reason
 from spark_allocation.api.v1alpha1 import SparkAllocationSpec
@@ -230,6 +235,45 @@ def test_tls_is_400_above_the_port_that_redirects() -> None:
 @pytest.mark.parametrize("tls", [False, True])
 def test_only_ports_are_tried(declared: int | None, tls: bool) -> None:
     assert all(0 < port <= 65_535 for port in ui_ports(declared, None, tls=tls))
+
+
+# -- a whole SparkAllocation -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+async def operator(session, tmp_path) -> AsyncIterator[Operator]:
+    made = Operator(session)
+    made.around = replace(made.around, reach=DriverReach(accesses=tmp_path / "accesses"))
+    made.tasks = [asyncio.create_task(watch.run()) for watch in made.watches]
+    yield made
+    for task in made.tasks:
+        task.cancel()
+    await asyncio.gather(*made.tasks, return_exceptions=True)
+
+
+async def test_a_driver_behind_tls_and_a_login_gets_its_executors(
+    operator, given, authority
+) -> None:
+    given(token=TOKEN)
+    async with FakeDriver(tls=authority.server(f"DNS:{NAME}")) as driver:
+        driver.authorization = f"Bearer {TOKEN}"
+        operator.pods.put(driver_document())
+        wish = {"podName": "driver", "uiPort": driver.port, "access": "ui"}
+        operator.allocate(driver=wish, dynamicAllocation={"minExecutors": 2})
+        await operator.until(lambda: len(operator.executors) == 2, within=10)
+        written = json.dumps([operator.allocations.status("job"), operator.objects.events])
+        assert operator.condition("DriverReachable")["status"] == "True"
+        assert TOKEN not in written
+
+
+async def test_an_access_that_nobody_gave_is_a_condition_with_a_remedy(operator, given) -> None:
+    async with FakeDriver() as driver:
+        operator.pods.put(driver_document())
+        wish = {"podName": "driver", "uiPort": driver.port, "access": "ui"}
+        operator.allocate(driver=wish)
+        await operator.until(lambda: operator.condition("DriverReachable")["reason"] == "NoAccess")
+        assert "/accesses/jobs/ui" in operator.condition("DriverReachable")["message"]
+        assert driver.asked == []
 
 
 # -- addresses --------------------------------------------------------------------------------------------------------
