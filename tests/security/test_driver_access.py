@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -268,7 +269,8 @@ async def test_a_driver_behind_tls_and_a_login_gets_its_executors(
 
 async def test_an_access_that_nobody_gave_is_a_condition_with_a_remedy(operator, given) -> None:
     async with FakeDriver() as driver:
-        operator.pods.put(driver_document())
+        # even of a driver that may still be starting
+        operator.pods.put(driver_document(started_at=datetime.now(UTC).isoformat()))
         wish = {"podName": "driver", "uiPort": driver.port, "access": "ui"}
         operator.allocate(driver=wish)
         await operator.until(lambda: operator.condition("DriverReachable")["reason"] == "NoAccess")

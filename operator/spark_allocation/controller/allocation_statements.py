@@ -15,6 +15,7 @@ from spark_allocation.controller.effective_settings import EffectiveSettings
 from spark_allocation.core.driver_report import DriverPod
 from spark_allocation.reports.status import timestamp
 
+_NO_MATTER_OF_TIME = (Reason.NO_ACCESS, Reason.NOT_TRUSTED, Reason.ADDRESS_NOT_ALLOWED)
 START_PATIENCE_SECONDS = 60.0
 """A driver that has started so lately and does not answer is starting; later it is unreachable."""
 LONGEST_MESSAGE = 1000
@@ -71,7 +72,8 @@ class AllocationStatements:
             self.not_ready(nothing.obstruction, nothing.reason, nothing.message)
             return False
         started_at = driver.started_at
-        if started_at is not None and time.time() - started_at < START_PATIENCE_SECONDS:
+        is_new = started_at is not None and time.time() - started_at < START_PATIENCE_SECONDS
+        if is_new and nothing.reason not in _NO_MATTER_OF_TIME:
             message = f"driver pod {driver.name} runs and its REST API does not answer yet"
             self._reporter.say(
                 ConditionType.DRIVER_REACHABLE, None, Reason.DRIVER_STARTING, message
