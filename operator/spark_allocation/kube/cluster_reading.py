@@ -10,10 +10,17 @@ from http import HTTPStatus
 from typing import Any, Protocol
 from urllib.parse import quote
 
-from spark_allocation.kube.api_client import JSON, MERGE_PATCH, ApiAnswer, ApiUnavailable
+from spark_allocation.kube.api_client import (
+    JSON,
+    MERGE_PATCH,
+    REQUEST_TIMEOUT_SECONDS,
+    ApiAnswer,
+    ApiUnavailable,
+)
 from spark_allocation.kube.write_outcomes import WriteOutcome, write_outcome
 
 GROUP_PATH = "/apis/sparkallocation.dev/v1alpha1"
+PROXY_PATIENCE_SECONDS = 5.0
 _NOT_FOR_US = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND)
 
 Document = dict[str, Any]
@@ -30,6 +37,7 @@ class RawApi(Protocol):
         query: Mapping[str, str] | None = None,
         body: Any = None,
         content_type: str = JSON,
+        timeout_seconds: float = REQUEST_TIMEOUT_SECONDS,
     ) -> ApiAnswer:
         """One request and its answer. Raises `ApiUnavailable`."""
 
@@ -98,7 +106,11 @@ class ClusterReading:
         proxied = (
             f"/api/v1/namespaces/{quote(namespace)}/pods/http:{quote(name)}:{port}/proxy{path}"
         )
-        answer = await self._api.request("GET", proxied)
+        try:
+            answer = await self._api.request("GET", proxied, timeout_seconds=PROXY_PATIENCE_SECONDS)
+        except ApiUnavailable:
+            # the API server waits longer for a pod than a person does for a command
+            return None
         return answer if answer.ok else None
 
     async def may(self, right: Right, user: str = "") -> bool | None:

@@ -57,6 +57,7 @@ class FakeApiServer:
         query: Mapping[str, str] | None = None,
         body: Any = None,
         content_type: str = JSON,  # noqa: ARG002  (the port's signature)
+        timeout_seconds: float = 0,  # noqa: ARG002
     ) -> ApiAnswer:
         """Answer as an API server does."""
         if self.lost:

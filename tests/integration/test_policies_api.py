@@ -1,0 +1,275 @@
+"""Policies and the commands that explain them, on a real API server with an operator process."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from tests import cluster as clusters
+from tests.cluster import Cluster
+from tests.integration.operator_world import (
+    ALLOCATIONS,
+    CRDS,
+    Document,
+    HostOperator,
+    OperatorWorld,
+    eventually,
+    operator_world,
+)
+from tests.machine.reporting import Reporter
+
+from spark_allocation.testing.driver import FakeDriver
+
+pytestmark = pytest.mark.cluster
+CLUSTER_POLICIES = f"{ALLOCATIONS}/clustersparkallocationpolicies"
+EXAMPLES = Path(__file__).parents[2] / "examples"
+LIVE_SECONDS = 2.0
+"""What a change of a policy may take until pods follow."""
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Cluster:
+    if os.geteuid() != 0:
+        pytest.skip("the local cluster needs root")
+    return clusters.require(os.environ.get("CLUSTER", clusters.DEFAULT_NAME), Reporter())
+
+
+@pytest.fixture
+async def world(cluster: Cluster) -> AsyncIterator[OperatorWorld]:
+    async with operator_world(cluster) as made:
+        yield made
+        for item in (await made.did("GET", CLUSTER_POLICIES)).get("items", ()):
+            await made.request("DELETE", f"{CLUSTER_POLICIES}/{item['metadata']['name']}")
+
+
+@pytest.fixture
+async def driver(world: OperatorWorld) -> AsyncIterator[FakeDriver]:
+    async with FakeDriver() as fake:
+        world.passive(fake)
+        await world.put_driver()
+        yield fake
+
+
+@pytest.fixture
+def operator(world: OperatorWorld, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("SPARK_ALLOCATION_WATCH_CLUSTER_POLICIES", "true")
+    process = HostOperator(world, tmp_path, "operator")
+    yield process
+    process.close()
+
+
+async def put(world: OperatorWorld, path: str, kind: str, name: str, **spec: object) -> None:
+    body = {
+        "apiVersion": "sparkallocation.dev/v1alpha1",
+        "kind": kind,
+        "metadata": {"name": name},
+        "spec": spec,
+    }
+    if (await world.request("POST", path, body)).status == 409:
+        await world.did("DELETE", f"{path}/{name}")
+        await world.did("POST", path, body)
+
+
+async def put_cluster_policy(world: OperatorWorld, name: str = "prod", **spec: object) -> None:
+    chosen = {"selector": {"namespaces": [world.namespace]}, **spec}
+    await put(world, CLUSTER_POLICIES, "ClusterSparkAllocationPolicy", name, **chosen)
+
+
+def executors_between(least: int | None = None, most: int | None = None) -> Document:
+    limits = {"min": least, "max": most}
+    chosen = {key: value for key, value in limits.items() if value is not None}
+    return {"dynamicAllocation": {"minExecutors": chosen}}
+
+
+def salloc(world: OperatorWorld, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """The plugin as kubectl would call it."""
+    command = Path(sys.executable).with_name("kubectl-salloc")
+    config = ("--kubeconfig", str(world.cluster.kubeconfig), "--context", world.cluster.context)
+    return subprocess.run(
+        [str(command), arguments[0], *config, *arguments[1:]],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        stdin=subprocess.DEVNULL,
+    )
+
+
+async def settled(world: OperatorWorld, count: int, *, within: float = 20) -> float:
+    """Wait until so many executor pods are there that stay; returns after how long."""
+    began = time.monotonic()
+
+    async def enough() -> bool:
+        pods = [pod for pod in await world.pods() if "deletionTimestamp" not in pod["metadata"]]
+        return len(pods) == count
+
+    try:
+        await eventually(enough, f"{count} executor pods", within=within)
+    except AssertionError:
+        pytest.fail(f"no {count} executor pods; status: {await world.status('job')}")
+    return time.monotonic() - began
+
+
+async def condition(world: OperatorWorld, kind: str, status: str) -> Document:
+    async def said() -> Document | None:
+        for each in (await world.status("job")).get("conditions") or ():
+            if (each["type"], each["status"]) == (kind, status):
+                return dict(each)
+        return None
+
+    return dict(await eventually(said, f"{kind}={status}"))
+
+
+async def test_policies_act_on_a_running_application_within_two_seconds(
+    world: OperatorWorld, driver: FakeDriver, operator: HostOperator
+) -> None:
+    await operator.says("lease_taken")
+    wish = {"podName": "driver", "uiPort": driver.port}
+    await world.allocate("job", {"driver": wish, "dynamicAllocation": {"minExecutors": 2}})
+    await settled(world, 2)
+    # when the platform raises the floor
+    await put_cluster_policy(world, limits=executors_between(least=4))
+    assert await settled(world, 4) < LIVE_SECONDS
+    limited = await condition(world, "Limited", "True")
+    assert "2 (SparkAllocation) → 4, lower limit of cluster policy prod" in limited["message"]
+    # and the namespace's own policy wants more than the platform allows
+    await put_cluster_policy(world, limits=executors_between(least=4, most=5))
+    path = f"{ALLOCATIONS}/namespaces/{world.namespace}/sparkallocationpolicies"
+    await put(world, path, "SparkAllocationPolicy", "team", limits=executors_between(least=9))
+    await settled(world, 5)
+    conflict = await condition(world, "PolicyConflict", "True")
+    assert "the limit 9 of namespace policy team contradicts 5" in conflict["message"]
+    # then `explain` shows the same
+    explained = salloc(world, "explain", "job", "-n", world.namespace)
+    assert explained.returncode == 0, explained.stderr
+    assert "lower limit of namespace policy team" in explained.stdout
+    assert "Stalled" in explained.stdout or "ScalingUp" in explained.stdout
+    # and a policy of another namespace is nothing to it
+    await world.did("DELETE", f"{path}/team")
+    await put_cluster_policy(world, selector={"namespaces": ["another"]}, limits=executors_between(least=7))  # fmt: skip
+    await put_cluster_policy(world, limits=executors_between(least=6))
+    assert await settled(world, 6) < LIVE_SECONDS
+
+
+async def test_the_commands_on_a_real_server(
+    world: OperatorWorld, driver: FakeDriver, operator: HostOperator
+) -> None:
+    await operator.says("lease_taken")
+    wish = {"podName": "driver", "uiPort": driver.port}
+    await world.allocate("job", {"driver": wish, "dynamicAllocation": {"minExecutors": 1, "maxExecutors": 3}})  # fmt: skip
+    await settled(world, 1)
+    where = ("-n", world.namespace)
+    found = json.loads(
+        salloc(
+            world, "doctor", *where, "--operator-namespace", world.namespace, "-o", "json"
+        ).stdout
+    )
+    verdicts = {(each["check"], each["about"]): each["verdict"] for each in found}
+    for name in ("sparkallocations", "sparkallocationpolicies", "clustersparkallocationpolicies"):
+        assert verdicts["crd", f"{name}.sparkallocation.dev"] == "ok"
+    assert verdicts["rights", "you"] == "ok"
+    assert verdicts["clock", "this machine"] == "ok"
+    assert verdicts["operator", f"{world.namespace}/spark-allocation-operator"] == "ok"
+    assert verdicts["sizing", f"{world.namespace}/job"] == "ok"
+    # the rights of an account that has none
+    asked = salloc(world, "doctor", *where, "--service-account", f"{world.namespace}/default", "--operator-namespace", world.namespace)  # fmt: skip
+    assert asked.returncode == 1
+    assert f"may not create pods in namespace {world.namespace}" in asked.stdout
+    top = salloc(world, "top", *where)
+    assert top.returncode == 0
+    assert top.stdout.splitlines()[1].split()[:2] == [world.namespace, "job"]
+    # the way out: the operator is gone, and nobody takes the finalizer off
+    operator.close()
+    body = await world.did("GET", f"{world.allocations_path}/job")
+    assert body["metadata"]["finalizers"] == ["sparkallocation.dev/executors"]
+    assert salloc(world, "release", "--all", *where).returncode == 1, "nobody has said yes"
+    assert salloc(world, "release", "--all", *where, "--yes").returncode == 0
+    body = await world.did("GET", f"{world.allocations_path}/job")
+    assert "finalizers" not in body["metadata"]
+    assert len(await world.pods()) == 1, "no executor is touched"
+
+
+def test_applying_the_crds_again_changes_nothing_and_explain_says_something_of_every_field(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    cluster.kubectl("apply", "-f", str(CRDS))
+    cluster.kubectl("wait", "--for=condition=Established", "--timeout=30s", "-f", str(CRDS))
+    again = cluster.kubectl("apply", "-f", str(CRDS))
+    assert [line.split()[-1] for line in again.splitlines()] == ["unchanged"] * 3
+    for kind in ("sapolicy", "csapolicy"):
+        fresh = f"--cache-dir={tmp_path}"
+        text = cluster.kubectl("explain", fresh, f"{kind}.spec", "--recursive")
+        assert "userDefaults" in text
+        assert "<no description>" not in cluster.kubectl("explain", fresh, f"{kind}.spec.limits")
+
+
+BAD: list[tuple[str, Document, str]] = [
+    ("a limit upside down", {"limits": {"dynamicAllocation": {"maxExecutors": {"min": 9, "max": 3}}}}, "min must not be above max"),
+    ("a maximum of nothing", {"limits": {"dynamicAllocation": {"maxExecutors": {"max": 0}}}}, "spec.limits.dynamicAllocation.maxExecutors.max"),
+    ("a negative minimum", {"limits": {"dynamicAllocation": {"minExecutors": {"min": -1}}}}, "spec.limits.dynamicAllocation.minExecutors.min"),
+    ("a limit that is a text", {"limits": {"dynamicAllocation": {"maxExecutors": {"max": "many"}}}}, "spec.limits.dynamicAllocation.maxExecutors.max"),
+    ("a ratio above one", {"limits": {"dynamicAllocation": {"executorAllocationRatio": {"max": 1.5}}}}, "executorAllocationRatio.max"),
+    ("a ratio of nothing", {"limits": {"dynamicAllocation": {"executorAllocationRatio": {"min": 0}}}}, "executorAllocationRatio.min"),
+    ("a duration with a word", {"limits": {"dynamicAllocation": {"executorIdleTimeout": {"max": "soon"}}}}, "executorIdleTimeout.max"),
+    ("a fraction of a duration", {"limits": {"dynamicAllocation": {"executorIdleTimeout": {"max": "1.5h"}}}}, "executorIdleTimeout.max"),
+    ("a negative duration", {"defaults": {"dynamicAllocation": {"executorIdleTimeout": "-1s"}}}, "executorIdleTimeout"),
+    ("defaults that contradict themselves", {"defaults": {"dynamicAllocation": {"minExecutors": 5, "maxExecutors": 2}}}, "minExecutors must not be above maxExecutors"),
+    ("locks that contradict themselves", {"locks": {"dynamicAllocation": {"initialExecutors": 5, "maxExecutors": 2}}}, "initialExecutors must not be above maxExecutors"),
+    ("a user default without a user", {"userDefaults": {"spark.dynamicAllocation.maxExecutors": "3"}}, "___USER___.SPARK-KEY"),
+    ("a user default with an empty user", {"userDefaults": {"______.spark.dynamicAllocation.maxExecutors": "3"}}, "___USER___.SPARK-KEY"),
+    ("a user default that is a number", {"userDefaults": {"___a___.spark.dynamicAllocation.maxExecutors": 3}}, "userDefaults"),
+    ("a namespace in capitals", {"selector": {"namespaces": ["Team"]}}, "spec.selector.namespaces"),
+    ("a namespace with a star inside", {"selector": {"namespaces": ["a*b"]}}, "spec.selector.namespaces"),
+    ("no namespace at all", {"selector": {"namespaces": []}}, "spec.selector.namespaces"),
+    ("a label value that is too long", {"selector": {"driverLabels": {"a": "x" * 64}}}, "driverLabels"),
+    ("no label at all", {"selector": {"driverLabels": {}}}, "driverLabels"),
+    ("a priority beyond measure", {"priority": 10_000_000}, "spec.priority"),
+    ("a batch of nothing", {"locks": {"allocation": {"batchSize": 0}}}, "batchSize"),
+    ("no spec", {}, ""),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("spec", "words"), [each[1:] for each in BAD], ids=[each[0] for each in BAD])  # fmt: skip
+async def test_a_bad_policy_is_refused_with_a_sentence_that_names_the_field(
+    world: OperatorWorld, spec: Document, words: str
+) -> None:
+    body: Document = {
+        "apiVersion": "sparkallocation.dev/v1alpha1",
+        "kind": "ClusterSparkAllocationPolicy",
+        "metadata": {"name": "bad"},
+    }
+    answer = await world.request("POST", CLUSTER_POLICIES, body | ({"spec": spec} if words else {}))
+    assert answer.status == 422 or (answer.status == 400 and words == ""), answer.message
+    assert (words or "spec") in answer.message
+
+
+async def test_an_unknown_field_is_warned_of_under_strict_validation(world: OperatorWorld) -> None:
+    body: Document = {
+        "apiVersion": "sparkallocation.dev/v1alpha1",
+        "kind": "ClusterSparkAllocationPolicy",
+        "metadata": {"name": "bad"},
+        "spec": {"limit": {"x": 1}},
+    }
+    answer = await world.request("POST", CLUSTER_POLICIES, body, fieldValidation="Strict")
+    assert answer.status == 400
+    assert 'unknown field "spec.limit"' in answer.message
+
+
+def test_every_example_is_one_that_the_server_takes(cluster: Cluster, tmp_path: Path) -> None:
+    """As far as a server can tell without doing it: a dry run, in the namespace that the examples make."""
+    cluster.kubectl("apply", "-f", str(CRDS))
+    cluster.kubectl("wait", "--for=condition=Established", "--timeout=30s", "-f", str(CRDS))
+    home = str(EXAMPLES / "spark-namespace.yaml")
+    cluster.kubectl("apply", "--validate=strict", "-f", home)
+    try:
+        for file in sorted(EXAMPLES.glob("*.yaml")):
+            cluster.kubectl(
+                *("apply", f"--cache-dir={tmp_path}", "--dry-run=server", "--validate=strict"),
+                *("-f", str(file)),
+            )
+    finally:
+        cluster.kubectl("delete", "-f", home, "--wait=false")
