@@ -657,7 +657,7 @@ async def test_a_deleted_object_whose_driver_another_one_serves_now_lets_nobody_
     _, stop, task = operator.start("job")
     await operator.until(lambda: len(operator.executors) == 2)
     operator.claims.introduce("older", "2020-01-01T00:00:00Z", "older")
-    driver_uid = operator.allocations.status("job")["driverPodUid"]
+    driver_uid = next(iter(operator.directory.labelled("jobs", {}))).uid
     assert operator.claims.claim(driver_uid, "older") == ""
     await operator.until(lambda: operator.condition("Conflicted")["status"] == "True")
     stop.now(deleted=True)

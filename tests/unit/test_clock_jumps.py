@@ -15,7 +15,11 @@ WALL_CLOCKS = {("time", "time"), ("time", "time_ns"), ("datetime", "now")}
 
 READS_THE_WALL_CLOCK = {
     "epoch_clock.py": "once, when the process starts",
-    "controller/allocation_runner.py": "how old a driver is, for a sentence; when a finished object may go",
+    "controller/allocation_runner.py": "when a finished object may go",
+    "controller/allocation_statements.py": "how old a driver is, for a sentence",
+    "controller/allocation_reporter.py": "when executors ended, for people",
+    "cli/doctor.py": "how old things are, for people",
+    "cli/top.py": "how old things are, for people",
     "kube/leader_lease.py": "the times in a Lease, for people",
     "reports/events.py": "the times in an Event, for people",
     "reports/status.py": "the times in a status, for people",
