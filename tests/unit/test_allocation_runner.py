@@ -864,6 +864,24 @@ async def test_paused_leaves_everything_as_it_is(operator, driver) -> None:
     await operator.until(lambda: len(operator.executors) == 2)
 
 
+@pytest.mark.parametrize(("delete", "kept"), [(False, True), (True, False), (None, False)])
+async def test_ended_pods_are_kept_with_their_logs_only_when_asked_for(
+    operator, driver, delete: bool | None, kept: bool
+) -> None:
+    wish = {} if delete is None else {"executor": {"deleteOnTermination": delete}}
+    await served(operator, driver, 2, **wish)
+    failed, runs = (each["metadata"]["name"] for each in operator.executors)
+    operator.pods.change(failed, "jobs", phase="Failed")
+    await operator.until(lambda: operator.allocations.status("job").get("executorEnds"))
+
+    def deleted() -> set[str]:
+        return {each.name for each in operator.pods.made("delete")}
+
+    operator.pods.change("driver", "jobs", phase="Succeeded")
+    await operator.until(lambda: runs in deleted())
+    assert (failed not in deleted()) is kept
+
+
 async def test_another_driver_in_the_spec_is_served_and_the_former_left_alone(
     operator, driver
 ) -> None:

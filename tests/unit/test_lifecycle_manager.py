@@ -125,11 +125,20 @@ class TestEndedPods:
 
     def test_without_delete_on_termination_ended_pods_stay(self):
         watcher = Watcher(delete_on_termination=False)
+        watcher.look()
         watcher.show(pod(1, PodState.FAILED, 1))
         assert len(watcher.look().removals) == 1
         review = watcher.look(60_000)
         assert review.delete == ()
         assert review.wake_at is None
+
+    def test_pods_that_are_kept_are_not_told_again_after_a_restart(self):
+        watcher = Watcher(delete_on_termination=False)
+        watcher.show(pod(1, PodState.FAILED, 1), pod(2))
+        watcher.driver_lists(e2=True)
+        assert watcher.look().removals == ()
+        watcher.show(pod(2, PodState.FAILED, 1))
+        assert reasons(watcher.look(1_000)) == [(2, Reason.APPLICATION_ERROR)]
 
     @pytest.mark.parametrize(
         "state", [PodState.RUNNING, PodState.PENDING, PodState.TERMINATING, PodState.UNKNOWN]

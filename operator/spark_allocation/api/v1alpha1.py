@@ -203,6 +203,8 @@ class Executor(ApiModel):
 
     pod_template: PodTemplate | None = None
     """A pod (metadata and spec) that executors start from, as spark.kubernetes.executor.podTemplateFile would give."""
+    delete_on_termination: bool | None = None
+    """Delete executor pods that have ended (true if left out). False keeps them, with their logs, until the driver pod is deleted; they use up quota."""
 
 
 class SparkAllocationSpec(ApiModel):

@@ -35,6 +35,7 @@ from spark_allocation.controller.driver_connection import (
 from spark_allocation.controller.driver_finding import NoDriver, matches
 from spark_allocation.controller.driver_life import DriverLife, LifeEnd, Observation, driver_ended
 from spark_allocation.controller.driver_serving import make_life
+from spark_allocation.controller.effective_settings import keeps_no_ended_pods
 from spark_allocation.controller.incarnation import incarnation_of
 from spark_allocation.controller.runner_surroundings import Stopper, Surroundings
 from spark_allocation.controller.spec_reading import InvalidSpec, owner_pod, read_spec, wish
@@ -381,7 +382,9 @@ class AllocationRunner:
         if sweeps(self._spec):
             if self._end is None:
                 self._end = ApplicationEnd(self._around.apis, self._around.store, driver)
-            pause = await self._end.sweep(self._known_applications(driver))
+            pause = await self._end.sweep(
+                self._known_applications(driver), keep_ended=not keeps_no_ended_pods(self._spec)
+            )
             if pause > 0:
                 self._reporter.state("Finishing", "executor pods are swept")
                 return pause

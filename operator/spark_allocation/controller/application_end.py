@@ -18,7 +18,7 @@ from spark_allocation.controller.pod_creation import Apis
 from spark_allocation.controller.spec_reading import InvalidSpec, read_spec
 from spark_allocation.controller.sweep import operator_made, sweep_objects, sweep_pods
 from spark_allocation.core.driver_report import DriverPod
-from spark_allocation.snapshots_store import DriverKey, ExecutorPodsSnapshotsStore
+from spark_allocation.snapshots_store import DriverKey, ExecutorPodsSnapshotsStore, SeenPod
 
 SWEEP_GRACE_SECONDS = 5
 FIRST_PAUSE_SECONDS = 1.0
@@ -42,13 +42,17 @@ class ApplicationEnd:
         self._objects_swept = False
         self._told: set[str] = set()
 
-    async def sweep(self, application_ids: set[str]) -> float:
+    async def sweep(self, application_ids: set[str], *, keep_ended: bool = False) -> float:
         """Ask what is left to go; returns 0 when nothing is, else how many seconds to wait before asking again.
+
+        Args:
+            application_ids: of the application, in all its lives.
+            keep_ended: pods that have ended stay, for their logs, until the driver pod is deleted.
 
         Raises:
             ApiUnavailable: some may be left; call again.
         """
-        left = operator_made(self._store, self._key)
+        left = self._left(keep_ended)
         # also those that drain already, for up to ten minutes: nobody needs what they do any more
         waiting = [seen for seen in left if not seen.pod.deleting or seen.pod.uid not in self._told]
         await sweep_pods(self._apis.pods, waiting, grace_seconds=SWEEP_GRACE_SECONDS, hurry=True)
@@ -57,7 +61,7 @@ class ApplicationEnd:
             applications = application_ids | {seen.application_id for seen in left}
             await sweep_objects(self._apis.objects, self._key, applications)
             self._objects_swept = True
-        left = operator_made(self._store, self._key)
+        left = self._left(keep_ended)
         if not left:
             return 0.0
         waited = time.monotonic() - self._began_at
@@ -66,6 +70,13 @@ class ApplicationEnd:
             return 0.0
         pause, self._pause = self._pause, min(LONGEST_PAUSE_SECONDS, 2 * self._pause)
         return pause
+
+    def _left(self, keep_ended: bool) -> list[SeenPod]:
+        return [
+            seen
+            for seen in operator_made(self._store, self._key)
+            if not keep_ended or not seen.pod.state.is_final
+        ]
 
 
 def sweeps(spec: SparkAllocationSpec) -> bool:

@@ -95,14 +95,15 @@ def effective_settings(
         drains = passive_driver.drains(driver_conf)
         core = AllocationSettings(
             dynamic=DynamicAllocationConf.from_spark_conf(conf),
-            # the key tells a passive driver to leave pods alone; deleting ended ones is ours
+            # the key tells a passive driver to leave pods alone; whether ended ones go, the object says
             pods=replace(
                 PodsAllocatorConf.from_spark_conf(conf, version),
-                delete_on_termination=True,
+                delete_on_termination=keeps_no_ended_pods(spec),
                 repair_known_faults=True,
             ),
             lifecycle=replace(
-                LifecycleConf.from_spark_conf(conf, version), delete_on_termination=True
+                LifecycleConf.from_spark_conf(conf, version),
+                delete_on_termination=keeps_no_ended_pods(spec),
             ),
             shuffle=shuffle_hold_conf(resolution, driver_conf, conf),
             failures=FailureLimitConf.from_spark_conf(conf),
@@ -118,3 +119,8 @@ def effective_settings(
         resolution=resolution,
         policies=policies,
     )
+
+
+def keeps_no_ended_pods(spec: SparkAllocationSpec) -> bool:
+    """Whether pods that have ended are deleted (``spark.kubernetes.executor.deleteOnTermination``)."""
+    return spec.executor is None or spec.executor.delete_on_termination is not False

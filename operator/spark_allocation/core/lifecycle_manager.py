@@ -7,7 +7,7 @@ Two pictures disagree from time to time: the pods (a watch, seconds old at most)
 - A pod in a final state, or one that is gone, is an *exit*. It is reported once. The driver must see the same pod to learn why its executor
   is gone: deleted too early, an application's own crash looks like a deletion by the framework, and the tasks are not
   charged. So an ended pod is deleted at the earliest `LifecycleConf.finished_pod_grace_ms` after its end was seen here,
-  and never when ``deleteOnTermination`` is off.
+  and never when ``deleteOnTermination`` is off. Then pods that had ended before the first review have been told before.
 - An executor that the driver has and no pod shows is *missing*: reported once, when a full list that was asked for
   more than the delta after its registration does not show it (``missingPodDetectDelta``).
 - A running pod whose executor the driver does not have is *lost*: the driver lists it as dead, or has not listed it
@@ -217,6 +217,7 @@ class ExecutorPodsLifecycleManager:
         self._removed: set[ExecutorId] = set()
         self._nodes = NodeAvoidance()
         self._untold: dict[ExecutorId, tuple[ExecutorPod, bool]] = {}
+        self._first_review = True
         self._last_poll = 0
         self._last_pods: Mapping[ExecutorId, ExecutorPod] = {}
 
@@ -249,6 +250,9 @@ class ExecutorPodsLifecycleManager:
         """
         if driver is not None:
             self._registered.update(driver.by_id)
+        if self._first_review and not self._conf.delete_on_termination:
+            self._removed.update(pod.executor_id for pod in snapshot.by_state.ended)
+        self._first_review = False
         self._note_ends(snapshot, now, draining)
         self._note_gone(snapshot, vanished, draining)
         removals = [*self._told(now), *self._missing(snapshot, driver, draining)]
