@@ -1,5 +1,7 @@
 """Every way in which an executor can end: it is told apart, replaced once, and the job's answer stays right.
 
+Told means: a line of the operator's log, an entry of `status.executorEnds`, an Event.
+
 The first half ends executors of one real driver, one after the other; the driver's own judgement of the same ends is
 part of what is tested. The second half needs executors that never work, so a pod that answers like a driver will do.
 """
@@ -27,6 +29,8 @@ from spark_allocation.core.failure_tracker import BackoffConf
 DRIVER = "driver"
 ALLOCATION = "ends"
 EXECUTORS = 2
+MOST_ENDS = 20
+"""More than these tests bring about: what comes above has a test of its own."""
 ROUNDS = Path(__file__).parent / "jobs" / "rounds.py"
 ENOUGH = "/tmp/enough"
 HEARTBEATS = (
@@ -65,6 +69,44 @@ class OperatorLog:
                 assert entry["executor"] not in found, "an end is told once"
                 found[entry["executor"]] = entry
         return found
+
+
+def told(space: Workspace, reason: str, *, mentions: str = "") -> Object:
+    """The entry of the status about ends for this reason, once it is there and an Event says the same."""
+
+    def entry() -> Object | None:
+        for each in space.status(ALLOCATION).get("executorEnds", []):
+            if each["reason"] == reason and mentions in each["lastMessage"]:
+                return each
+        return None
+
+    found = eventually(
+        entry,
+        what=f"status.executorEnds tells of {reason}",
+        within=30,
+        explain=lambda: space.status(ALLOCATION).get("executorEnds"),
+    )
+    eventually(
+        lambda: events(space, f"Executor{reason}"),
+        what=f"an Event Executor{reason}",
+        within=30,
+        explain=lambda: [(each["reason"], each["message"]) for each in all_events(space)],
+    )
+    return found
+
+
+def all_events(space: Workspace) -> list[Object]:
+    """Events about the SparkAllocation."""
+    return [
+        each
+        for each in space.api.events(space.namespace)
+        if each["involvedObject"]["kind"] == "SparkAllocation"
+    ]
+
+
+def events(space: Workspace, reason: str) -> list[str]:
+    """Their messages."""
+    return [each["message"] for each in all_events(space) if each["reason"] == reason]
 
 
 @dataclass
@@ -119,6 +161,13 @@ class Job:
         assert max(map(executor_id, self.space.executors().values())) == replacement
         assert set(self.log.ended()) == set(self.victims), "nobody else ended"
         assert self.space.phase(DRIVER) == "Running"
+        entry = told(self.space, end["reason"], mentions=f"Executor {number} ")
+        assert entry["reaction"].startswith("replaced at once if it is needed")
+        assert self.space.status(ALLOCATION)["failureLimit"] == {
+            "ended": len(self.victims),
+            "limit": MOST_ENDS,
+            "windowSeconds": 3600,
+        }
         return end
 
     def run_in(self, victim: Object, script: str) -> None:
@@ -140,6 +189,7 @@ def job(
         ALLOCATION,
         DRIVER,
         dynamicAllocation={"minExecutors": EXECUTORS, "maxExecutors": EXECUTORS},
+        allocation={"failures": {"max": MOST_ENDS}},
     )
     space.start_driver(DRIVER, f"--until={ENOUGH}", job=ROUNDS, managed=False, conf=HEARTBEATS)
     yield Job(space, OperatorLog(started_operator.log, space.namespace))
@@ -233,6 +283,7 @@ def _want_two(
     gives: Object | None = None,
     *,
     template: Object | None = None,
+    failures: int = MOST_ENDS,
     **settings: str,
 ) -> None:
     """A driver that wants two executors with a spec that it has itself, and what any executor may have."""
@@ -242,6 +293,7 @@ def _want_two(
         ALLOCATION,
         DRIVER,
         dynamicAllocation={"minExecutors": EXECUTORS},
+        allocation={"failures": {"max": failures}},
         executor={"podTemplate": {"spec": spec}},
     )
 
@@ -286,7 +338,109 @@ def test_a_crash_loop_is_slowed_down_and_says_so(space: Workspace, log: Operator
     assert len(_created(space, log)) >= BackoffConf().failures_to_open + 1, "it is tried again"
     assert {(end["reason"], end["exit_code"]) for end in ends.values()} == {("Error", 1)}
     assert space.status(ALLOCATION)["failed"] == len(ends)
-    assert space.condition(ALLOCATION, "Stalled")["reason"] == "ExecutorsFail"
+    stalled = space.condition(ALLOCATION, "Stalled")
+    assert stalled["reason"] == "ExecutorsFail"
+    assert stalled["message"].endswith(f"Stalled since {stalled['lastTransitionTime']}.")
+    # and it is told with few words: one entry that counts, one Event
+    entry = told(space, "Error")
+    assert entry["count"] == len(ends)
+    assert entry["reaction"].startswith("held back: one is ")
+    assert "(exit code 1)" in entry["lastMessage"]
+    assert len(events(space, "ExecutorError")) == 1
+    assert space.phase(DRIVER) == "Running"
+
+
+def test_an_image_that_cannot_be_had(space: Workspace, log: OperatorLog) -> None:
+    """The driver's own image, which no registry has: `Always` makes the kubelet ask one."""
+    _want_two(space, **{"spark.kubernetes.container.image.pullPolicy": "Always"})
+    message = space.await_condition(
+        ALLOCATION, "Stalled", status="True", reason="ExecutorsFailToStart", within=60
+    )
+    assert "its image cannot be pulled" in message
+    assert "spark.kubernetes.container.image" in message, "the remedy"
+    assert space.spark_image in message, "the kubelet's words"
+    assert events(space, "ExecutorsFailToStart")
+    assert len(_created(space, log)) == EXECUTORS, "waiting pods are not replaced"
+    # when somebody deletes them, they are told as what they were not: ended
+    for name in space.executors():
+        space.delete("pod", name, wait=False)
+    assert told(space, "Deleted")["count"] <= EXECUTORS
+    assert space.phase(DRIVER) == "Running"
+
+
+def test_an_init_container_that_fails(space: Workspace, log: OperatorLog) -> None:
+    # given executors that may have what their driver pod has too: an init container; theirs fails
+    script = 'case "$HOSTNAME" in *exec*) exit 22;; esac'
+    fetch = {"name": "fetch", "image": space.spark_image, "command": ["sh", "-c", script]}
+    _want_two(space, {"initContainers": [fetch], **_running(WAIT)})
+    space.await_condition(ALLOCATION, "Stalled", status="True", reason="ExecutorsFail", within=90)
+    entry = told(space, "InitContainerFailed")
+    assert "its init container fetch ended with exit code 22" in entry["lastMessage"]
+    assert {end["reason"] for end in log.ended().values()} == {"InitContainerFailed"}
+
+
+def test_a_native_sidecar_that_ends_again_and_again_ends_no_executor(
+    space: Workspace, log: OperatorLog
+) -> None:
+    sidecar = {
+        "name": "proxy",
+        "image": space.spark_image,
+        "restartPolicy": "Always",
+        "command": ["sh", "-c", "sleep 2; exit 1"],
+    }
+    _want_two(space, {"initContainers": [sidecar], **_running(WAIT)})
+
+    def restarts() -> list[int]:
+        return [
+            status["restartCount"]
+            for pod in space.executors().values()
+            for status in pod["status"].get("initContainerStatuses", [])
+        ]
+
+    eventually(
+        lambda: len(restarts()) == EXECUTORS and min(restarts()) >= 2,
+        what="both sidecars have restarted twice",
+        within=90,
+        explain=lambda: (restarts(), space.status(ALLOCATION)),
+    )
+    assert log.ended() == {}
+    assert len(_created(space, log)) == EXECUTORS
+
+
+@pytest.mark.slow
+def test_executors_that_somebody_keeps_deleting_are_replaced_more_slowly(
+    space: Workspace, log: OperatorLog
+) -> None:
+    # given a limit of four unasked ends
+    _want_two(space, _running(WAIT), failures=4)
+    deleted: set[str] = set()
+
+    def delete_all() -> bool:
+        for name in set(space.executors()) - deleted:
+            deleted.add(name)
+            space.cluster.kubectl(
+                *("delete", "pod", name, f"--namespace={space.namespace}"),
+                *("--grace-period=1", "--wait=false"),
+            )
+        return space.condition(ALLOCATION, "Stalled").get("reason") == "FailureLimit"
+
+    # when somebody deletes whatever comes up, then it is slowed down and said
+    eventually(delete_all, what="Stalled for FailureLimit", within=90, every=0.5)
+    message = space.condition(ALLOCATION, "Stalled")["message"]
+    assert "more than the limit of 4" in message
+    assert "spec.allocation.failures.max" in message
+    before = len(_created(space, log))
+    began = time.monotonic()
+    throughout(
+        lambda: (delete_all() or True) and len(_created(space, log)) <= before + 1,
+        until=lambda: time.monotonic() - began > 45,
+        what="at most one more in 45 s",
+        within=60,
+        explain=lambda: (before, sorted(_created(space, log))),
+    )
+    entry = told(space, "Deleted")
+    assert entry["reaction"] == ("replaced if it is needed, one a minute: above the failure limit")
+    assert len(events(space, "ExecutorDeleted")) == 1
 
 
 def test_no_node_for_them(space: Workspace, log: OperatorLog) -> None:
@@ -346,6 +500,7 @@ def test_the_driver_loses_one_before_its_pod_changes(space: Workspace, log: Oper
     # then it ends, and one other takes its place
     end = eventually(lambda: log.ended().get(lost), what="the end of the lost one", within=60)
     assert end["reason"] == "DriverLost"
+    assert told(space, "DriverLost", mentions=f"Executor {lost} ")["count"] == 1
     eventually(
         lambda: {executor_id(pod) for pod in space.executors().values()} == {other, other + 1},
         what="one replacement, and the lost pod is gone",

@@ -126,6 +126,9 @@ class TestEvents:
     def test_an_executor_that_was_asked_to_go_is_no_event(self) -> None:
         assert Told().take(end(Reason.DRAINED)) == []
 
+    def test_nor_is_one_that_ends_with_its_driver(self) -> None:
+        assert Told().take(end(Reason.SUCCEEDED)) == []
+
     def test_a_deletion_is_no_warning(self) -> None:
         (event,) = Told().take(end(Reason.DELETED))
         assert not event.warning

@@ -281,7 +281,16 @@ class AllocationReporter:
                 "spec.mode is Recommend: no pod is touched",
             )
         else:
-            self.say(ConditionType.READY, True, Reason.RUNNING, "executors are kept at the target")
+            stalled = self.conditions[ConditionType.STALLED]
+            short = stalled is not None and stalled.status == "True"
+            self.say(
+                ConditionType.READY,
+                True,
+                Reason.RUNNING,
+                "the driver is served, but executors are short: see Stalled"
+                if short
+                else "executors are kept at the target",
+            )
         scaling_up = any(each.target > each.running for each in profiles)
         self.say(
             ConditionType.ALLOCATING,

@@ -118,14 +118,14 @@ _REMEDIES: dict[ExecutorExitReason, str] = {
     ExecutorExitReason.DRIVER_UNREACHABLE: "See the network between executor and driver.",
     ExecutorExitReason.COMMAND_NOT_FOUND: "See the image and its command.",
     ExecutorExitReason.APPLICATION_ERROR: "See its log.",
-    ExecutorExitReason.EVICTED: "Room on the nodes, or memory requests that tell the truth.",
-    ExecutorExitReason.PREEMPTED: "Room in the cluster, or a higher priorityClassName.",
+    ExecutorExitReason.EVICTED: "Make room on the nodes, or let memory requests tell the truth.",
+    ExecutorExitReason.PREEMPTED: "Make room in the cluster, or give executors a higher priority.",
     ExecutorExitReason.NODE_LOST: "See the node.",
     ExecutorExitReason.NODE_REFUSED: "See the node; other schedulers may fill it.",
     ExecutorExitReason.INIT_CONTAINER: "See the log of that container.",
     ExecutorExitReason.IMAGE_PULL: "Correct spark.kubernetes.container.image or its pull secrets.",
     ExecutorExitReason.CONFIG_ERROR: "Correct the executor's pod template or configuration.",
-    ExecutorExitReason.UNSCHEDULABLE: "Room in the cluster, or smaller executors.",
+    ExecutorExitReason.UNSCHEDULABLE: "Make room in the cluster, or ask for smaller executors.",
 }
 
 
@@ -226,7 +226,7 @@ _BY_START_REASON: dict[str, tuple[ExecutorExitReason, str]] = {
     "RunContainerError": (ExecutorExitReason.CONFIG_ERROR, "its container cannot be started"),
     "ContainerCannotRun": (ExecutorExitReason.CONFIG_ERROR, "its container cannot be started"),
     "StartError": (ExecutorExitReason.CONFIG_ERROR, "its container cannot be started"),
-    "Unschedulable": (ExecutorExitReason.UNSCHEDULABLE, "no node has room for it"),
+    "Unschedulable": (ExecutorExitReason.UNSCHEDULABLE, "no node takes it"),
 }
 
 _BY_EXIT_CODE: dict[int, tuple[ExecutorExitReason, str]] = {

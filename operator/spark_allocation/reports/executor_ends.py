@@ -20,8 +20,8 @@ REASONS_KEPT = 8
 EVENT_PAUSE_SECONDS = 600.0
 LONGEST_MESSAGE = 256
 
-_NO_EVENT = frozenset({ExecutorExitReason.DRAINED})
-"""An executor that was asked to go, and went: the decisions tell of it."""
+_NO_EVENT = frozenset({ExecutorExitReason.DRAINED, ExecutorExitReason.SUCCEEDED})
+"""What is no news: executors that were asked to go, which the decisions tell of, and those that end with their driver."""
 
 
 @dataclass(frozen=True, slots=True)

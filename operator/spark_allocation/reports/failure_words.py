@@ -38,11 +38,11 @@ def reaction(reason: ExecutorExitReason, step: Step) -> str:
     if failure_class(reason) in step.held_back:
         return f"held back: {_one_at_a_time(step)}"
     if step.failures.reached:
-        return "replaced, one a minute: above the failure limit"
+        return "replaced if it is needed, one a minute: above the failure limit"
     if failure_class(reason) is None:
-        return "replaced at once"
+        return "replaced at once if it is needed"
     most = BackoffConf().failures_to_open
-    return f"replaced at once; after {most} new ones in a row, one at a time"
+    return f"replaced at once if it is needed; after {most} new ones in a row, one at a time"
 
 
 def _one_at_a_time(step: Step) -> str:
