@@ -411,6 +411,26 @@ def test_a_pod_that_waits_for_long_is_told_with_the_scheduler_s_words() -> None:
     assert "0/3 nodes are available" in problem.message
 
 
+def test_a_pod_that_does_not_start_and_says_nothing_is_told_after_two_minutes() -> None:
+    driver = ServedDriver()
+    told = report(stage(tasks=1), gauge=1)
+    driver.later(2)
+    driver.says(told)
+    driver.carry_out(driver.step(), state=PodState.PENDING)
+    driver.later(2)
+    driver.carry_out(driver.step(), state=PodState.PENDING)
+    driver.set(1, reason="Unschedulable")
+    assert driver.turn(told, after=100).start_problem is None
+    driver.set(1, reason="Starting")
+    for _ in range(12):
+        assert driver.turn(told, after=10).start_problem is None, "counted from when it was placed"
+    step = driver.turn(told, after=10)
+    assert step.start_problem is not None
+    assert step.start_problem.reason is ExecutorExitReason.STARTING_SLOWLY
+    assert step.held_back == frozenset(), "it may still come"
+    assert driver.requested(step) == 0
+
+
 def test_executors_that_never_register_are_tried_one_at_a_time() -> None:
     driver = ServedDriver()
     told = report(stage(tasks=3), gauge=3)

@@ -114,6 +114,22 @@ class TestNativeSidecars:
         assert "container proxy: back-off 20s" in problem.message
 
 
+class TestSlowPods:
+    @pytest.mark.parametrize("word", ["ContainerCreating", "PodInitializing"])
+    def test_a_pod_that_is_on_its_way_says_so(self, word):
+        pod = seen(phase="Pending", containerStatuses=[waiting(SPARK, word)])
+        assert pod.reason == "Starting"
+
+    def test_what_the_scheduler_says_is_more_telling(self):
+        gate = {"type": "PodScheduled", "status": "False", "reason": "SchedulingGated"}
+        problem = start_problem(seen(phase="Pending", conditions=[gate]))
+        assert problem is not None
+        assert problem.reason is ExecutorExitReason.UNSCHEDULABLE
+
+    def test_a_pod_that_runs_is_not_on_its_way(self):
+        assert seen(phase="Running", containerStatuses=[started(SPARK)]).reason == ""
+
+
 class TestSilentNodes:
     READY_TAKEN_AWAY = (
         {"type": "Ready", "status": "False"},

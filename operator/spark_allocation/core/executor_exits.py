@@ -23,6 +23,7 @@ from enum import StrEnum
 
 from spark_allocation.core.executor_pods import (
     SPARK_CONTAINER,
+    STARTING,
     ContainerEnd,
     ExecutorPod,
     PodState,
@@ -61,6 +62,7 @@ class ExecutorExitReason(StrEnum):
     IMAGE_PULL = "ImagePull"
     CONFIG_ERROR = "ConfigError"
     UNSCHEDULABLE = "Unschedulable"
+    STARTING_SLOWLY = "StartingSlowly"
 
 
 class FailureClass(StrEnum):
@@ -91,6 +93,7 @@ _CLASSES: dict[ExecutorExitReason, FailureClass] = {
     ExecutorExitReason.PREEMPTED: FailureClass.CAPACITY,
     ExecutorExitReason.NODE_REFUSED: FailureClass.CAPACITY,
     ExecutorExitReason.NODE_LOST: FailureClass.INFRASTRUCTURE,
+    ExecutorExitReason.STARTING_SLOWLY: FailureClass.INFRASTRUCTURE,
     ExecutorExitReason.DISK_FAILURE: FailureClass.INFRASTRUCTURE,
     ExecutorExitReason.HEARTBEAT_FAILURE: FailureClass.INFRASTRUCTURE,
     ExecutorExitReason.DRIVER_UNREACHABLE: FailureClass.INFRASTRUCTURE,
@@ -126,6 +129,7 @@ _REMEDIES: dict[ExecutorExitReason, str] = {
     ExecutorExitReason.IMAGE_PULL: "Correct spark.kubernetes.container.image or its pull secrets.",
     ExecutorExitReason.CONFIG_ERROR: "Correct the executor's pod template or configuration.",
     ExecutorExitReason.UNSCHEDULABLE: "Make room in the cluster, or ask for smaller executors.",
+    ExecutorExitReason.STARTING_SLOWLY: "See the events of the pod: kubectl describe pod.",
 }
 
 
@@ -227,6 +231,11 @@ _BY_START_REASON: dict[str, tuple[ExecutorExitReason, str]] = {
     "ContainerCannotRun": (ExecutorExitReason.CONFIG_ERROR, "its container cannot be started"),
     "StartError": (ExecutorExitReason.CONFIG_ERROR, "its container cannot be started"),
     "Unschedulable": (ExecutorExitReason.UNSCHEDULABLE, "no node takes it"),
+    "SchedulingGated": (ExecutorExitReason.UNSCHEDULABLE, "it waits behind a scheduling gate"),
+    STARTING: (
+        ExecutorExitReason.STARTING_SLOWLY,
+        "has not started for minutes, and its status does not say why: its volumes, its network or a large image",
+    ),
 }
 
 _BY_EXIT_CODE: dict[int, tuple[ExecutorExitReason, str]] = {
@@ -336,6 +345,11 @@ _START_FAILURES = {word: _CLASSES.get(reason) for word, (reason, _) in _BY_START
 def start_failure(pod: ExecutorPod) -> FailureClass | None:
     """The class of `start_problem`, for a pending pod; None when nothing keeps it, or nothing that backs off."""
     return _START_FAILURES.get(pod.reason)
+
+
+def is_merely_slow(pod: ExecutorPod) -> bool:
+    """Whether what keeps a pending pod is only that it takes long: every pod does that at first."""
+    return pod.reason == STARTING
 
 
 def has_start_problem(pod: ExecutorPod) -> bool:

@@ -28,6 +28,7 @@ from spark_allocation.core.executor_exits import (
     FailureClass,
     failure_class,
     has_start_problem,
+    is_merely_slow,
     start_failure,
     start_problem,
 )
@@ -44,6 +45,8 @@ from spark_allocation.core.pods_plan import PodRequests
 from spark_allocation.core.snapshots import ExecutorPodsSnapshot
 
 START_PROBLEM_PATIENCE_SECONDS = 5
+SLOW_START_SECONDS = 120
+"""A pod without a word of what keeps it may pull a large image to a new node."""
 
 _NANOSECONDS_PER_MILLISECOND = 1_000_000
 _NANOSECONDS_PER_SECOND = 1_000_000_000
@@ -66,6 +69,7 @@ class ExecutorFailures:
         self._proven: set[ExecutorId] = set()
         self._refused_pods: frozenset[ExecutorId] = frozenset()
         self._problem_since_ns: dict[ExecutorId, int] = {}
+        self._slow_since_ns: dict[ExecutorId, int] = {}
         self.count = 0
 
     @property
@@ -176,18 +180,24 @@ class ExecutorFailures:
         self, snapshot: ExecutorPodsSnapshot, *, leaving: AbstractSet[ExecutorId], now_ns: int
     ) -> ExecutorExit | None:
         """Of the pods that wait, each with the kubelet's or the scheduler's words, the one that has waited longest."""
-        before = self._problem_since_ns
-        since = {
-            pod.executor_id: before.get(pod.executor_id, now_ns)
-            for pod in snapshot.by_state.pending
-            if has_start_problem(pod) and pod.executor_id not in leaving
-        }
-        self._problem_since_ns = since
-        first = min(since.values(), default=now_ns)
-        if now_ns - first < START_PROBLEM_PATIENCE_SECONDS * _NANOSECONDS_PER_SECOND:
-            return None
-        oldest = min(executor_id for executor_id, at in since.items() if at == first)
-        return start_problem(snapshot.pods[oldest])
+        since: dict[ExecutorId, int] = {}
+        slow: dict[ExecutorId, int] = {}
+        for pod in snapshot.by_state.pending:
+            if has_start_problem(pod) and pod.executor_id not in leaving:
+                if is_merely_slow(pod):
+                    slow[pod.executor_id] = self._slow_since_ns.get(pod.executor_id, now_ns)
+                else:
+                    since[pod.executor_id] = self._problem_since_ns.get(pod.executor_id, now_ns)
+        self._problem_since_ns, self._slow_since_ns = since, slow
+        for waiting, patience in (
+            (since, START_PROBLEM_PATIENCE_SECONDS),
+            (slow, SLOW_START_SECONDS),
+        ):
+            first = min(waiting.values(), default=now_ns)
+            if waiting and now_ns - first >= patience * _NANOSECONDS_PER_SECOND:
+                oldest = min(each for each, at in waiting.items() if at == first)
+                return start_problem(snapshot.pods[oldest])
+        return None
 
 
 def _kind_of_failure(removal: ExecutorRemoval) -> FailureClass | None:

@@ -33,6 +33,10 @@ SPARK_CONTAINER = "spark-kubernetes-executor"
 """Name of the Spark container unless ``spark.kubernetes.executor.podTemplateContainerName`` says otherwise."""
 
 
+STARTING = "Starting"
+"""`ExecutorPod.reason` of a pending pod of which nobody says what keeps it: it is on its way, or stuck without a word."""
+
+
 class PodState(StrEnum):
     """The states of ``scheduler.cluster.k8s.ExecutorPodState``."""
 

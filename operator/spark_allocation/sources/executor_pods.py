@@ -10,6 +10,7 @@ from spark_allocation.api.group import (
 from spark_allocation.core.driver_report import DriverPod
 from spark_allocation.core.executor_pods import (
     SPARK_CONTAINER,
+    STARTING,
     ContainerEnd,
     ExecutorId,
     ExecutorPod,
@@ -182,7 +183,7 @@ def _reason(pod: wire.Pod) -> tuple[str, str]:
             return sys.intern(condition.reason or ""), (condition.message or "")[:_LONGEST_MESSAGE]
         if condition.type == "DisruptionTarget" and condition.status == "True":
             return sys.intern(condition.reason or ""), (condition.message or "")[:_LONGEST_MESSAGE]
-    return "", ""
+    return (STARTING, "") if status.phase == "Pending" else ("", "")
 
 
 def _node_is_silent(pod: wire.Pod) -> bool:
