@@ -135,15 +135,16 @@ def test_executors_that_come_to_nothing_on_one_node_go_to_another(
     lonely: tuple[Workspace, OperatorLog],
 ) -> None:
     """Of the other node only its object is real; the test does what its kubelet would do."""
-    # given one executor that works, and a larger, empty node
+    # given one executor that works, and another node that the executors prefer
     space, log = lonely
-    space.start_fake_driver(DRIVER, gives=EXECUTORS)
+    executors = EXECUTORS | _preferring(OTHER_NODE)
+    space.start_fake_driver(DRIVER, gives=executors)
     space.allocate(
         ALLOCATION,
         DRIVER,
         dynamicAllocation={"minExecutors": 1},
         allocation={"failures": {"max": 20}},
-        executor={"podTemplate": {"spec": EXECUTORS}},
+        executor={"podTemplate": {"spec": executors}},
     )
     eventually(lambda: _phases(space) == {"Running"}, what="one executor runs", within=60)
     answer(space, "executors", [executor_of_driver(1)])
@@ -165,7 +166,7 @@ def test_executors_that_come_to_nothing_on_one_node_go_to_another(
             ],
         )
         _end_on_other_node(space, pod)
-    # then the next one goes where one works, though there is less room
+    # then the next one goes where one works, whatever it prefers
     eventually(
         lambda: space.status(ALLOCATION).get("avoidedNodes") == [OTHER_NODE],
         what="the node is avoided",
@@ -185,7 +186,15 @@ def test_executors_that_come_to_nothing_on_one_node_go_to_another(
     assert OTHER_NODE in _events(space, "NodeAvoided")[0]
 
 
-OTHER_NODE = "larger"
+OTHER_NODE = "preferred"
+
+
+def _preferring(node: str) -> Object:
+    of_name = {"matchFields": [{"key": "metadata.name", "operator": "In", "values": [node]}]}
+    preferred = [{"weight": 50, "preference": of_name}]
+    return {
+        "affinity": {"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": preferred}}
+    }
 
 
 def _make_node(space: Workspace) -> None:

@@ -1,6 +1,5 @@
 """What one SparkAllocation says of itself: conditions, state, profiles, decisions, Events and log lines."""
 
-import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -24,6 +23,7 @@ from spark_allocation.core.executor_exits import ExecutorExitReason
 from spark_allocation.core.executor_pods import ExecutorPod
 from spark_allocation.core.pods_plan import RequestBound
 from spark_allocation.core.profile_states import ProfileState
+from spark_allocation.epoch_clock import epoch_seconds
 from spark_allocation.reports.events import EventWriter
 from spark_allocation.reports.executor_ends import ExecutorEnds
 from spark_allocation.reports.failure_words import REMEDIES, reaction, too_few
@@ -325,7 +325,7 @@ class AllocationReporter:
         self.say(ConditionType.STALLED, True, reason, f"{message} Stalled since {since}.")
 
     def _note_ends(self, step: Step) -> None:
-        for event in self._ends.take(step.removals, time.time()):
+        for event in self._ends.take(step.removals, epoch_seconds()):
             self._pending_events.append((event.reason, event.reason, event.message, event.warning))
         if step.avoid_nodes - self._avoided_nodes:
             nodes = ", ".join(sorted(step.avoid_nodes))
