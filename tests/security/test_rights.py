@@ -48,6 +48,10 @@ def operator(
     """Installed as deploy/ says, over all namespaces."""
     objects = manifests.operator_objects(image="none", replicas=0)
     cluster.kubectl("apply", "-f", "-", stdin=manifests.to_yaml(objects))
+    cluster.kubectl(
+        *("wait", "pod", f"--namespace={OPERATOR_NAMESPACE}", "--for=delete", "--timeout=120s"),
+        f"--selector=app.kubernetes.io/name={OPERATOR}",
+    )
     # a Lease that another run has left would not have to be made
     cluster.kubectl(
         *("delete", "lease", OPERATOR, f"--namespace={OPERATOR_NAMESPACE}", "--ignore-not-found")
