@@ -85,6 +85,41 @@ def test_without_migration_executors_with_shuffle_data_stay(space: Workspace) ->
 
 
 @pytest.mark.slow
+def test_executors_with_cached_blocks_stay_until_their_own_timeout(space: Workspace) -> None:
+    # given executors that hold cached blocks and no shuffle data, without a timeout for these
+    bounds = {key: value for key, value in BOUNDS.items() if not key.startswith("cached")}
+    space.allocate("mine", DRIVER, dynamicAllocation=bounds)
+    space.start_driver(DRIVER, f"--go={GO}", "--without-shuffle", job=REUSE, managed=False)
+    eventually(
+        lambda: "pause" in space.log(DRIVER) and space.registered(DRIVER),
+        what="the first job has ended",
+        within=150,
+        explain=lambda: (space.status("mine"), space.log(DRIVER)),
+    )
+    caching = sum(1 for entry in space.registered(DRIVER) if entry["rddBlocks"])
+    assert caching
+    # when they have nothing to do, then they stay, and the status says why
+    eventually(
+        lambda: _cached(space) == (caching, "HeldByCache"),
+        what="the status says what holds them",
+        within=40,
+        explain=lambda: space.status("mine"),
+    )
+    assert len(_staying(space)) == caching
+    # and a timeout of their own, set while the application runs, lets them go
+    space.cluster.kubectl(
+        *("patch", "sparkallocation", "mine", f"--namespace={space.namespace}", "--type=merge"),
+        '--patch={"spec": {"dynamicAllocation": {"cachedExecutorIdleTimeout": "6s"}}}',
+    )
+    eventually(
+        lambda: not _staying(space),
+        what="they go",
+        within=60,
+        explain=lambda: space.status("mine"),
+    )
+
+
+@pytest.mark.slow
 def test_migration_that_the_driver_does_not_know_is_said_and_not_relied_on(
     space: Workspace,
 ) -> None:
@@ -123,6 +158,11 @@ def _blocks(space: Workspace) -> bool:
 def _held(space: Workspace) -> tuple[int, str]:
     (profile,) = space.status("mine").get("profiles") or [{}]
     return profile.get("heldByShuffle", 0), profile.get("reason", "")
+
+
+def _cached(space: Workspace) -> tuple[int, str]:
+    (profile,) = space.status("mine").get("profiles") or [{}]
+    return profile.get("heldByCache", 0), profile.get("reason", "")
 
 
 def _staying(space: Workspace) -> set[str]:
