@@ -15,7 +15,7 @@ WALL_CLOCKS = {("time", "time"), ("time", "time_ns"), ("datetime", "now")}
 
 READS_THE_WALL_CLOCK = {
     "epoch_clock.py": "once, when the process starts",
-    "controller/allocation_runner.py": "when a finished object may go",
+    "controller/leaving.py": "when a finished object may go",
     "controller/allocation_statements.py": "how old a driver is, for a sentence",
     "controller/allocation_reporter.py": "when executors ended, for people",
     "cli/doctor.py": "how old things are, for people",

@@ -15,7 +15,6 @@ do not notice.
 
 import asyncio
 import contextlib
-import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -25,7 +24,6 @@ from spark_allocation.api.conditions import Reason
 from spark_allocation.api.v1alpha1 import Driver, SparkAllocationSpec
 from spark_allocation.controller.allocation_reporter import AllocationReporter
 from spark_allocation.controller.allocation_statements import AllocationStatements
-from spark_allocation.controller.application_end import ApplicationEnd, let_go, sweeps
 from spark_allocation.controller.driver_connection import (
     Connection,
     Unconnected,
@@ -35,8 +33,8 @@ from spark_allocation.controller.driver_connection import (
 from spark_allocation.controller.driver_finding import NoDriver, matches
 from spark_allocation.controller.driver_life import DriverLife, LifeEnd, Observation, driver_ended
 from spark_allocation.controller.driver_serving import make_life
-from spark_allocation.controller.effective_settings import keeps_no_ended_pods
 from spark_allocation.controller.incarnation import incarnation_of
+from spark_allocation.controller.leaving import Leaving
 from spark_allocation.controller.runner_surroundings import Stopper, Surroundings
 from spark_allocation.controller.spec_reading import InvalidSpec, owner_pod, read_spec, wish
 from spark_allocation.core.driver_report import DriverPod
@@ -45,14 +43,12 @@ from spark_allocation.core.spark_conf import InvalidSetting
 from spark_allocation.kube.api_client import ApiUnavailable
 from spark_allocation.reports.events import EventWriter
 from spark_allocation.reports.status import StatusWriter, stored_status
-from spark_allocation.snapshots_store import DriverKey
 
 LOOK_AGAIN_SECONDS = 3.0
 WHILE_STARTING_SECONDS = 1.0
 LONG_PAUSE_SECONDS = 30.0
 STOP_PATIENCE_SECONDS = 2.0
 """How long a step that is being carried out may take to end when the runner has to stop."""
-LET_GO_SECONDS = 8.0
 
 log = structlog.get_logger("allocation_runner")
 
@@ -74,7 +70,6 @@ class AllocationRunner:
         self._life_wish: tuple[object, ...] = ()
         self._connection: Connection | None = None
         self._served: DriverPod | None = None
-        self._end: ApplicationEnd | None = None
         self._spec: SparkAllocationSpec | None = None
         self._newest: SparkAllocationSpec | None = None
         self._policies_changed_since = False
@@ -96,6 +91,9 @@ class AllocationRunner:
             surroundings.count_end,
         )
         self._statements = AllocationStatements(self._reporter)
+        self._leaving = Leaving(
+            surroundings, self._reporter, self._statements, (self.namespace, self.name, self.uid)
+        )
         self._read(body)
 
     @property
@@ -146,7 +144,7 @@ class AllocationRunner:
                 looping.result()
             if stopper and stopper.object_deleted:
                 await _stopped(looping)
-                await self._let_go()
+                await self._leaving.let_go(self._spec, self._served, self._connection)
         finally:
             await _stopped(looping, stopping)
             self._around.claims.release(self.uid)
@@ -229,11 +227,11 @@ class AllocationRunner:
             return LOOK_AGAIN_SECONDS
         self._statements.no_conflict()
         if self._served is None or self._served.uid != driver.uid:
-            self._end = None
+            self._leaving.begin_anew()
         self._served = driver
         self._reporter.set(driver_pod=driver.name, driver_pod_uid=driver.uid)
         if driver.ended:
-            return await self._finish(driver)
+            return await self._leaving.finish(spec, driver, self._known_applications(driver))
         if driver.deleting:
             # its containers may still work towards an end: what they have stays until they have ended
             self._statements.not_ready(
@@ -375,29 +373,6 @@ class AllocationRunner:
 
     # -- the end -----------------------------------------------------------------------------------------------------
 
-    async def _finish(self, driver: DriverPod) -> float:
-        """The driver has ended: sweep, then say so."""
-        assert self._spec is not None
-        swept = ""
-        if sweeps(self._spec):
-            if self._end is None:
-                self._end = ApplicationEnd(self._around.apis, self._around.store, driver)
-            pause = await self._end.sweep(
-                self._known_applications(driver), keep_ended=not keeps_no_ended_pods(self._spec)
-            )
-            if pause > 0:
-                self._reporter.state("Finishing", "executor pods are swept")
-                return pause
-        else:
-            swept = f"; spec.mode is {self._spec.mode}: what it left was not touched"
-        if driver.phase == "Failed":
-            self._statements.finished(
-                Reason.DRIVER_FAILED, f"the driver failed; see its log{swept}"
-            )
-        else:
-            self._statements.finished(Reason.DRIVER_SUCCEEDED, f"the driver succeeded{swept}")
-        return 0.0
-
     def _known_applications(self, driver: DriverPod) -> set[str]:
         known = {driver.labels.get("spark-app-selector", "")}
         if self._stored_driver_uid == driver.uid:
@@ -408,16 +383,12 @@ class AllocationRunner:
 
     async def _after_the_end(self) -> float:
         assert self._spec is not None
-        ttl = self._spec.ttl_seconds_after_finished
-        finished_at = self._statements.finished_at
-        if ttl is None or finished_at is None:
+        left = self._leaving.expires_in(self._spec)
+        if left is None:
             return LONG_PAUSE_SECONDS
-        left = ttl - (time.time() - finished_at)
         if left > 0:
             return min(left, LONG_PAUSE_SECONDS)
-        log.info("allocation_expired", ttl_seconds=ttl)
-        outcome = await self._around.apis.allocations.delete(self.namespace, self.name, self.uid)
-        return LOOK_AGAIN_SECONDS if outcome.done else LONG_PAUSE_SECONDS
+        return LOOK_AGAIN_SECONDS if await self._leaving.expire() else LONG_PAUSE_SECONDS
 
     async def _has_new_driver(self) -> bool:
         assert self._spec is not None
@@ -430,22 +401,6 @@ class AllocationRunner:
             and not found.deleting
             and self._may_serve(found)
         )
-
-    async def _let_go(self) -> None:
-        connection, served = self._connection, self._served
-        if served is not None and self._around.claims.claim(served.uid, self.uid):
-            served = None  # another one serves it now
-        try:
-            async with asyncio.timeout(LET_GO_SECONDS):
-                await let_go(
-                    self._spec,
-                    DriverKey(served.namespace, served.uid) if served is not None else None,
-                    self._around.apis,
-                    self._around.store,
-                    grace_seconds=connection.settings.drain_grace_seconds if connection else None,
-                )
-        except (ApiUnavailable, TimeoutError) as error:
-            log.warning("drain_not_begun", error=str(error))
 
     # -- inside ------------------------------------------------------------------------------------------------------
 

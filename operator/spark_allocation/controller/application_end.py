@@ -13,7 +13,10 @@ import structlog
 from spark_allocation.api.conditions import ConditionType
 from spark_allocation.api.field_types import seconds
 from spark_allocation.api.v1alpha1 import DeletionPolicy, Mode, SparkAllocationSpec
-from spark_allocation.controller.effective_settings import DRAIN_GRACE_SECONDS
+from spark_allocation.controller.effective_settings import (
+    DRAIN_GRACE_SECONDS,
+    keeps_no_ended_pods,
+)
 from spark_allocation.controller.pod_creation import Apis
 from spark_allocation.controller.spec_reading import InvalidSpec, read_spec
 from spark_allocation.controller.sweep import operator_made, sweep_objects, sweep_pods
@@ -140,9 +143,12 @@ async def let_go_unserved(
         and (driver.get("status") or {}).get("phase") in ("Succeeded", "Failed")
     ):
         log.info("application_swept", driver_pod=driver["metadata"]["name"])
-        await sweep_pods(
-            apis.pods, operator_made(store, key), grace_seconds=SWEEP_GRACE_SECONDS, hurry=True
-        )
+        left = [
+            seen
+            for seen in operator_made(store, key)
+            if keeps_no_ended_pods(spec) or not seen.pod.state.is_final
+        ]
+        await sweep_pods(apis.pods, left, grace_seconds=SWEEP_GRACE_SECONDS, hurry=True)
         await sweep_objects(apis.objects, key, {str(status.get("applicationId") or "")})
         return
     wished = spec.decommission.grace_period if spec.decommission is not None else None

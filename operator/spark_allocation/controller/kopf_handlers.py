@@ -122,7 +122,7 @@ def make_registry(api: KubernetesApi) -> kopf.OperatorRegistry:
         PLURAL,
         registry=registry,
         backoff=5.0,
-        # a runner ends by itself within its own bounds (allocation_runner.STOP_PATIENCE_SECONDS, LET_GO_SECONDS)
+        # a runner ends by itself within its own bounds (allocation_runner.STOP_PATIENCE_SECONDS, leaving.LET_GO_SECONDS)
         cancellation_backoff=11.0,
         cancellation_timeout=5.0,
     )

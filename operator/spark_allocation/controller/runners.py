@@ -7,8 +7,9 @@ from typing import Any
 
 import structlog
 
-from spark_allocation.controller.allocation_runner import LET_GO_SECONDS, AllocationRunner
+from spark_allocation.controller.allocation_runner import AllocationRunner
 from spark_allocation.controller.application_end import let_go_unserved
+from spark_allocation.controller.leaving import LET_GO_SECONDS
 from spark_allocation.controller.runner_surroundings import Stopper, Surroundings
 from spark_allocation.core.driver_report import DriverPod
 from spark_allocation.kube.api_client import ApiUnavailable
