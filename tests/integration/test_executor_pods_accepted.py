@@ -164,6 +164,11 @@ def _mounts_of_nothing(scenario: Scenario) -> None:
                 container["volumeMounts"] = [each for each in mounts if each["name"] in there]
 
 
+def _limits_of_templates(scenario: Scenario) -> None:
+    for container in _containers(scenario):
+        container.get("resources", {}).get("limits", {}).pop("cpu", None)
+
+
 EXCLUSIONS = [
     Exclusion(
         "a label value that Kubernetes does not allow",
@@ -194,6 +199,22 @@ EXCLUSIONS = [
         {"sparkVersion": "3.5.9", **_conf(**{EXECUTOR + "limit.cores": "0.1"})},
         "must be less than or equal to cpu limit",
         _drop(_limit_below_request),
+    ),
+    Exclusion(
+        "a template's CPU limit below the request of the configuration",
+        {
+            "sparkVersion": "3.5.9",
+            "conf": {EXECUTOR + "podTemplateFile": "${DIR}/t.yaml", "spark.executor.cores": "16"},
+            "files": {
+                "t.yaml": {
+                    "spec": {
+                        "containers": [{"name": "main", "resources": {"limits": {"cpu": "2"}}}]
+                    }
+                }
+            },
+        },
+        "must be less than or equal to cpu limit",
+        _limits_of_templates,
     ),
     Exclusion(
         "a secret key reference without the secret's name",

@@ -616,6 +616,25 @@ class TestClaims:
         assert plan.profiles[DEFAULT].bound is RequestBound.CLAIM_REUSE
         assert allocator.plan(ExecutorPodsSnapshot(), registered=set(), now=START).create != ()
 
+    def test_the_replacement_of_a_pod_that_went_may_have_its_claim(self):
+        for conf, in_use in ((OPERATOR, set()), (SPARK, {"claim-1"})):
+            allocator = ExecutorPodsAllocator(conf)
+            allocator.expect({DEFAULT: 1})
+            went = ExecutorPod(
+                uid="uid-1",
+                name="exec-1",
+                namespace="jobs",
+                executor_id=ExecutorId(1),
+                profile_id=DEFAULT,
+                state=RUNNING,
+                created_at=START / 1000,
+                claims=("claim-1",),
+            )
+            plan = allocator.plan(
+                ExecutorPodsSnapshot(), registered=set(), now=START, vanished=[went]
+            )
+            assert plan.claims_in_use == in_use
+
     def test_claims_of_running_pods_are_in_use_also_in_a_round_without_news(self):
         for conf, in_use in ((OPERATOR, {"claim-1"}), (SPARK, set())):
             world = AllocatorWorld(conf)

@@ -360,8 +360,9 @@ class ExecutorPodsAllocator:
     def _claims_in_use(
         self, snapshot: ExecutorPodsSnapshot | None, vanished: tuple[ExecutorPod, ...]
     ) -> frozenset[str]:
-        if snapshot is None and self._conf.repair_known_faults:
-            snapshot = self._last_snapshot
+        if self._conf.repair_known_faults:
+            # a pod that is gone mounts nothing: its replacement, asked for in this very round, may have its claim
+            return self._last_snapshot.by_state.claims
         claims = frozenset() if snapshot is None else snapshot.by_state.claims
         return claims.union(claim for pod in vanished for claim in pod.claims)
 

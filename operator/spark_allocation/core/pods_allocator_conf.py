@@ -78,8 +78,9 @@ class PodsAllocatorConf:
         repair_known_faults: (1) group pods by their profile also when only one profile is expected: Spark then takes
             every pod for one of profile 0, and starts executors without end when the one is another; (2) forget a
             pod that a full list, asked for after its creation, does not show: Spark counts an executor that registered
-            and died unseen for ever (SPARK-52589). The list must be consistent, not one of ``resourceVersion=0``; (3) take claims of running pods for used in rounds without a new
-            snapshot too: Spark then offers them again.
+            and died unseen for ever (SPARK-52589). The list must be consistent, not one of ``resourceVersion=0``; (3) take the claims
+            of the pods that are there for used, and no others: Spark offers those of running pods again in a round
+            without a new snapshot, and in the round in which a pod goes its replacement does not get its claim.
     """
 
     batch_size: int | None
