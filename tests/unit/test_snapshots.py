@@ -53,10 +53,17 @@ def test_pods_are_sorted_by_what_is_asked_of_them():
     found = ExecutorPodsSnapshot.replaced(pods, at=1).by_state
     assert found.running == {0: 2, 3: 1}
     assert [each.executor_id for each in found.pending] == [4]
+    assert found.explained == []
     assert [each.executor_id for each in found.ended] == [5, 6, 7]
     assert [each.executor_id for each in found.deleting] == [2, 7]
     assert found.claims == {"data-1", "data-4"}
     assert found.profiles == {0, 3, 9}
+
+
+def test_those_of_which_somebody_says_why_they_wait_are_known_apart():
+    stuck = replace(pod(2), reason="ImagePullBackOff")
+    gone = replace(pod(3, PodState.FAILED), reason="Evicted")
+    assert ExecutorPodsSnapshot.replaced([pod(1), stuck, gone], at=1).by_state.explained == [stuck]
 
 
 def test_pods_are_sorted_once_for_each_picture():
@@ -81,6 +88,7 @@ def test_those_that_leave_are_counted_apart():
     found = picture.staying(leaving)
     assert {each: count for each, count in found.running.items() if count} == {0: 1}
     assert [each.executor_id for each in found.pending] == [4]
+    assert found.waiting == {0: 1}
     assert found.leaving == {0: 2, 1: 1}, "a pod that has ended leaves no more"
 
     assert picture.staying(leaving) is found

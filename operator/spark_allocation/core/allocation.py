@@ -464,9 +464,9 @@ class Allocation:
         if self.pods.unseen:
             return True
         pods = self._snapshot.staying(self._not_counted)
-        pending = Counter(pod.profile_id for pod in pods.pending)
-        there = pending + Counter(pods.running)
+        there = Counter(pods.waiting) + Counter(pods.running)
         return any(
-            there[profile_id] < target or (there[profile_id] > target and pending[profile_id] > 0)
+            there[profile_id] < target
+            or (there[profile_id] > target and pods.waiting.get(profile_id, 0) > 0)
             for profile_id, target in self.pods.expected.items()
         )

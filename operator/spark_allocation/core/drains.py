@@ -158,13 +158,14 @@ class Drains:
         reports = self._executors()
         pods, running = self._snapshot.pods, PodState.RUNNING
         decommissions, hands_on = self._conf.decommissions, self._holders.hands_on
+        leaving, own = self.leaving, self.own
         for executor_id in executor_ids:
             if len(begun) >= room:
                 break
             pod = pods.get(executor_id)
-            if pod is None or pod.state is not running or executor_id in self.leaving:
+            if pod is None or pod.state is not running or executor_id in leaving:
                 continue
-            report = reports.get(executor_id)
+            report = reports.get(executor_id) if hands_on or not decommissions else None
             if not decommissions and (report is None or report.active_tasks > 0):
                 continue
             if hands_on:
@@ -176,8 +177,8 @@ class Drains:
                         continue
                 if takers is not None:
                     takers -= takes
-            self.leaving.add(executor_id)
-            self.own.add(executor_id)
+            leaving.add(executor_id)
+            own.add(executor_id)
             begun.append(pod)
         return begun
 

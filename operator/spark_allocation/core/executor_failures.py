@@ -166,7 +166,7 @@ class ExecutorFailures:
             if kind is not None:
                 self._backoff.failed(kind, removal.executor_id, now_ms)
         refused: set[ExecutorId] = set()
-        for pod in snapshot.by_state.pending:
+        for pod in snapshot.by_state.explained:
             kind = start_failure(pod)
             if kind is FailureClass.CONFIGURATION:
                 refused.add(pod.executor_id)
@@ -182,7 +182,7 @@ class ExecutorFailures:
         """Of the pods that wait, each with the kubelet's or the scheduler's words, the one that has waited longest."""
         since: dict[ExecutorId, int] = {}
         slow: dict[ExecutorId, int] = {}
-        for pod in snapshot.by_state.pending:
+        for pod in snapshot.by_state.explained:
             if has_start_problem(pod) and pod.executor_id not in leaving:
                 if is_merely_slow(pod):
                     slow[pod.executor_id] = self._slow_since_ns.get(pod.executor_id, now_ns)

@@ -75,7 +75,6 @@ def profile_states(
         now_ns: monotonic nanoseconds.
     """
     staying = snapshot.staying(leaving)
-    pending = Counter(pod.profile_id for pod in staying.pending)
     unseen = Counter(
         pod.profile_id for pod in pods.unseen.values() if pod.executor_id not in snapshot.pods
     )
@@ -100,7 +99,7 @@ def profile_states(
                 target=pods.expected.get(profile_id, 0),
                 running=running,
                 registered=feeder.registered[profile_id],
-                pending=pending[profile_id],
+                pending=staying.waiting.get(profile_id, 0),
                 unacknowledged=unseen[profile_id],
                 idle=at_rest.idle,
                 held_by_shuffle=at_rest.held_by_shuffle,

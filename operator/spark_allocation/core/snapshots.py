@@ -36,16 +36,18 @@ class PodsByState:
         profiles: those of all pods.
         running: how many are RUNNING, by profile.
         pending: those that are PENDING.
+        explained: those among them of which the kubelet or the scheduler says why they wait.
         ended: those that are SUCCEEDED, FAILED or DELETED.
         deleting: those with a deletionTimestamp, in whatever state.
         claims: names of the persistent volume claims that any of them mounts.
     """
 
-    __slots__ = ("claims", "deleting", "ended", "pending", "profiles", "running")
+    __slots__ = ("claims", "deleting", "ended", "explained", "pending", "profiles", "running")
 
     def __init__(self, pods: Iterable[ExecutorPod]) -> None:
         running: dict[ProfileId, int] = {}
         pending: list[ExecutorPod] = []
+        explained: list[ExecutorPod] = []
         ended: list[ExecutorPod] = []
         deleting: list[ExecutorPod] = []
         claims: set[str] = set()
@@ -59,6 +61,8 @@ class PodsByState:
                 profiles.add(pod.profile_id)
                 if state is _PENDING:
                     pending.append(pod)
+                    if pod.reason:
+                        explained.append(pod)
                 elif state is _FAILED or state is _SUCCEEDED or state is _DELETED:
                     ended.append(pod)
             if pod.deleting:
@@ -67,6 +71,7 @@ class PodsByState:
                 claims.update(pod.claims)
         self.running: Mapping[ProfileId, int] = running
         self.pending: Sequence[ExecutorPod] = pending
+        self.explained: Sequence[ExecutorPod] = explained
         self.ended: Sequence[ExecutorPod] = ended
         self.deleting: Sequence[ExecutorPod] = deleting
         self.claims = frozenset(claims)
@@ -80,11 +85,13 @@ class StayingPods:
     Attributes:
         running: how many stay and are RUNNING, by profile.
         pending: those that stay and are PENDING.
+        waiting: how many those are, by profile.
         leaving: how many RUNNING and PENDING ones leave, by profile.
     """
 
     running: Mapping[ProfileId, int]
     pending: Sequence[ExecutorPod]
+    waiting: Mapping[ProfileId, int]
     leaving: Mapping[ProfileId, int]
 
 
@@ -129,7 +136,8 @@ class ExecutorPodsSnapshot:
             running.subtract(gone)
             gone.update(pod.profile_id for pod in theirs if pod.state is _PENDING)
             pending = [pod for pod in pending if pod.executor_id not in leaving]
-        found = self._staying[leaving] = StayingPods(running, pending, gone)
+        waiting = Counter(pod.profile_id for pod in pending)
+        found = self._staying[leaving] = StayingPods(running, pending, waiting, gone)
         return found
 
     def with_update(self, pod: ExecutorPod) -> "ExecutorPodsSnapshot":
