@@ -229,6 +229,8 @@ BAD: list[tuple[str, Document, str]] = [
     ("no label at all", {"selector": {"driverLabels": {}}}, "driverLabels"),
     ("a priority beyond measure", {"priority": 10_000_000}, "spec.priority"),
     ("a batch of nothing", {"locks": {"allocation": {"batchSize": 0}}}, "batchSize"),
+    ("executors allowed to a label", {"selector": {"driverLabels": {"a": "b"}}, "allow": {"images": ["*"]}}, "driver labels are what the tenant writes"),
+    ("an empty pattern", {"allow": {"images": [""]}}, "spec.allow.images"),
     ("no spec", {}, ""),
 ]  # fmt: skip
 

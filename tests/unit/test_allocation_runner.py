@@ -1086,3 +1086,18 @@ async def test_a_policy_that_heals_a_refused_spec_takes_it_over(
     )
     policy(operator, limits=at_most(7))
     await operator.until(lambda: len(operator.executors) == 2)
+
+
+@pytest.mark.parametrize(("name", "executors"), [("spark-*", 1), ("other", 0)])
+async def test_a_policy_allows_by_name_what_the_driver_does_not_have(
+    operator: Operator, driver: FakeDriver, name: str, executors: int
+) -> None:
+    policy(operator, allow={"serviceAccounts": [name]})
+    put_driver(operator, driver)
+    template = {"spec": {"serviceAccountName": "spark-executor"}}
+    operator.allocate(dynamicAllocation={"minExecutors": 1}, executor={"podTemplate": template})
+    if executors:
+        await operator.until(lambda: len(operator.executors) == executors)
+        assert operator.executors[0]["spec"]["serviceAccountName"] == "spark-executor"
+    else:
+        await operator.until(lambda: operator.condition("Stalled")["reason"] == "FieldNotAllowed")

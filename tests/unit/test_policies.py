@@ -1,6 +1,7 @@
 """Policies as objects: what is read, whom they are for, and that a broken one takes no limit away."""
 
 import asyncio
+import dataclasses
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -9,11 +10,16 @@ import pytest
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic.alias_generators import to_camel
 from tests.unit.test_crd import nodes
 
 from spark_allocation.api.crd import cluster_policy_crd, policy_crd
 from spark_allocation.api.policies import InvalidPolicy, StoredPolicy, read_policy
-from spark_allocation.api.policy_v1alpha1 import SettingLimits, SettingValues
+from spark_allocation.api.policy_v1alpha1 import (
+    ExecutorAllowList,
+    SettingLimits,
+    SettingValues,
+)
 from spark_allocation.api.v1alpha1 import SparkAllocationSpec
 from spark_allocation.controller.effective_settings import EffectiveSettings, effective_settings
 from spark_allocation.controller.policy_directory import (
@@ -21,6 +27,7 @@ from spark_allocation.controller.policy_directory import (
     SelectedPolicies,
     watch_policy_file,
 )
+from spark_allocation.core.pod_allow_list import PodAllowList
 from spark_allocation.core.setting_catalogue import SETTINGS
 from spark_allocation.core.setting_layers import Limit, Scope
 from spark_allocation.core.spark_conf import SparkConf
@@ -189,6 +196,39 @@ def test_without_policies_everything_is_as_spark_has_it() -> None:
     assert found.core.max_concurrent_drains is None
     assert found.drain_grace_seconds == 600
     assert not found.resolution.changes
+
+
+# -- what executors may have ------------------------------------------------------------------------------------------
+
+
+def test_the_lists_of_all_policies_of_a_namespace_add_up() -> None:
+    directory = PolicyDirectory()
+    directory.update(
+        "cluster", cluster("a", allow={"images": ["x/*"], "fields": ["spec.hostNetwork"]})
+    )
+    directory.update(
+        "cluster", cluster("b", allow={"images": ["y", "x/*"], "serviceAccounts": ["sa"]})
+    )
+    directory.update(
+        "cluster", cluster("c", selector={"namespaces": ["other"]}, allow={"images": ["*"]})
+    )
+    found = directory.selected("jobs", {}).allowed
+    assert sorted(found.images) == ["x/*", "y"]
+    assert (found.service_accounts, found.fields) == (("sa",), ("spec.hostNetwork",))
+    assert directory.selected("jobs", {"a": "b"}).allowed == found
+
+
+def test_every_list_of_the_core_can_be_written() -> None:
+    names = {field.alias or name for name, field in ExecutorAllowList.model_fields.items()}
+    assert names == {to_camel(each.name) for each in dataclasses.fields(PodAllowList)}
+
+
+def test_what_executors_may_have_is_allowed_to_namespaces_only() -> None:
+    labelled = cluster(selector={"driverLabels": {"a": "b"}}, allow={"images": ["*"]})
+    read = read_policy(labelled)
+    assert isinstance(read, InvalidPolicy)
+    assert "driver labels are what the tenant writes" in read.message
+    assert isinstance(read_policy(own(allow={"images": ["*"]})), InvalidPolicy)
 
 
 # -- the directory ----------------------------------------------------------------------------------------------------

@@ -1,7 +1,7 @@
 """From policies as users write them to policies as the core applies them, and whom they are for."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from pydantic import ValidationError
@@ -11,11 +11,13 @@ from spark_allocation.api.policy_v1alpha1 import (
     ClusterSparkAllocationPolicySpec,
     CountLimits,
     DurationLimits,
+    ExecutorAllowList,
     RatioLimits,
     SettingLimits,
     SparkAllocationPolicySpec,
 )
 from spark_allocation.api.spark_keys import setting_text, stated_values, wished_settings
+from spark_allocation.core.pod_allow_list import NOTHING_MORE, PodAllowList
 from spark_allocation.core.setting_catalogue import Setting
 from spark_allocation.core.setting_layers import Limit, Policy, Scope
 
@@ -30,12 +32,14 @@ class StoredPolicy:
         namespace: where it lives; "" for a cluster policy.
         namespaces: names, or beginnings followed by ``*``; empty for all.
         driver_labels: that the driver pod must have.
+        allowed: what executors may have beyond what their driver pod has.
     """
 
     policy: Policy
     namespace: str
     namespaces: tuple[str, ...]
     driver_labels: Mapping[str, str]
+    allowed: PodAllowList = NOTHING_MORE
 
     def selects(self, namespace: str, driver_labels: Mapping[str, str]) -> bool:
         """Whether an application with such a driver in such a namespace is meant."""
@@ -76,6 +80,7 @@ def read_policy(body: Mapping[str, Any]) -> StoredPolicy | InvalidPolicy:
                 "",
                 tuple((selector.namespaces if selector else None) or ()),
                 (selector.driver_labels if selector else None) or {},
+                _allow_list(cluster.allow),
             )
         if kind == POLICY_KIND:
             own = SparkAllocationPolicySpec.model_validate(body.get("spec") or {})
@@ -110,6 +115,14 @@ def _limits(limits: SettingLimits | None) -> dict[str, Limit]:
         for setting, limit in stated_values(limits)
         if isinstance(limit, CountLimits | RatioLimits | DurationLimits)
     }
+
+
+def _allow_list(allow: ExecutorAllowList | None) -> PodAllowList:
+    if allow is None:
+        return NOTHING_MORE
+    lists = {each.name: getattr(allow, each.name, None) for each in fields(PodAllowList)}
+    lists["fields"] = allow.fields_
+    return PodAllowList(**{name: tuple(patterns or ()) for name, patterns in lists.items()})
 
 
 def _matches(pattern: str, namespace: str) -> bool:

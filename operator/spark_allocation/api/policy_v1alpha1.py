@@ -4,12 +4,16 @@ Defaults and locks have the fields of a SparkAllocation, limits have the same fi
 layers come together is decided in `spark_allocation.core.setting_layers`.
 """
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
-from pydantic import ConfigDict, Field, StringConstraints
+from pydantic import ConfigDict, Field, StringConstraints, model_validator
 
 from spark_allocation.api.field_types import ExecutorCount, PositiveCount, SparkDuration
 from spark_allocation.api.v1alpha1 import Allocation, ApiModel, Decommission, DynamicAllocation
+
+ALLOW_BY_NAMESPACE = (
+    "what executors may have is allowed to namespaces: driver labels are what the tenant writes"
+)
 
 _MIN_ABOVE_MAX: dict[str, Any] = {
     "x-kubernetes-validations": [
@@ -39,6 +43,10 @@ NamespacePattern = Annotated[
 
 Labels = Annotated[
     dict[str, Annotated[str, Field(max_length=63)]], Field(min_length=1, max_length=32)
+]
+
+Patterns = Annotated[
+    list[Annotated[str, StringConstraints(min_length=1, max_length=253)]], Field(max_length=256)
 ]
 
 UserDefaults = Annotated[
@@ -163,6 +171,43 @@ class SettingValues(ApiModel):
     """How executors leave."""
 
 
+class ExecutorAllowList(ApiModel):
+    """What executors may have beyond what their driver pod has. Patterns as in a shell, such as team-a-*."""
+
+    images: Patterns | None = None
+    """Images of the executor container."""
+    extra_containers: Patterns | None = None
+    """Images of sidecars and init containers."""
+    service_accounts: Patterns | None = None
+    """Names of service accounts."""
+    secrets: Patterns | None = None
+    """Names of Secrets, wherever they are used: volumes, variables, image pull secrets."""
+    config_maps: Patterns | None = None
+    """Names of ConfigMaps."""
+    claims: Patterns | None = None
+    """Names of existing persistent volume claims."""
+    host_paths: Patterns | None = None
+    """Paths on the node, each with everything below it."""
+    nfs_servers: Patterns | None = None
+    """Names or addresses of NFS servers."""
+    csi_drivers: Patterns | None = None
+    """Names of drivers of inline CSI volumes."""
+    tolerations: Patterns | None = None
+    """Taint keys; * also allows a toleration of every taint."""
+    priority_classes: Patterns | None = None
+    """Names of priority classes."""
+    runtime_classes: Patterns | None = None
+    """Names of runtime classes."""
+    capabilities: Patterns | None = None
+    """Linux capabilities that may be added."""
+    finalizers: Patterns | None = None
+    """Names of finalizers."""
+    metadata_keys: Patterns | None = None
+    """Labels and annotations that other controllers answer with rights."""
+    fields_: Annotated[Patterns | None, Field(alias="fields")] = None
+    """Paths of other fields that may have any value, such as spec.hostNetwork."""
+
+
 class NamespacePolicySelector(ApiModel):
     """Which applications of the namespace a policy is for."""
 
@@ -198,6 +243,17 @@ class SparkAllocationPolicySpec(ApiModel):
 class ClusterSparkAllocationPolicySpec(ApiModel):
     """Defaults, limits and locks for many namespaces. Limits and locks always win."""
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "x-kubernetes-validations": [
+                {
+                    "rule": "!has(self.allow) || !has(self.selector) || !has(self.selector.driverLabels)",
+                    "message": ALLOW_BY_NAMESPACE,
+                }
+            ]
+        }
+    )
+
     selector: ClusterPolicySelector | None = None
     """The applications that this is for. Left out: all."""
     priority: Priority | None = None
@@ -210,3 +266,11 @@ class ClusterSparkAllocationPolicySpec(ApiModel):
     """What no value may be below or above, whoever set it."""
     locks: SettingValues | None = None
     """Values that nobody may change."""
+    allow: ExecutorAllowList | None = None
+    """What executors may have beyond what their driver pod has. The lists of several policies add up."""
+
+    @model_validator(mode="after")
+    def _allows_by_namespace(self) -> Self:
+        if self.allow is not None and self.selector is not None and self.selector.driver_labels:
+            raise ValueError(ALLOW_BY_NAMESPACE)
+        return self

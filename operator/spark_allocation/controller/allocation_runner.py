@@ -38,6 +38,7 @@ from spark_allocation.controller.leaving import Leaving
 from spark_allocation.controller.runner_surroundings import Stopper, Surroundings
 from spark_allocation.controller.spec_reading import InvalidSpec, owner_pod, read_spec, wish
 from spark_allocation.core.driver_report import DriverPod
+from spark_allocation.core.pod_allow_list import NOTHING_MORE, PodAllowList
 from spark_allocation.core.resource_profiles import ProfileId
 from spark_allocation.core.spark_conf import InvalidSetting
 from spark_allocation.kube.api_client import ApiUnavailable
@@ -299,6 +300,7 @@ class AllocationRunner:
             process=self._around.settings,
             going_nodes=self._around.going_nodes,
             template=self._pod_template,
+            allowed=self._allowed_fields,
             targets=_stored_targets(self._stored) if same_life else None,
         )
         log.info(
@@ -337,6 +339,12 @@ class AllocationRunner:
     def _pod_template(self) -> Mapping[str, Any] | None:
         executor = self._spec.executor if self._spec is not None else None
         return executor.pod_template if executor is not None else None
+
+    def _allowed_fields(self) -> PodAllowList:
+        """What policies let executors have beyond their driver pod."""
+        if self._life_driver is None:
+            return NOTHING_MORE
+        return self._around.policies.selected(self.namespace, self._life_driver.labels).allowed
 
     def _say_ambiguity(self) -> None:
         assert self._spec is not None

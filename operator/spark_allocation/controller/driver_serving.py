@@ -23,6 +23,7 @@ from spark_allocation.core.allocation import Allocation
 from spark_allocation.core.driver_report import DriverPod
 from spark_allocation.core.executor_ids import ExecutorIds
 from spark_allocation.core.executor_pods import ExecutorId
+from spark_allocation.core.pod_allow_list import NOTHING_MORE, PodAllowList
 from spark_allocation.core.resource_profiles import ProfileId
 from spark_allocation.snapshots_store import DriverKey, ExecutorPodsSnapshotsStore
 from spark_allocation.sources.driver_rest import Unreachable
@@ -50,6 +51,7 @@ async def make_life(
     process: ProcessSettings,
     going_nodes: GoingNodes,
     template: Callable[[], PodTemplate | None],
+    allowed: Callable[[], PodAllowList] = lambda: NOTHING_MORE,
     targets: Mapping[ProfileId, int] | None,
 ) -> ServedLife:
     """Make it.
@@ -64,6 +66,7 @@ async def make_life(
         process: for how often drivers are asked.
         going_nodes: nodes that are about to go.
         template: ``spec.executor.podTemplate`` whenever it is needed.
+        allowed: what policies allow executors beyond their driver pod.
         targets: where an earlier run left them in this same life.
 
     Raises:
@@ -73,7 +76,12 @@ async def make_life(
     key = DriverKey(driver.namespace, driver.uid)
     ids = await _ids(connection, allocation, apis, store, key)
     building = ExecutorBuilding(
-        connection, incarnation=incarnation, allocation_uid=uid, ids=ids, template=template
+        connection,
+        incarnation=incarnation,
+        allocation_uid=uid,
+        ids=ids,
+        template=template,
+        allowed=allowed,
     )
     core = Allocation(
         connection.settings.core,

@@ -20,7 +20,7 @@ from spark_allocation.core.executor_pod_builder import ExecutorPodManifest, buil
 from spark_allocation.core.executor_pod_context import ExecutorPodContext
 from spark_allocation.core.executor_pods import ExecutorId
 from spark_allocation.core.feature_steps.volumes import POD_NAME_PREFIX, describes_claims
-from spark_allocation.core.pod_allow_list import offending_fields
+from spark_allocation.core.pod_allow_list import NOTHING_MORE, PodAllowList, offending_fields
 from spark_allocation.core.pod_refusals import PodNotBuildableError, PodRefused
 from spark_allocation.core.resource_profiles import ProfileId
 from spark_allocation.core.spark_conf import SparkConf
@@ -39,6 +39,7 @@ class ExecutorBuilding:
         allocation_uid: of the SparkAllocation that serves it.
         ids: for the annotation that witnesses how far ids are reserved.
         template: ``spec.executor.podTemplate`` as it is when a pod is built; None takes the driver's own template.
+        allowed: what policies allow beyond the driver pod, as it is when a pod is built.
     """
 
     def __init__(
@@ -49,12 +50,14 @@ class ExecutorBuilding:
         allocation_uid: str,
         ids: ExecutorIds,
         template: Callable[[], PodTemplate | None],
+        allowed: Callable[[], PodAllowList] = lambda: NOTHING_MORE,
     ) -> None:
         self._connection = connection
         self._incarnation = incarnation
         self._allocation_uid = allocation_uid
         self._ids = ids
         self._template = template
+        self._allowed = allowed
         self.prefix = pod_name_prefix(
             _wanted_prefix(connection.configuration.conf),
             connection.application.name,
@@ -140,6 +143,7 @@ class ExecutorBuilding:
         offending = offending_fields(
             manifest.pod,
             self._connection.driver_document,
+            self._allowed(),
             own_config_maps=[config_map.name] if config_map is not None else [],
             own_claims=manifest.resources,
             template=template,

@@ -11,7 +11,7 @@ again when it changes.
 import asyncio
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ import structlog
 import yaml
 
 from spark_allocation.api.policies import InvalidPolicy, StoredPolicy, read_policy
+from spark_allocation.core.pod_allow_list import NOTHING_MORE, PodAllowList
 from spark_allocation.core.setting_layers import Policy
 
 FILE_SCOPE = "file"
@@ -33,10 +34,12 @@ class SelectedPolicies:
 
     Attributes:
         problems: policies that could not be read; sentences.
+        allowed: what all of them together let executors have beyond what their driver pod has.
     """
 
     policies: tuple[Policy, ...] = ()
     problems: tuple[str, ...] = ()
+    allowed: PodAllowList = NOTHING_MORE
 
 
 NO_POLICIES = SelectedPolicies()
@@ -55,19 +58,21 @@ class PolicyDirectory:
 
     def selected(self, namespace: str, driver_labels: Mapping[str, str]) -> SelectedPolicies:
         """The policies for an application with such a driver in such a namespace."""
+        chosen = [
+            stored
+            for scope in self._stored.values()
+            for stored in scope.values()
+            if stored.selects(namespace, driver_labels)
+        ]
         return SelectedPolicies(
-            tuple(
-                stored.policy
-                for scope in self._stored.values()
-                for stored in scope.values()
-                if stored.selects(namespace, driver_labels)
-            ),
+            tuple(stored.policy for stored in chosen),
             tuple(
                 sentence
                 for scope in self._problems.values()
                 for own_namespace, sentence in scope.values()
                 if own_namespace in ("", namespace)
             ),
+            _together([stored.allowed for stored in chosen]),
         )
 
     @contextmanager
@@ -147,6 +152,17 @@ async def watch_policy_file(
         except (OSError, yaml.YAMLError) as error:
             log.warning("policy_file_unreadable", path=str(path), error=str(error))
         await asyncio.sleep(every_seconds)
+
+
+def _together(lists: list[PodAllowList]) -> PodAllowList:
+    return PodAllowList(
+        **{
+            each.name: tuple(
+                dict.fromkeys(pattern for one in lists for pattern in getattr(one, each.name))
+            )
+            for each in fields(PodAllowList)
+        }
+    )
 
 
 def _key(body: Mapping[str, Any]) -> str:
