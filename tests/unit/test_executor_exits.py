@@ -146,6 +146,9 @@ def test_a_deleted_pod_that_looks_failed_because_of_a_sidecar_is_charged_by_the_
         ("OutOfnvidia.com/gpu", Reason.NODE_REFUSED),
         ("UnexpectedAdmissionError", Reason.NODE_REFUSED),
         ("TopologyAffinityError", Reason.NODE_REFUSED),
+        ("NodePorts", Reason.NODE_REFUSED),
+        ("InvalidNodeInfo", Reason.NODE_REFUSED),
+        ("TaintToleration", Reason.NODE_LOST),
     ],
 )
 def test_the_kubelets_words_win_over_the_exit_code(word, reason):
@@ -161,6 +164,7 @@ def test_the_kubelets_words_win_over_the_exit_code(word, reason):
         ("PreemptionByScheduler", Reason.PREEMPTED),
         ("EvictionByEvictionAPI", Reason.EVICTED),
         ("DeletionByTaintManager", Reason.NODE_LOST),
+        ("TaintToleration", Reason.NODE_LOST),
         ("TerminationByKubelet", Reason.EVICTED),
         ("", Reason.DELETED),
     ],

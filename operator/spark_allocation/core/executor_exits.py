@@ -181,6 +181,23 @@ _BY_POD_REASON: dict[str, tuple[ExecutorExitReason, str]] = {
     "DeletionByPodGC": (ExecutorExitReason.NODE_LOST, "its node no longer exists"),
     "UnexpectedAdmissionError": (ExecutorExitReason.NODE_REFUSED, "refused by its node"),
     "NodeAffinity": (ExecutorExitReason.NODE_REFUSED, "refused by its node: the labels changed"),
+    "TaintToleration": (
+        ExecutorExitReason.NODE_LOST,
+        "refused by its node when that came back: it has a taint that the pod does not tolerate",
+    ),
+    "NodeName": (ExecutorExitReason.NODE_REFUSED, "refused by its node: it has another name"),
+    "InvalidNodeInfo": (ExecutorExitReason.NODE_REFUSED, "refused by its node"),
+    "UnexpectedPredicateFailureType": (ExecutorExitReason.NODE_REFUSED, "refused by its node"),
+    "UnknownReason": (ExecutorExitReason.NODE_REFUSED, "refused by its node"),
+    "PodOSNotSupported": (ExecutorExitReason.NODE_REFUSED, "refused by its node: another OS"),
+    "PodOSSelectorNodeLabelDoesNotMatch": (
+        ExecutorExitReason.NODE_REFUSED,
+        "refused by its node: another OS",
+    ),
+    "SupplementalGroupsPolicyNotSupported": (
+        ExecutorExitReason.NODE_REFUSED,
+        "refused by its node: it is too old for the pod's supplementalGroupsPolicy",
+    ),
     "NodePorts": (ExecutorExitReason.NODE_REFUSED, "refused by its node: a host port is taken"),
     "TopologyAffinityError": (
         ExecutorExitReason.NODE_REFUSED,
