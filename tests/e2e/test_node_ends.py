@@ -84,8 +84,15 @@ def test_a_node_that_stops_reporting(lonely: tuple[Workspace, OperatorLog]) -> N
         explain=lambda: (log.ended(), space.status(ALLOCATION)),
     )
     assert {end["reason"] for end in log.ended().values()} == {"NodeLost"}
-    (entry,) = space.status(ALLOCATION)["executorEnds"]
-    assert (entry["reason"], entry["count"]) == ("NodeLost", 2)
+    eventually(
+        lambda: (
+            [(each["reason"], each["count"]) for each in space.status(ALLOCATION)["executorEnds"]]
+            == [("NodeLost", 2)]
+        ),
+        what="the status tells of both",
+        within=30,
+        explain=lambda: space.status(ALLOCATION),
+    )
     eventually(lambda: _events(space, "ExecutorNodeLost"), what="an Event", within=30)
     assert space.phase(DRIVER) == "Running"
     eventually(

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from tests.unit.served_driver import ServedDriver, executor, report, settings, stage
 
 from spark_allocation.core.drains import DRAIN_PAUSE_SECONDS
-from spark_allocation.core.executor_exits import ExecutorExitReason, FailureClass
 from spark_allocation.core.executor_pods import ContainerEnd, ExecutorId, PodState
+from spark_allocation.core.exit_reasons import ExecutorExitReason, FailureClass
 from spark_allocation.core.resource_profiles import ProfileId
 from spark_allocation.core.shuffle_holders import ShuffleHoldConf
 

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from tests.unit.served_driver import ServedDriver, executor, report, settings, stage
 
 from spark_allocation.core.driver_report import ExecutorReport
-from spark_allocation.core.executor_exits import FailureClass
 from spark_allocation.core.executor_pods import ContainerEnd, ExecutorId, PodState
+from spark_allocation.core.exit_reasons import FailureClass
 from spark_allocation.core.failure_tracker import (
     PAUSE_ABOVE_LIMIT_MS,
     FailureLimit,

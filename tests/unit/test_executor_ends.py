@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, generate_latest
 
 from spark_allocation.core.allocation import Step
-from spark_allocation.core.executor_exits import ExecutorExit, ExecutorExitReason, FailureClass
+from spark_allocation.core.executor_exits import ExecutorExit
 from spark_allocation.core.executor_pods import ExecutorId
+from spark_allocation.core.exit_reasons import ExecutorExitReason, FailureClass
 from spark_allocation.core.failure_tracker import FailureCount
 from spark_allocation.core.lifecycle_manager import ExecutorRemoval
 from spark_allocation.core.resource_profiles import ProfileId

@@ -4,16 +4,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spark_allocation.core.executor_exits import (
+from spark_allocation.core.executor_exits import describe_exit_code, exit_of, start_problem
+from spark_allocation.core.executor_pods import ContainerEnd, ExecutorId, ExecutorPod, PodState
+from spark_allocation.core.exit_reasons import (
     ExecutorExitReason,
     FailureClass,
-    describe_exit_code,
-    exit_of,
     failure_class,
     remedy,
-    start_problem,
 )
-from spark_allocation.core.executor_pods import ContainerEnd, ExecutorId, ExecutorPod, PodState
 from spark_allocation.core.resource_profiles import ProfileId
 
 SPARK = "spark-kubernetes-executor"

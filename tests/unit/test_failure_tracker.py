@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spark_allocation.core.executor_exits import FailureClass
 from spark_allocation.core.executor_pods import ExecutorId
+from spark_allocation.core.exit_reasons import FailureClass
 from spark_allocation.core.failure_tracker import (
     BackoffConf,
     ExecutorFailureTracker,

@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import pytest
 
-from spark_allocation.core.executor_exits import ExecutorExitReason
 from spark_allocation.core.executor_pods import (
     ContainerEnd,
     ContainerRule,
@@ -12,6 +11,7 @@ from spark_allocation.core.executor_pods import (
     ExecutorPod,
     PodState,
 )
+from spark_allocation.core.exit_reasons import ExecutorExitReason
 from spark_allocation.core.lifecycle_manager import (
     AT_ONCE,
     DeletionCause,

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from spark_allocation.api.conditions import ConditionType, Reason
-from spark_allocation.core.executor_exits import ExecutorExitReason, failure_class
+from spark_allocation.core.exit_reasons import ExecutorExitReason, failure_class
 
 DOCS = Path(__file__).parents[2] / "docs/reference"
 PAGE = (DOCS / "conditions.md").read_text()

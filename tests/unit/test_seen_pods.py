@@ -6,8 +6,9 @@ import msgspec
 import pytest
 from tests.unit.executor_pod_documents import executor_document
 
-from spark_allocation.core.executor_exits import ExecutorExitReason, exit_of, start_problem
+from spark_allocation.core.executor_exits import exit_of, start_problem
 from spark_allocation.core.executor_pods import ExecutorPod, PodState
+from spark_allocation.core.exit_reasons import ExecutorExitReason
 from spark_allocation.sources import wire
 from spark_allocation.sources.executor_pods import seen_pod
 

@@ -19,8 +19,8 @@ from spark_allocation.controller.hidden_values import without_hidden
 from spark_allocation.core.allocation import Step
 from spark_allocation.core.allocation_decisions import ProfileDecision, TargetReason
 from spark_allocation.core.driver_report import Application, DriverPod
-from spark_allocation.core.executor_exits import ExecutorExitReason
 from spark_allocation.core.executor_pods import ExecutorPod
+from spark_allocation.core.exit_reasons import ExecutorExitReason
 from spark_allocation.core.pods_plan import RequestBound
 from spark_allocation.core.profile_states import ProfileState
 from spark_allocation.epoch_clock import epoch_seconds

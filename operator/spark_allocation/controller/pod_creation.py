@@ -17,10 +17,10 @@ from spark_allocation.api.conditions import Reason
 from spark_allocation.api.group import ALLOCATION_UID_LABEL
 from spark_allocation.controller.executor_claims import ExecutorClaims
 from spark_allocation.core.allocation import Allocation
-from spark_allocation.core.executor_exits import FailureClass
 from spark_allocation.core.executor_ids import ExecutorIds
 from spark_allocation.core.executor_pod_builder import ExecutorPodManifest
 from spark_allocation.core.executor_pods import ExecutorId, PodState
+from spark_allocation.core.exit_reasons import FailureClass
 from spark_allocation.core.node_avoidance import avoiding
 from spark_allocation.core.pods_plan import PodRequests
 from spark_allocation.core.resource_profiles import ProfileId

@@ -35,10 +35,11 @@ from spark_allocation.core.drains import DrainConf, Drains
 from spark_allocation.core.driver_feeder import DriverFeeder
 from spark_allocation.core.driver_report import DriverReport
 from spark_allocation.core.dynamic_allocation_conf import DynamicAllocationConf
-from spark_allocation.core.executor_exits import ExecutorExit, FailureClass
+from spark_allocation.core.executor_exits import ExecutorExit
 from spark_allocation.core.executor_failures import ExecutorFailures
 from spark_allocation.core.executor_monitor import ExecutorMonitor
 from spark_allocation.core.executor_pods import ExecutorId, ExecutorPod
+from spark_allocation.core.exit_reasons import FailureClass
 from spark_allocation.core.failure_tracker import FailureCount, FailureLimitConf
 from spark_allocation.core.jvm_numbers import LONG_MAX
 from spark_allocation.core.lifecycle_manager import (

@@ -24,15 +24,13 @@ from dataclasses import replace
 from spark_allocation.core.driver_report import DriverReport
 from spark_allocation.core.executor_exits import (
     ExecutorExit,
-    ExecutorExitReason,
-    FailureClass,
-    failure_class,
     has_start_problem,
     is_merely_slow,
     start_failure,
     start_problem,
 )
 from spark_allocation.core.executor_pods import ExecutorId
+from spark_allocation.core.exit_reasons import ExecutorExitReason, FailureClass, failure_class
 from spark_allocation.core.failure_tracker import (
     BackoffConf,
     FailureBackoff,

@@ -34,8 +34,8 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from spark_allocation.core.executor_exits import FailureClass
 from spark_allocation.core.executor_pods import ExecutorId
+from spark_allocation.core.exit_reasons import FailureClass
 from spark_allocation.core.spark_conf import INT_MAX, MILLISECOND, SparkConf
 
 MAX_EXECUTOR_FAILURES = "spark.executor.maxNumFailures"

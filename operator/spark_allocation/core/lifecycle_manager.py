@@ -37,13 +37,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import islice
 
-from spark_allocation.core.executor_exits import (
-    UNKNOWN_EXIT_CODE,
-    ExecutorExit,
-    ExecutorExitReason,
-    exit_of,
-    remedy,
-)
+from spark_allocation.core.executor_exits import UNKNOWN_EXIT_CODE, ExecutorExit, exit_of
 from spark_allocation.core.executor_pods import (
     SPARK_CONTAINER,
     ContainerRule,
@@ -51,6 +45,7 @@ from spark_allocation.core.executor_pods import (
     ExecutorPod,
     PodState,
 )
+from spark_allocation.core.exit_reasons import ExecutorExitReason, remedy
 from spark_allocation.core.node_avoidance import NodeAvoidance
 from spark_allocation.core.pods_allocator_conf import DELETE_ON_TERMINATION
 from spark_allocation.core.resource_profiles import UNKNOWN_PROFILE_ID, ProfileId

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from spark_allocation.api.v1alpha1 import ExecutorEndStatus
-from spark_allocation.core.executor_exits import ExecutorExitReason, failure_class
+from spark_allocation.core.exit_reasons import ExecutorExitReason, failure_class
 from spark_allocation.core.lifecycle_manager import ExecutorRemoval
 from spark_allocation.reports.status import timestamp
 

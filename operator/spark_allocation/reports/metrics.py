@@ -8,7 +8,7 @@ from prometheus_client import CollectorRegistry, Counter
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from spark_allocation.core.executor_exits import ExecutorExitReason
+from spark_allocation.core.exit_reasons import ExecutorExitReason
 
 PREFIX = "spark_allocation_"
 
