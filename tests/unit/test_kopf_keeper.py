@@ -21,7 +21,7 @@ class Kopf:
         self.ends = list(ends)
         self.runs = 0
 
-    async def run(self) -> None:
+    async def run(self, _: asyncio.Event) -> None:
         self.runs += 1
         if self.ends:
             raise self.ends.pop(0)
@@ -71,7 +71,7 @@ async def test_a_kind_that_goes_is_waited_for_again() -> None:
 async def test_a_cancelled_keeper_ends_kopf() -> None:
     ended = asyncio.Event()
 
-    async def kopf() -> None:
+    async def kopf(_: asyncio.Event) -> None:
         try:
             await asyncio.Event().wait()
         finally:
@@ -83,6 +83,33 @@ async def test_a_cancelled_keeper_ends_kopf() -> None:
     with pytest.raises(asyncio.CancelledError):
         await task
     assert ended.is_set()
+
+
+async def test_a_stopped_keeper_lets_kopf_end_by_itself() -> None:
+    ended: list[str] = []
+
+    async def kopf(stop: asyncio.Event) -> None:
+        await stop.wait()
+        ended.append("by itself")
+
+    keeper = KopfKeeper(kopf, answers())
+    task = asyncio.create_task(keeper.run())
+    await asyncio.sleep(0.01)
+    keeper.stop()
+    await asyncio.wait_for(task, 1)
+    assert ended == ["by itself"]
+
+
+@pytest.mark.parametrize("waits_for", ["the kind", "the next try"])
+async def test_a_stopped_keeper_does_not_wait_for_anything(waits_for: str) -> None:
+    kopf = Kopf(RuntimeError("gave up"))
+    said = answers(*(["no such kind"] if waits_for == "the kind" else []))
+    keeper = KopfKeeper(kopf.run, said, first_pause_seconds=3600)
+    task = asyncio.create_task(keeper.run())
+    await asyncio.sleep(0.01)
+    keeper.stop()
+    await asyncio.wait_for(task, 1)
+    assert kopf.runs == (0 if waits_for == "the kind" else 1)
 
 
 def test_kopf_s_requests_are_tried_for_ever_and_every_five_seconds_at_last() -> None:

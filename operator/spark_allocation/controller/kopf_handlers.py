@@ -8,6 +8,7 @@ when the object is deleted *or* the operator exits. Only the first may ever touc
 while no operator ran there is no daemon; what its policy says is done when it is seen, before its finalizer goes.
 """
 
+import asyncio
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
@@ -159,8 +160,10 @@ class _Stopper:
         )
 
 
-async def run_kopf(api: KubernetesApi, runners: Runners, namespaces: Collection[str]) -> None:
-    """Run kopf until a signal ends it.
+async def run_kopf(
+    api: KubernetesApi, runners: Runners, namespaces: Collection[str], stop: asyncio.Event
+) -> None:
+    """Run kopf until a signal or ``stop`` ends it.
 
     Raises:
         Exception: kopf gave up; its errors have no common base.
@@ -171,6 +174,7 @@ async def run_kopf(api: KubernetesApi, runners: Runners, namespaces: Collection[
         standalone=True,
         # kopf would look the user up, and an arbitrary uid has no entry in /etc/passwd
         identity=_IDENTITY,
+        stop_flag=stop,
         clusterwide=not namespaces,
         namespaces=list(namespaces),
     )

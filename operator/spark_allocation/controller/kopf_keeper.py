@@ -8,6 +8,7 @@ begun anew here: runners end without touching a pod and go on from what the stat
 """
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Awaitable, Callable, Collection
 from http import HTTPStatus
@@ -26,7 +27,7 @@ log = structlog.get_logger("kopf_keeper")
 
 
 class KopfKeeper:
-    """Runs kopf again and again. Run it once; cancel it to stop.
+    """Runs kopf again and again. Run it once; `stop` lets kopf close what it has opened, cancelling does not.
 
     Attributes:
         obstacle: why SparkAllocations are not served at the moment, or "".
@@ -34,21 +35,26 @@ class KopfKeeper:
 
     def __init__(
         self,
-        run_kopf: Callable[[], Awaitable[None]],
+        run_kopf: Callable[[asyncio.Event], Awaitable[None]],
         why_not_served: Callable[[], Awaitable[str]],
         *,
         first_pause_seconds: float = FIRST_PAUSE_SECONDS,
     ) -> None:
         """
         Args:
-            run_kopf: returns when a signal has ended kopf, and raises when kopf gives up.
+            run_kopf: returns when a signal or the event has ended kopf, and raises when kopf gives up.
             why_not_served: why the API server does not serve our kind, or ""; see `why_kind_is_not_served`.
             first_pause_seconds: before something that failed is tried again; doubles each time.
         """
         self._run_kopf = run_kopf
         self._why_not_served = why_not_served
         self._first_pause = first_pause_seconds
+        self._stop = asyncio.Event()
         self.obstacle = ""
+
+    def stop(self) -> None:
+        """Let kopf end, and begin it no more."""
+        self._stop.set()
 
     async def run(self, *, after_failure: Callable[[], None] = lambda: None) -> None:
         """Return when kopf was told to end.
@@ -57,33 +63,39 @@ class KopfKeeper:
             after_failure: called when kopf has given up, before anything else.
         """
         pause = self._first_pause
-        while True:
-            await self._wait_until_served()
+        while await self._is_served():
             began_at = time.monotonic()
             try:
-                await self._run_kopf()
+                await self._run_kopf(self._stop)
             except Exception as error:  # noqa: BLE001  (kopf's errors have no common base)
                 after_failure()
                 if time.monotonic() - began_at > WELL_AFTER_SECONDS:
                     pause = self._first_pause
                 log.warning("kopf_gave_up", error=repr(error)[:500], retry_in_seconds=pause)
-                await asyncio.sleep(pause)
+                await self._pause(pause)
                 pause = min(LONGEST_PAUSE_SECONDS, pause * 2)
             else:
                 return
 
-    async def _wait_until_served(self) -> None:
+    async def _is_served(self) -> bool:
+        """Wait until our kind is served; False when kopf is not to be begun any more."""
         pause = self._first_pause
-        while True:
+        while not self._stop.is_set():
             why_not = await self._why_not_served()
             if why_not != self.obstacle:
                 self.obstacle = why_not
                 if why_not:
                     log.warning("kind_not_served", message=why_not)
             if not why_not:
-                return
-            await asyncio.sleep(pause)
+                return True
+            await self._pause(pause)
             pause = min(LONGEST_PAUSE_SECONDS, pause * 2)
+        return False
+
+    async def _pause(self, seconds: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._stop.wait()
 
 
 async def why_kind_is_not_served(api: KubernetesApi, namespaces: Collection[str]) -> str:

@@ -61,6 +61,8 @@ from spark_allocation.sources.policies_watch import PoliciesWatch
 DRIVER_SELECTOR = "spark-role=driver"
 EXISTING_ALLOCATIONS_SECONDS = 15.0
 """How long to wait for kopf to hand over the SparkAllocations that exist when the process begins to lead."""
+KOPF_END_SECONDS = 5.0
+"""How long kopf may take to end its daemons and to close its connections while ours are still open."""
 EXIT_PATIENCE_SECONDS = 20.0
 """A process that was told to end and has not is killed."""
 
@@ -97,7 +99,7 @@ class Process:
             )
         )
         self._keeper = KopfKeeper(
-            lambda: run_kopf(api, self._runners, settings.namespaces),
+            lambda stop: run_kopf(api, self._runners, settings.namespaces, stop),
             lambda: why_kind_is_not_served(api, settings.namespaces),
         )
         self._allocations = allocations
@@ -252,6 +254,8 @@ class Process:
             await serving
         finally:
             making.cancel()
+            self._keeper.stop()
+            await asyncio.wait({serving}, timeout=KOPF_END_SECONDS)
             serving.cancel()
             # kopf takes the process's signals over while it runs: its end is how we learn of them
             self._stop.set()
