@@ -9,7 +9,7 @@ import contextlib
 import json
 import ssl
 import time
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -108,7 +108,9 @@ class FaultProxy:
         self._session: aiohttp.ClientSession | None = None
         self._calm = asyncio.Event()
         self._break = asyncio.Event()
-        self._lines: deque[bytes] = deque(maxlen=REMEMBERED_LINES)
+        self._lines: defaultdict[tuple[str, str], deque[bytes]] = defaultdict(
+            lambda: deque(maxlen=REMEMBERED_LINES)
+        )
 
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession(
@@ -264,13 +266,7 @@ class FaultProxy:
         fault = fate.fault if fate is not None else None
         if fault is Fault.RESET:
             return self._reset(request)
-        if fault in (
-            Fault.GONE,
-            Fault.FAILS,
-            Fault.UNAVAILABLE,
-            Fault.THROTTLED,
-            Fault.INITIALIZING,
-        ):
+        if fault in _REFUSALS:
             return refusal(fault)
         response = web.StreamResponse(headers={"Content-Type": "application/json"})
         response.enable_chunked_encoding()
@@ -278,7 +274,8 @@ class FaultProxy:
         if fate is not None and fault is Fault.SILENT:
             await self._pause(fate.seconds)
             return self._reset(request)
-        for line in self._said_first(fault):
+        remembered = self._lines[request.path, request.query.get("labelSelector", "")]
+        for line in _said_first(fault, list(remembered)):
             await response.write(line)
         if fault in (Fault.ENDS, Fault.ERROR_410, Fault.ERROR_500, Fault.GARBAGE_LINE):
             return response
@@ -287,7 +284,7 @@ class FaultProxy:
         broken = asyncio.create_task(self._break.wait())
         try:
             async with self._ask(request, b"") as answer:
-                streaming = asyncio.create_task(self._stream(answer, response, fault))
+                streaming = asyncio.create_task(self._stream(answer, response, fault, remembered))
                 await asyncio.wait({broken, streaming}, return_when=asyncio.FIRST_COMPLETED)
                 streaming.cancel()
                 await asyncio.gather(streaming, return_exceptions=True)
@@ -295,8 +292,12 @@ class FaultProxy:
             broken.cancel()
         return response
 
+    @staticmethod
     async def _stream(
-        self, answer: aiohttp.ClientResponse, response: web.StreamResponse, fault: Fault | None
+        answer: aiohttp.ClientResponse,
+        response: web.StreamResponse,
+        fault: Fault | None,
+        remembered: deque[bytes],
     ) -> None:
         pending = b""
         async for chunk in answer.content.iter_any():
@@ -306,21 +307,8 @@ class FaultProxy:
                     await response.write(line[: len(line) // 2])
                     return
                 if b'"BOOKMARK"' not in line:
-                    self._lines.append(line + b"\n")
+                    remembered.append(line + b"\n")
                 await response.write(line + b"\n")
-
-    def _said_first(self, fault: Fault | None) -> list[bytes]:
-        match fault:
-            case Fault.REPLAYS:
-                return list(self._lines)
-            case Fault.GARBAGE_LINE:
-                return [b'{"type":"MODIFIED","object":\x00{\n']
-            case Fault.ERROR_410:
-                return [error_event(410, "Expired", "too old resource version")]
-            case Fault.ERROR_500:
-                return [error_event(500, "InternalError", "unable to decode an event")]
-            case _:
-                return []
 
     async def _pause(self, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):
@@ -332,6 +320,20 @@ class FaultProxy:
         if request.transport is not None:
             request.transport.abort()
         return web.Response(status=500)
+
+
+def _said_first(fault: Fault | None, remembered: list[bytes]) -> list[bytes]:
+    match fault:
+        case Fault.REPLAYS:
+            return remembered
+        case Fault.GARBAGE_LINE:
+            return [b'{"type":"MODIFIED","object":\x00{\n']
+        case Fault.ERROR_410:
+            return [error_event(410, "Expired", "too old resource version")]
+        case Fault.ERROR_500:
+            return [error_event(500, "InternalError", "unable to decode an event")]
+        case _:
+            return []
 
 
 def error_event(code: int, reason: str, message: str) -> bytes:
@@ -356,6 +358,7 @@ _REFUSALS: dict[Fault, tuple[int, str, str, dict[str, str]]] = {
     Fault.FAILS: (500, "InternalError", "etcdserver: request timed out", {}),
     Fault.UNAVAILABLE: (503, "ServiceUnavailable", "apiserver not ready", {}),
     Fault.QUOTA: (403, "Forbidden", 'pods "x" is forbidden: exceeded quota: pods, requested: pods=1', {}),
+    Fault.FORBIDDEN: (403, "Forbidden", 'User "operator" cannot do that: RBAC: not found', {}),
     Fault.UNAUTHORIZED: (401, "Unauthorized", "no", {}),
     Fault.REDIRECTS: (302, "Found", "elsewhere", {"Location": "https://127.0.0.1:1/elsewhere"}),
 }  # fmt: skip

@@ -34,6 +34,7 @@ class Fault(StrEnum):
     UNKNOWN = "404"
     GONE = "410"
     THROTTLED = "429 with Retry-After"
+    FORBIDDEN = "403 without a rule"
     INITIALIZING = "429 storage is (re)initializing"
     FAILS = "500"
     UNAVAILABLE = "503"
@@ -84,6 +85,7 @@ EPISODES: Mapping[str, tuple[tuple[Kind, ...], tuple[Fault, ...], float]] = {
     "the API server is away": (API, (Fault.RESET,), 1.0),
     "the API server fails": (API, (Fault.FAILS, Fault.UNAVAILABLE), 0.8),
     "the API server asks for patience": (API, (Fault.THROTTLED,), 0.8),
+    "users and rules are not known yet": (API, (Fault.UNAUTHORIZED, Fault.FORBIDDEN), 0.8),
     "storage is initialized": (API, (Fault.INITIALIZING,), 0.8),
     "answers to writes are lost": (WRITES, (Fault.LOST, Fault.LOST_LATE), 0.7),
     "creations are lost": ((Kind.CREATE,), (Fault.LOST,), 1.0),
@@ -199,7 +201,7 @@ class Shape:
 
 
 SHORT = Shape()
-LONG = Shape(seconds=60.0, longest=20.0, episodes=12, deeds=16, kills=5, disruptive=True)
+LONG = Shape(seconds=60.0, longest=10.0, episodes=9, deeds=16, kills=5, disruptive=True)
 
 
 @dataclass
@@ -271,7 +273,8 @@ class FaultSchedule:
 
 def fits(fault: Fault, kind: Kind) -> bool:
     """Whether this can become of such a request."""
-    return fault in POSSIBLE[kind] or fault in (Fault.INITIALIZING, Fault.LATE)
+    everywhere = (Fault.INITIALIZING, Fault.LATE, Fault.UNAUTHORIZED, Fault.FORBIDDEN)
+    return fault in POSSIBLE[kind] or fault in everywhere
 
 
 def _begins(each: Episode | Deed) -> float:

@@ -1,6 +1,7 @@
 """What must hold at every moment of a run, judged by the API server's own word and by what the operator asked for."""
 
 import time
+from collections.abc import Iterable
 from typing import Any
 
 from tests.faults.cluster_actor import ALLOCATION_LABEL, SparkApplication, owner_uid
@@ -31,7 +32,7 @@ class Invariants:
         self._applications = {each.pod_uid: each for each in applications}
         self._ids: dict[tuple[str, str], str] = {}
         self._foreign: dict[str, Document] = {}
-        self._writers: dict[str, float] = {}
+        self._lost_at: dict[str, float] = {}
         self.creations = 0
         self._over = False
         feed.listeners.append(self._seen)
@@ -40,9 +41,11 @@ class Invariants:
         """A pod that is not the operator's: nobody may touch it."""
         self._foreign[pod["metadata"]["uid"]] = pod
 
-    def took_over(self, operator: str) -> None:
-        """Another operator leads from now on: the former one must not write any more."""
-        self._writers[operator] = time.monotonic()
+    def leads(self, operator: str, *, after: str = "") -> None:
+        """An operator leads from now on: the one that led before must not write any more."""
+        if after:
+            self._lost_at[after] = time.monotonic()
+        self._lost_at.pop(operator, None)
 
     # -- what the API server says ------------------------------------------------------------------------------------
 
@@ -102,7 +105,7 @@ class Invariants:
         if passage.method == "GET" or passage.kind is Kind.DRIVER:
             return
         if passage.kind is not Kind.LEASE:
-            lost_at = self._writers.get(passage.by)
+            lost_at = self._lost_at.get(passage.by)
             if lost_at is not None and passage.at > lost_at:
                 self._break(f"{passage.by} wrote {passage.path} after another operator led")
         name = passage.path.rpartition("/")[2]
@@ -145,9 +148,17 @@ class Invariants:
 
     # -- the end -----------------------------------------------------------------------------------------------------
 
-    def finish(self) -> None:
-        """Judge what can only be judged at the end; what comes later is the cleaning up."""
+    def finish(self, passages: Iterable[Passage] = ()) -> None:
+        """Judge what can only be judged at the end; what comes later is the cleaning up.
+
+        Args:
+            passages: everything the operators asked for, for pods that were gone before a watch told of them.
+        """
         self._over = True
+        for passage in passages:
+            application = self._applications.get(owner_uid(passage.answer or {"metadata": {}}))
+            if passage.kind is Kind.CREATE and passage.status == 201 and application is not None:
+                self._id_is_new(application, passage.answer)
         for uid, before in self._foreign.items():
             after = self._feed.pods.get(uid)
             if after is None:

@@ -41,8 +41,8 @@ STABLE_WITHIN_SECONDS = 30.0
 PODS_FOLLOW_WITHIN_SECONDS = 30.0
 SWEPT_WITHIN_SECONDS = 30.0
 KILLED_FOR_SECONDS = 0.3
+KILLED_LATEST_SECONDS = 2.0
 IDLE_SECONDS = 4
-LEASE_TAKEN = "lease_taken"
 
 
 class WindowClock:
@@ -137,6 +137,7 @@ class Run:
         self._background: set[asyncio.Task[None]] = set()
         self._killed: set[int] = set()
         self._ending = False
+        self._leader = 0
         self.verdict = Verdict(schedule.seed, schedule, operators=operators)
 
     async def judge(self) -> Verdict:
@@ -308,6 +309,24 @@ class Run:
             await asyncio.sleep(KILLED_FOR_SECONDS)
             self._operators[number] = self._start_operator(number)
 
+    async def _follow_the_lease(self) -> None:
+        leader = ""
+        while True:
+            with contextlib.suppress(ApiUnavailable):
+                answer = await self._world.request("GET", self._lease_path())
+                identity = str((answer.json().get("spec") or {}).get("holderIdentity") or "")
+                holder = identity.rpartition("_")[0]
+                if holder and holder != leader:
+                    self._say(f"{holder} leads")
+                    self._invariants.leads(holder, after=leader)
+                    leader = holder
+                    self._leader = int(holder.rpartition("-")[2])
+            await asyncio.sleep(0.2)
+
+    def _lease_path(self) -> str:
+        leases = f"/apis/coordination.k8s.io/v1/namespaces/{self._world.namespace}/leases"
+        return f"{leases}/spark-allocation-operator"
+
     def _kill(self, number: int) -> None:
         if self._operators[number].process.poll() is None:
             self.verdict.kills += 1
@@ -330,6 +349,8 @@ class Run:
         self._operators = [self._start_operator(n) for n in range(self._operators_wanted)]
         for number in range(self._operators_wanted):
             in_background(self._keep_operator(number), self._background)
+        if self._operators_wanted > 1:
+            in_background(self._follow_the_lease(), self._background)
         await self._first_pods()
         self._say("faults begin")
         self._clock.start()
@@ -350,7 +371,7 @@ class Run:
             application.submit(number, 10_000.0)
         await self._becomes_stable(last_fault)
         await self._ends_are_swept()
-        self._invariants.finish()
+        self._invariants.finish(each for proxy in self._proxies for each in proxy.passages)
 
     async def _first_pods(self) -> None:
         """The operator has begun to work: without that, faults would only ever meet a start."""
@@ -377,14 +398,12 @@ class Run:
 
     async def _do(self, deed: Deed) -> None:
         application = self.applications[deed.application % len(self.applications)]
-        number = self._leader()
+        number = self._leader
         match deed.kind:
             case DeedKind.KILL:
                 self._kill(number)
             case DeedKind.KILL_AT:
-                self._proxy_of(number).kill_point = KillPoint(
-                    deed.request, after=deed.after, kill=lambda: self._kill(number)
-                )
+                in_background(self._kill_at(number, deed), self._background)
                 application.submit(4, 2.0)
             case DeedKind.BOUNDS:
                 await self._bound(application, deed.number)
@@ -403,12 +422,15 @@ class Run:
             case DeedKind.RESTART_API:
                 await asyncio.to_thread(self._cluster.restart, "kube-apiserver")
 
-    def _leader(self) -> int:
-        """Who leads, as far as its log says."""
-        for number, operator in enumerate(self._operators):
-            if operator.process.poll() is None and LEASE_TAKEN in operator.log:
-                return number
-        return 0
+    async def _kill_at(self, number: int, deed: Deed) -> None:
+        """At the next request of the kind; when none comes soon, without one."""
+        point = KillPoint(deed.request, after=deed.after, kill=lambda: self._kill(number))
+        proxy = self._proxy_of(number)
+        proxy.kill_point = point
+        await self._clock.reaches(self._clock.now + KILLED_LATEST_SECONDS)
+        if proxy.kill_point is point:
+            proxy.kill_point = None
+            self._kill(number)
 
     def _proxy_of(self, operator: int) -> FaultProxy:
         return next(each for each in self._proxies if each.by == f"operator-{operator}")

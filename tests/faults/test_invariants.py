@@ -90,6 +90,17 @@ def test_an_id_that_is_used_twice() -> None:
     assert judged.invariants.broken == ["job: executor id 1 was used twice"]
 
 
+def test_an_id_that_is_used_twice_between_two_looks() -> None:
+    judged = Judged()
+    judged.invariants.finish(
+        Passage(
+            0, "operator", Kind.CREATE, "POST", "/pods", status=201, answer=executor_pod(1, uid=uid)
+        )
+        for uid in ("one", "other")
+    )
+    assert judged.invariants.broken == ["job: executor id 1 was used twice"]
+
+
 def test_one_executor_more_than_allowed() -> None:
     judged = Judged()
     for number in (1, 2, 3):
@@ -157,9 +168,18 @@ def test_a_pod_that_is_made_after_the_end() -> None:
 def test_a_former_leader_that_writes() -> None:
     judged = Judged()
     pod = judged.add(1)
-    judged.invariants.took_over("operator")
+    judged.invariants.leads("another", after="operator")
     judged.delete(pod)
     assert "after another operator led" in judged.invariants.broken[0]
+
+
+def test_a_leader_that_has_the_lease_again_may_write() -> None:
+    judged = Judged()
+    pod = judged.add(1)
+    judged.invariants.leads("another", after="operator")
+    judged.invariants.leads("operator", after="another")
+    judged.delete(pod)
+    assert judged.invariants.broken == []
 
 
 def test_a_task_that_a_deletion_cut_short() -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import secrets
 import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -77,6 +78,12 @@ class Between:
         spec = {"dynamicAllocation": {"minExecutors": executors}}
         await self.world.did("PATCH", path, {"spec": spec})
 
+    async def touch(self) -> None:
+        """Change the object, and nothing that matters of it."""
+        path = f"{self.world.allocations_path}/job"
+        touched = {"annotations": {"touched": secrets.token_hex(4)}}
+        await self.world.did("PATCH", path, {"metadata": touched})
+
     async def executors(self, count: int, *, within: float = 20) -> set[str]:
         """The uids, once there are so many."""
 
@@ -146,6 +153,8 @@ async def test_an_error_in_the_watch_of_our_kind_ends_nothing(way: Between) -> N
     await operator.says("kopf_gave_up")
 
     async def met() -> bool:
+        # a line can only be cut where there is one
+        await way.touch()
         return not worst
 
     await eventually(met, "the watch has broken in each way", within=30)
