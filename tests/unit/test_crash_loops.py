@@ -208,6 +208,22 @@ def test_what_is_logged_is_what_is_asked_for() -> None:
     assert profile.bound == "BackOff"
 
 
+def test_what_is_said_of_the_next_attempt_does_not_change_while_nobody_is_wanted() -> None:
+    """A sentence that changed with every look would be written with every look."""
+    driver = ServedDriver(settings(min_executors=1, initial_executors=1))
+    driver.says(report())
+    for number in range(1, 4):
+        driver.allocation.creation_refused(ExecutorId(number), FailureClass.CAPACITY, driver.now_ms)
+    opened_at = driver.now_ms
+    driver.allocation.reconfigure(settings(), driver.now_ns)
+    said = set()
+    for _ in range(30):
+        driver.later(1)
+        driver.says(report())
+        said.add(driver.step(acts=False).retry_at_ms)
+    assert said == {opened_at + 10_000}
+
+
 class TestLimit:
     def test_without_a_limit_it_follows_the_most_executors_that_were_wanted(self) -> None:
         limit = FailureLimit(FailureLimitConf())

@@ -156,7 +156,7 @@ class TestWords:
     def test_while_a_class_is_held_back_it_says_when_the_next_one_is_tried(self) -> None:
         held = step(FailureClass.APPLICATION, retry_at_ms=int(NOON * 1000))
         assert reaction(Reason.OOM_KILLED, held) == (
-            "held back: one is tried at 2026-05-29T12:00:00Z, others follow when it works"
+            "held back: one is tried from 2026-05-29T12:00:00Z on, others follow when it works"
         )
         assert "one is being tried now" in reaction(
             Reason.OOM_KILLED, step(FailureClass.APPLICATION)

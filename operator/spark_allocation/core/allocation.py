@@ -99,7 +99,7 @@ class Step:
         held_back: classes of repeated failures that keep pods from being asked for.
         failures: executors that ended unasked lately, against the limit.
         avoid_nodes: nodes that new pods are sent away from.
-        retry_at_ms: epoch milliseconds of the next single attempt while ``held_back``; None while one is under way.
+        retry_at_ms: epoch milliseconds from which on one is tried while ``held_back``; None while one is under way.
         decisions: per profile; empty when the driver's answer was too old to decide.
         log: sentences in Spark's words.
         wake_at_ns: when a timer runs out; None when only news can change anything.
@@ -317,7 +317,7 @@ class Allocation:
             held_back=self.failures.held_back,
             failures=self.failures.toward_limit(now_ms),
             avoid_nodes=self.avoid_nodes,
-            retry_at_ms=self.failures.next_attempt_at(now_ms),
+            retry_at_ms=self.failures.next_attempt_at,
             start_problem=self.failures.start_problem(snapshot, leaving=leaving, now_ns=now_ns),
             decisions=tick.decisions,
             profiles=profile_states(

@@ -79,9 +79,10 @@ class ExecutorFailures:
         """Epoch milliseconds at which the back-off may allow something; None while nothing is held back."""
         return self._backoff.retry_at(now_ms)
 
-    def next_attempt_at(self, now_ms: int) -> int | None:
-        """Epoch milliseconds of the next attempt; None while nothing is held back or one is under way."""
-        return None if self._backoff.probing else self._backoff.retry_at(now_ms)
+    @property
+    def next_attempt_at(self) -> int | None:
+        """Epoch milliseconds from which on one is tried; None while nothing is held back or one is under way."""
+        return self._backoff.next_probe_at
 
     def reconfigure(self, limit: FailureLimitConf) -> None:
         """Use another limit from now on."""

@@ -272,12 +272,15 @@ class FailureBackoff:
         )
 
     @property
-    def probing(self) -> bool:
-        """A probe is under way."""
-        return any(
-            circuit.opened_at is not None and circuit.probe is not None
-            for circuit in self._circuits.values()
-        )
+    def next_probe_at(self) -> int | None:
+        """Epoch milliseconds from which on a probe is allowed; None while nothing is held back or one is under way."""
+        moments = []
+        for circuit in self._circuits.values():
+            if circuit.opened_at is not None:
+                if circuit.probe is not None:
+                    return None
+                moments.append(circuit.opened_at + circuit.delay_ms)
+        return max(moments, default=None)
 
     def retry_at(self, now: int) -> int | None:
         """Epoch milliseconds of the next probe, or of the end of patience with the one that is under way."""

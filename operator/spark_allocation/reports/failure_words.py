@@ -48,7 +48,7 @@ def reaction(reason: ExecutorExitReason, step: Step) -> str:
 def _one_at_a_time(step: Step) -> str:
     if step.retry_at_ms is None:
         return "one is being tried now, others follow when it works"
-    return f"one is tried at {timestamp(step.retry_at_ms / 1000)}, others follow when it works"
+    return f"one is tried from {timestamp(step.retry_at_ms / 1000)} on, others follow when it works"
 
 
 def _above_limit(count: FailureCount) -> str:
