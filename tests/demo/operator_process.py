@@ -34,7 +34,7 @@ class OperatorProcess:
         self._kubeconfig = folder / "operator.kubeconfig"
         self._process: subprocess.Popen[bytes] | None = None
         folder.mkdir(parents=True, exist_ok=True)
-        write_kubeconfig(cluster, self._kubeconfig)
+        self.token = write_kubeconfig(cluster, self._kubeconfig)
 
     @property
     def running(self) -> bool:

@@ -56,6 +56,7 @@ def started_operator(
     assert installation.process is not None
     yield installation.process
     installation.close()
+    assert installation.process.token not in installation.process.log.read_text(errors="replace")
     refused = [request for request in audit.requests(OPERATOR_USER) if not request.allowed]
     assert not refused, f"deploy/ does not grant what the operator needs: {refused[:5]}"
 

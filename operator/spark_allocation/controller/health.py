@@ -3,6 +3,10 @@
 Alive means that the event loop turns; ready means that this process leads and has seen all pods, or stands by and can
 read the Lease. The age of a watch and of the lease are metrics, not probes: an API server that is away for a minute
 must not make the kubelet restart every operator in the cluster.
+
+Anybody who reaches the port may open connections and say nothing. None lasts longer than `LONGEST_CONNECTION_SECONDS`,
+and of too many the oldest go first, so that a probe, which takes milliseconds, finds its way, and the process does not run
+out of files to open.
 """
 
 import asyncio
@@ -13,7 +17,10 @@ from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
 LOOP_LAG_LIMIT_SECONDS = 5.0
+LONGEST_CONNECTION_SECONDS = 10.0
+MOST_CONNECTIONS = 256
 _BEAT_SECONDS = 0.5
+_SWEEP_SECONDS = 0.5
 
 
 class LoopHeartbeat:
@@ -56,6 +63,7 @@ class HealthServer:
         self._not_ready_because = not_ready_because
         self._registry = registry
         self._runner: web.AppRunner | None = None
+        self._sweeping: asyncio.Task[None] | None = None
         self.port = port
 
     async def start(self) -> None:
@@ -69,11 +77,30 @@ class HealthServer:
         site = web.TCPSite(self._runner, self._host, self._port)
         await site.start()
         self.port = self._runner.addresses[0][1]
+        self._sweeping = asyncio.create_task(self._sweep(self._runner))
 
     async def stop(self) -> None:
         """Close the port."""
+        if self._sweeping is not None:
+            self._sweeping.cancel()
+            await asyncio.gather(self._sweeping, return_exceptions=True)
         if self._runner is not None:
             await self._runner.cleanup()
+
+    async def _sweep(self, runner: web.AppRunner) -> None:
+        """Close connections that are too old, or too many."""
+        opened: dict[web.RequestHandler, float] = {}
+        while True:
+            await asyncio.sleep(_SWEEP_SECONDS)
+            server = runner.server
+            there = server.connections if server is not None else []
+            now = time.monotonic()
+            opened = {each: opened.get(each, now) for each in there}
+            oldest_first = sorted(opened, key=opened.__getitem__)
+            surplus = len(oldest_first) - MOST_CONNECTIONS
+            for position, connection in enumerate(oldest_first):
+                if position < surplus or now - opened[connection] > LONGEST_CONNECTION_SECONDS:
+                    connection.force_close()
 
     async def _alive(self, _: web.Request) -> web.Response:
         lag = self._heartbeat.lag_seconds
