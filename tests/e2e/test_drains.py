@@ -8,6 +8,8 @@ from tests.e2e.workspace import REUSE, Workspace
 DRIVER = "reuse"
 EXECUTORS = 3
 GO = "/opt/life/go"
+START_AND_FIRST_JOB_SECONDS = 300
+"""On two cores that others use too."""
 MIGRATION = (
     "spark.storage.decommission.enabled=true",
     "spark.storage.decommission.rddBlocks.enabled=true",
@@ -93,7 +95,7 @@ def test_executors_with_cached_blocks_stay_until_their_own_timeout(space: Worksp
     eventually(
         lambda: "pause" in space.log(DRIVER) and space.registered(DRIVER),
         what="the first job has ended",
-        within=150,
+        within=START_AND_FIRST_JOB_SECONDS,
         explain=lambda: (space.status("mine"), space.log(DRIVER)),
     )
     caching = sum(1 for entry in space.registered(DRIVER) if entry["rddBlocks"])
@@ -143,7 +145,7 @@ def _await_the_pause(space: Workspace) -> None:
     eventually(
         lambda: "pause" in space.log(DRIVER) and _blocks(space),
         what="the first job has ended",
-        within=150,
+        within=START_AND_FIRST_JOB_SECONDS,
         explain=lambda: (space.status("mine"), space.log(DRIVER)),
     )
 
