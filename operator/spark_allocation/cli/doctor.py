@@ -17,7 +17,7 @@ from spark_allocation.cli.connection import (
     namespace_of,
 )
 from spark_allocation.cli.output import table, write_document
-from spark_allocation.controller.check_up import Finding, Scope, Verdict, check_up
+from spark_allocation.controller.check_up import Extent, Finding, Verdict, check_up
 
 _SIGNS = {Verdict.OK: "ok", Verdict.WARNING: "WARN", Verdict.FAILURE: "FAIL", Verdict.UNKNOWN: "?"}
 
@@ -54,14 +54,14 @@ def doctor(  # noqa: PLR0917  (options of a command)
     if service_account:
         place, _, account = service_account.rpartition("/")
         user = f"system:serviceaccount:{place or operator_namespace}:{account}"
-    scope = Scope(
+    extent = Extent(
         namespaces=() if all_namespaces else (namespace_of(namespace, kubeconfig, context),),
         operator_namespace=operator_namespace,
         lease_name=lease_name,
         user=user,
-        now=time.time(),
+        clock=time.time,
     )
-    findings = connected(kubeconfig, context, lambda reading: check_up(reading, scope))
+    findings = connected(kubeconfig, context, lambda reading: check_up(reading, extent))
     if output in (Output.JSON, Output.YAML):
         write_document(
             [

@@ -48,6 +48,7 @@ _WARNINGS = frozenset(
         (ConditionType.CONFLICTED, True),
         (ConditionType.AMBIGUOUS_DRIVER, True),
         (ConditionType.DECOMMISSIONING, False),
+        (ConditionType.POLICY_CONFLICT, True),
     }
 )
 

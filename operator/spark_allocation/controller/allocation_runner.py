@@ -35,6 +35,7 @@ from spark_allocation.controller.driver_life import DriverLife, LifeEnd, Observa
 from spark_allocation.controller.driver_serving import make_life
 from spark_allocation.controller.incarnation import incarnation_of
 from spark_allocation.controller.leaving import Leaving
+from spark_allocation.controller.policy_directory import NO_POLICIES
 from spark_allocation.controller.runner_surroundings import Stopper, Surroundings
 from spark_allocation.controller.spec_reading import InvalidSpec, owner_pod, read_spec, wish
 from spark_allocation.core.driver_report import DriverPod
@@ -74,6 +75,7 @@ class AllocationRunner:
         self._spec: SparkAllocationSpec | None = None
         self._newest: SparkAllocationSpec | None = None
         self._policies_changed_since = False
+        self._selected = NO_POLICIES
         self._life_driver: DriverPod | None = None
         self._ambiguity: tuple[int, str] = (-1, "")
         self._reporter = AllocationReporter(
@@ -188,12 +190,20 @@ class AllocationRunner:
                 relabelled = pod.labels != self._life_driver.labels
                 self._life_driver = pod
                 if relabelled:
-                    self._policies_changed()
+                    self._renew_settings()
             self.wake()
 
     def _policies_changed(self) -> None:
-        """Policies, or what selects them, are others now: what holds is put together anew."""
+        """Some policy is another one now: of a thousand applications most are not meant."""
         self._policies_changed_since = True
+        if self._life_driver is not None and self._life is not None:
+            labels = self._life_driver.labels
+            if self._around.policies.selected(self.namespace, labels) == self._selected:
+                return
+        self._renew_settings()
+
+    def _renew_settings(self) -> None:
+        """Put together anew what holds."""
         if self._newest is not None:
             self._take_over(self._newest)
         elif self._spec is not None:
@@ -313,11 +323,12 @@ class AllocationRunner:
         )
         self._connection = connection
         self._life, self._life_wish, self._life_driver = served.life, wish(spec), driver
+        self._selected = connection.settings.policies
         if self._spec is not None and self._spec is not spec:
             newer, self._spec = self._spec, spec
             self._take_over(newer)
         elif self._policies_changed_since:
-            self._policies_changed()
+            self._renew_settings()
         self._around.claims.serving(driver.uid, self.uid)
         watching = asyncio.create_task(self._look_after(driver))
         try:
@@ -437,6 +448,7 @@ class AllocationRunner:
             if isinstance(settings, InvalidSetting):
                 self._reporter.spec_problem = str(settings)
                 return
+            self._selected = settings.policies
             self._statements.policies(settings)
             if wish(spec) == self._life_wish:
                 self._life.reconfigure(settings)

@@ -5,7 +5,7 @@ means that all is well.
 """
 
 import asyncio
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -19,6 +19,7 @@ from spark_allocation.controller.operator_rights import (
     IN_EACH_NAMESPACE,
     IN_ITS_OWN_NAMESPACE,
 )
+from spark_allocation.controller.policy_directory import PolicyDirectory
 from spark_allocation.controller.seen_driver import see_driver
 from spark_allocation.core.passive_driver import (
     drains,
@@ -32,6 +33,7 @@ from spark_allocation.core.setting_catalogue import (
     MIGRATE,
     MIN_EXECUTORS,
 )
+from spark_allocation.core.setting_layers import Scope
 from spark_allocation.core.spark_conf import SECOND, InvalidSetting, SparkConf
 from spark_allocation.kube.cluster_reading import ClusterReading, Right
 
@@ -71,34 +73,34 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
-class Scope:
+class Extent:
     """What to look at.
 
     Attributes:
         namespaces: that are served; empty for all.
         operator_namespace: where the operator runs.
         user: whose rights are asked for; "" for the caller's own.
-        now: epoch seconds by this machine's clock.
+        clock: epoch seconds by this machine's clock.
     """
 
     namespaces: tuple[str, ...]
     operator_namespace: str
     lease_name: str
     user: str
-    now: float
+    clock: Callable[[], float]
 
 
-async def check_up(reading: ClusterReading, scope: Scope) -> list[Finding]:
+async def check_up(reading: ClusterReading, extent: Extent) -> list[Finding]:
     """Look at everything.
 
     Raises:
         ApiUnavailable: the API server does not answer.
     """
-    findings = [*await _clock(reading, scope), *await _definitions(reading)]
-    findings += await _rights(reading, scope)
-    findings += await _leader(reading, scope)
+    findings = [*await _clock(reading, extent), *await _definitions(reading)]
+    findings += await _rights(reading, extent)
+    findings += await _leader(reading, extent)
     served: set[str] = set()
-    for namespace in scope.namespaces or (None,):
+    for namespace in extent.namespaces or (None,):
         bodies = await reading.allocations(namespace)
         if bodies is None:
             findings.append(
@@ -120,9 +122,11 @@ async def check_up(reading: ClusterReading, scope: Scope) -> list[Finding]:
             async with gate:
                 return await explain_body(reading, body, policies)
 
-        for explanation in await asyncio.gather(*map(explained, bodies)):
+        explanations = await asyncio.gather(*map(explained, bodies))
+        for explanation in explanations:
             findings += allocation_findings(explanation)
             served.add(str(explanation.status.get("driverPodUid") or ""))
+        findings += _policies_for_nobody(policies[0], explanations, everywhere=namespace is None)
         findings += await _unserved_drivers(reading, namespace, served)
     return findings
 
@@ -130,8 +134,10 @@ async def check_up(reading: ClusterReading, scope: Scope) -> list[Finding]:
 # -- the installation -------------------------------------------------------------------------------------------------
 
 
-async def _clock(reading: ClusterReading, scope: Scope) -> Iterable[Finding]:
+async def _clock(reading: ClusterReading, extent: Extent) -> Iterable[Finding]:
+    before = extent.clock()
     answer = await reading.answer("/version")
+    after = extent.clock()
     version = answer.json().get("gitVersion") or "unknown version"
     found = [Finding("api-server", version, Verdict.OK, "answers")]
     if answer.server_time is None:
@@ -139,7 +145,9 @@ async def _clock(reading: ClusterReading, scope: Scope) -> Iterable[Finding]:
             Finding("clock", "this machine", Verdict.UNKNOWN, "the API server tells no time")
         )
         return found
-    skew = scope.now - answer.server_time
+    # the server wrote its time at some moment in between, in whole seconds
+    early, late = before - (answer.server_time + 1), after - answer.server_time
+    skew = early if early > 0 else min(0.0, late)
     bad = abs(skew) > SKEW_SECONDS
     found.append(
         Finding(
@@ -211,26 +219,26 @@ def _fields(definition: Mapping[str, Any]) -> set[str]:
     return set(walk(versions[0]["schema"]["openAPIV3Schema"], ""))
 
 
-async def _rights(reading: ClusterReading, scope: Scope) -> Iterable[Finding]:
+async def _rights(reading: ClusterReading, extent: Extent) -> Iterable[Finding]:
     needed = [
         Right(right.group, right.resource, right.verb, namespace)
-        for namespace in scope.namespaces or ("",)
+        for namespace in extent.namespaces or ("",)
         for right in IN_EACH_NAMESPACE
     ]
-    if not scope.namespaces:
+    if not extent.namespaces:
         needed += IN_ALL_NAMESPACES
     needed += [
-        Right(right.group, right.resource, right.verb, scope.operator_namespace)
+        Right(right.group, right.resource, right.verb, extent.operator_namespace)
         for right in IN_ITS_OWN_NAMESPACE
     ]
     gate = asyncio.Semaphore(AT_ONCE)
 
     async def asked(right: Right) -> bool | None:
         async with gate:
-            return await reading.may(right, scope.user)
+            return await reading.may(right, extent.user)
 
     answers = await asyncio.gather(*map(asked, needed))
-    who = scope.user or "you"
+    who = extent.user or "you"
     lacking = [right for right, answer in zip(needed, answers, strict=True) if answer is False]
     unknown = sum(answer is None for answer in answers)
     if unknown:
@@ -246,19 +254,19 @@ async def _rights(reading: ClusterReading, scope: Scope) -> Iterable[Finding]:
     if not lacking:
         return [Finding("rights", who, Verdict.OK, f"has all {len(needed)} rights of the operator")]
     # people need not have the operator's rights: only of its own account is that a failure
-    verdict = Verdict.FAILURE if scope.user else Verdict.WARNING
+    verdict = Verdict.FAILURE if extent.user else Verdict.WARNING
     remedy = (
         "kubectl apply -f deploy/"
-        if scope.user
+        if extent.user
         else "name the operator's account with --service-account to ask for its rights instead"
     )
     return [Finding("rights", who, verdict, f"may not {right}", remedy) for right in lacking]
 
 
-async def _leader(reading: ClusterReading, scope: Scope) -> Iterable[Finding]:
-    about = f"{scope.operator_namespace}/{scope.lease_name}"
+async def _leader(reading: ClusterReading, extent: Extent) -> Iterable[Finding]:
+    about = f"{extent.operator_namespace}/{extent.lease_name}"
     lease = await reading.one(
-        f"/apis/coordination.k8s.io/v1/namespaces/{scope.operator_namespace}/leases/{scope.lease_name}"
+        f"/apis/coordination.k8s.io/v1/namespaces/{extent.operator_namespace}/leases/{extent.lease_name}"
     )
     if lease is None:
         return [
@@ -278,7 +286,7 @@ async def _leader(reading: ClusterReading, scope: Scope) -> Iterable[Finding]:
                 "operator", about, Verdict.FAILURE, "nobody leads", "look at the operator's pods"
             )
         ]
-    silent = scope.now - datetime.fromisoformat(renewed).timestamp()
+    silent = extent.clock() - datetime.fromisoformat(renewed).timestamp()
     if silent > LEASE_SILENCE_SECONDS:
         return [
             Finding(
@@ -300,6 +308,28 @@ async def _leader(reading: ClusterReading, scope: Scope) -> Iterable[Finding]:
             )
         ]
     return [Finding("operator", about, Verdict.OK, f"{holder} leads")]
+
+
+def _policies_for_nobody(
+    directory: PolicyDirectory, explanations: Iterable[Explanation], *, everywhere: bool
+) -> Iterator[Finding]:
+    """Policies that select nothing. Of one namespace alone that can be said of its own policies only."""
+    used = {
+        (each.namespace if policy.scope is Scope.NAMESPACE else "", policy.name)
+        for each in explanations
+        for policy in each.policies.policies
+    }
+    for stored in directory.all():
+        key = (stored.namespace, stored.policy.name)
+        if key not in used and (everywhere or stored.namespace):
+            about = "/".join(part for part in key if part)
+            yield Finding(
+                "policies",
+                about,
+                Verdict.WARNING,
+                f"this {stored.policy.scope} policy is for no SparkAllocation that there is now",
+                "look at its selector, unless its applications are yet to come",
+            )
 
 
 # -- allocations ------------------------------------------------------------------------------------------------------

@@ -75,6 +75,11 @@ class PolicyDirectory:
             _together([stored.allowed for stored in chosen]),
         )
 
+    def all(self) -> Iterator[StoredPolicy]:
+        """Every policy that could be read."""
+        for scope in self._stored.values():
+            yield from scope.values()
+
     @contextmanager
     def subscription(self, callback: Callable[[], None]) -> Iterator[None]:
         """Call back whenever a policy changed."""
