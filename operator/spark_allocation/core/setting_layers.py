@@ -30,6 +30,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
+from functools import lru_cache
 
 from spark_allocation.core.setting_catalogue import (
     BY_FIELD,
@@ -257,6 +258,7 @@ def resolve(
     return _Resolving(driver, tuple(policies), user, allocation, defaults or {}).resolution()
 
 
+@lru_cache(maxsize=8192)
 def user_default(key: str) -> tuple[str, str] | None:
     """User and Spark key of a key in Kyuubi's style, such as ``___alice___.spark.dynamicAllocation.maxExecutors``."""
     match = _USER_DEFAULT.fullmatch(key)
