@@ -261,6 +261,29 @@ async def test_sizes_beyond_spark_s_are_held_within_them(session) -> None:
     assert len(executor.remove_reason) <= 1024
 
 
+@pytest.mark.parametrize(
+    ("path", "item"),
+    [("executors", b'{"id":"1"},'), ("stages", b'{"stageId":1,"attemptId":0},'), ("jobs", b'{"jobId":1},')],
+)  # fmt: skip
+async def test_a_list_that_no_driver_has_is_not_looked_through(session, path, item) -> None:
+    content = b"[" + item * (15_000_000 // len(item)) + item[:-1] + b"]"
+    async with serving(body(content)) as port:
+        rest = DriverRest(session, "127.0.0.1", port, "spark-1")
+        answer = await rest.poll(with_dead_executors=False)
+    assert isinstance(answer, Unreachable)
+    assert answer.reason is Reason.BAD_ANSWER
+    assert rest.rest_seconds > 0.5, "and such a driver is asked less often"
+
+
+async def test_an_ordinary_driver_is_asked_as_often_as_is_wished(session) -> None:
+    async with FakeDriver() as driver:
+        driver.stages = [driver.stage(tasks=100, stage_id=each) for each in range(20)]
+        driver.executors = [driver.executor(each) for each in range(1000)]
+        rest = DriverRest(session, "127.0.0.1", driver.port, driver.application_id)
+        assert isinstance(await rest.poll(with_dead_executors=False), DriverReport)
+    assert rest.rest_seconds < 1.0
+
+
 async def test_crowds_of_attackers_do_not_stop_the_event_loop(session) -> None:
     # given forty drivers that answer as much as is read of an answer, all at once
     worst = 0.0

@@ -319,7 +319,7 @@ class DriverLife:
                 self._report.running_jobs or self._report.executors
             )
             interval = self._poll_seconds if busy else self._idle_poll_seconds
-            await asyncio.sleep(max(0.0, began + interval - time.monotonic()))
+            await asyncio.sleep(max(self._rest.rest_seconds, began + interval - time.monotonic()))
 
     async def _learn_profiles(self, report: DriverReport) -> None:
         """Ask for the profiles again when a stage or an executor names one that is not known."""

@@ -7,6 +7,7 @@ Spark would say becomes an `Unreachable` with a reason and a remedy instead of a
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -37,7 +38,14 @@ from spark_allocation.sources.wire import whole_number
 
 REQUEST_TIMEOUT_SECONDS = 4.0
 CONNECT_TIMEOUT_SECONDS = 2.0
-LARGEST_ANSWER_BYTES = 32 * 1024 * 1024
+LARGEST_ANSWER_BYTES = 16 * 1024 * 1024
+"""Some twelve thousand executors."""
+LARGEST_ENVIRONMENT_BYTES = 8 * 1024 * 1024
+LARGEST_APPLICATIONS_BYTES = 1024 * 1024
+MOST_ITEMS = 20_000
+"""Of a list; more are no driver but an attack, and cost seconds to look at."""
+SHARE_OF_READING = 0.05
+"""Most of the operator's time that goes into reading one driver's answers; who answers at greater length is asked less often."""
 LONGEST_TEXT = 253
 """Of what is named after an answer, such as an application id."""
 LONGEST_REASON = 1024
@@ -172,6 +180,9 @@ class DriverRest:
     ) -> None:
         self._session = session
         self._access = access
+        self._read_seconds = 0.0
+        self.rest_seconds = 0.0
+        """How long not to ask after the last poll, for the time that it took to read."""
         self._base = f"{access.scheme}://{_bracketed(host)}:{port}"
         self._application = f"/api/v1/applications/{quote(application_id, safe='')}"
         self.port = port
@@ -184,7 +195,9 @@ class DriverRest:
     async def environment(self) -> Environment | Unreachable:
         """Configuration and resource profiles; fetched once and when an unknown profile shows up."""
         try:
-            answer = await self._get(f"{self._application}/environment", _Environment)
+            answer = await self._get(
+                f"{self._application}/environment", _Environment, LARGEST_ENVIRONMENT_BYTES
+            )
             return Environment(
                 spark_properties=dict(answer.spark_properties),
                 resource_profiles={
@@ -197,6 +210,13 @@ class DriverRest:
 
     async def poll(self, *, with_dead_executors: bool) -> DriverReport | Unreachable:
         """Stages, executors, jobs and gauges, read at once."""
+        self._read_seconds = 0.0
+        try:
+            return await self._poll(with_dead_executors=with_dead_executors)
+        finally:
+            self.rest_seconds = self._read_seconds / SHARE_OF_READING
+
+    async def _poll(self, *, with_dead_executors: bool) -> DriverReport | Unreachable:
         executors_path = "allexecutors" if with_dead_executors else "executors"
         try:
             stages, executors, jobs, metrics = await asyncio.gather(
@@ -222,8 +242,19 @@ class DriverRest:
             else None,
         )
 
-    async def _get(self, path: str, kind: type[T]) -> T:
-        return await _get(self._session, self._base + path, kind, self._access)
+    async def _get(self, path: str, kind: type[T], largest: int | None = None) -> T:
+        url = self._base + path
+        body = await _fetch(
+            self._session,
+            url,
+            self._access,
+            min(largest or LARGEST_ANSWER_BYTES, LARGEST_ANSWER_BYTES),
+        )
+        began = time.thread_time()
+        try:
+            return _decoded(url, body, kind)
+        finally:
+            self._read_seconds += time.thread_time() - began
 
 
 async def find_driver(
@@ -278,7 +309,9 @@ async def _applications(
     session: aiohttp.ClientSession, base: str, access: DriverAccess
 ) -> list[Application] | Unreachable:
     try:
-        answer = await _get(session, f"{base}/api/v1/applications", list[_Application], access)
+        url = f"{base}/api/v1/applications"
+        body = await _fetch(session, url, access, LARGEST_APPLICATIONS_BYTES)
+        answer = _decoded(url, body, list[_Application])
     except _NoAnswer as error:
         return error.unreachable
     if not answer or not answer[0].attempts:
@@ -302,7 +335,9 @@ async def _applications(
     ]
 
 
-async def _get(session: aiohttp.ClientSession, url: str, kind: type[T], access: DriverAccess) -> T:
+async def _fetch(
+    session: aiohttp.ClientSession, url: str, access: DriverAccess, largest: int
+) -> bytearray:
     timeout = aiohttp.ClientTimeout(
         total=REQUEST_TIMEOUT_SECONDS, sock_connect=CONNECT_TIMEOUT_SECONDS
     )
@@ -313,8 +348,8 @@ async def _get(session: aiohttp.ClientSession, url: str, kind: type[T], access: 
             _check_status(url, response)
             _check_encoding(url, response)
             body = bytearray()
-            while len(body) <= LARGEST_ANSWER_BYTES:
-                more = await response.content.read(LARGEST_ANSWER_BYTES + 1 - len(body))
+            while len(body) <= largest:
+                more = await response.content.read(largest + 1 - len(body))
                 if not more:
                     break
                 body += more
@@ -344,17 +379,24 @@ async def _get(session: aiohttp.ClientSession, url: str, kind: type[T], access: 
             f"{url} broke off ({type(error).__name__}): if a service mesh demands mutual TLS, exclude the driver's UI "
             "port from it",
         ) from error
-    if len(body) > LARGEST_ANSWER_BYTES:
-        raise _NoAnswer(
-            Reason.BAD_ANSWER, f"{url} answered more than {LARGEST_ANSWER_BYTES >> 20} MiB"
-        )
+    if len(body) > largest:
+        raise _NoAnswer(Reason.BAD_ANSWER, f"{url} answered more than {largest >> 20} MiB")
+    return body
+
+
+def _decoded(url: str, body: bytearray, kind: type[T]) -> T:
     try:
-        return msgspec.json.decode(body, type=kind)
+        answer = msgspec.json.decode(body, type=kind)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         words = str(error)[:LONGEST_QUOTE]
         raise _NoAnswer(
             Reason.BAD_ANSWER, f"{url} answered something that is not Spark's JSON: {words}"
         ) from error
+    if isinstance(answer, list) and len(answer) > MOST_ITEMS:
+        raise _NoAnswer(
+            Reason.BAD_ANSWER, f"{url} answered a list of {len(answer)}, which no driver has"
+        )
+    return answer
 
 
 def _check_encoding(url: str, response: aiohttp.ClientResponse) -> None:
