@@ -9,14 +9,15 @@ built from a mask would start and fail in strange ways. Contents of config maps 
 import string
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 from typing import Any
 
 from spark_allocation.controller.bounded_yaml import load_bounded_yaml
 from spark_allocation.controller.hidden_values import hide
+from spark_allocation.controller.mounted_files import MountedFiles
 from spark_allocation.core.driver_report import Application, Environment
 from spark_allocation.core.executor_java_options import rebuild_java_module_options
 from spark_allocation.core.executor_pod_context import DriverPodFacts, ExecutorConfigMap
+from spark_allocation.core.pod_limits.comparison import driver_container
 from spark_allocation.core.redacted_settings import REDACTED, required_keys_redacted
 from spark_allocation.core.spark_conf import SparkConf
 from spark_allocation.core.spark_version import SparkVersion
@@ -26,6 +27,7 @@ EXTRA_JAVA_OPTIONS = "spark.executor.extraJavaOptions"
 POD_TEMPLATE_FILE = "spark.kubernetes.executor.podTemplateFile"
 DISABLE_CONFIG_MAP = "spark.kubernetes.executor.disableConfigMap"
 SPARK_PROPERTIES = "spark.properties"
+SPARK_CONF_DIR = "/opt/spark/conf"
 LONGEST_TEMPLATE = 256 * 1024
 MOST_TEMPLATE_VALUES = 20_000
 
@@ -35,7 +37,8 @@ class DriverConfiguration:
     """What is known of a driver when its executors are to be built.
 
     Attributes:
-        pod_template: from the driver's mounted template file; None when it names none.
+        pod_template: from the driver's mounted template file; None when it names none, or one that cannot be read.
+        pod_template_problem: why not, and what to do; it matters when the SparkAllocation has no template of its own.
     """
 
     conf: SparkConf
@@ -43,6 +46,7 @@ class DriverConfiguration:
     facts: DriverPodFacts
     config_map: ExecutorConfigMap | None
     pod_template: Mapping[str, Any] | None
+    pod_template_problem: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,15 +73,15 @@ async def read_driver_configuration(
     Raises:
         ApiUnavailable: the API server did not answer.
     """
-    namespace = driver_pod["metadata"]["namespace"]
     try:
         version = SparkVersion.parse(application.spark_version)
     except ValueError as error:
         return UnreadableConfiguration(f"the driver reports an unknown Spark version: {error}")
     properties = dict(environment.spark_properties)
-    mounted = _MountedFiles(driver_pod, objects, namespace)
+    container = driver_container(driver_pod.get("spec") or {})
+    mounted = MountedFiles(driver_pod, container, objects)
     if required_keys_redacted(SparkConf(properties), version):
-        properties = _unmasked(properties, await mounted.properties(), version)
+        properties = _unmasked(properties, await _properties(mounted, container), version)
     properties.update(spark_conf)
     conf = SparkConf(properties)
     masked = required_keys_redacted(conf, version)
@@ -86,13 +90,12 @@ async def read_driver_configuration(
             f"the driver masks {', '.join(masked)} and no config map of its pod holds the value: set it in "
             "spec.sparkConf"
         )
-    template = None
+    template: dict[str, Any] | str | None = None
     if POD_TEMPLATE_FILE in conf:
-        template = await mounted.pod_template(conf[POD_TEMPLATE_FILE])
-        if isinstance(template, str):
-            return UnreadableConfiguration(template)
+        template = await _pod_template(mounted, conf[POD_TEMPLATE_FILE])
     config_map = None
-    if not conf.boolean(DISABLE_CONFIG_MAP, False):
+    # a value that is no truth value is for the builder to refuse
+    if conf.get(DISABLE_CONFIG_MAP, "false").strip().lower() != "true":
         config_map = await _executor_config_map(objects, driver_pod, application.id)
     return DriverConfiguration(
         conf=conf,
@@ -100,53 +103,34 @@ async def read_driver_configuration(
         facts=_facts(driver_pod, application),
         config_map=config_map,
         pod_template=template if isinstance(template, dict) else None,
+        pod_template_problem=template if isinstance(template, str) else "",
     )
 
 
-class _MountedFiles:
-    """Files that config maps put into the driver pod; each config map is read once."""
+async def _properties(mounted: MountedFiles, container: Mapping[str, Any]) -> dict[str, str]:
+    """``spark.properties`` of the driver's configuration directory; {} when no config map has it."""
+    directory = _environment(container).get("SPARK_CONF_DIR") or SPARK_CONF_DIR
+    text = await mounted.text(f"{directory}/{SPARK_PROPERTIES}")
+    return parse_java_properties(text) if text is not None else {}
 
-    def __init__(self, driver_pod: Mapping[str, Any], objects: ObjectsApi, namespace: str) -> None:
-        self._names = [
-            volume["configMap"]["name"]
-            for volume in driver_pod.get("spec", {}).get("volumes") or ()
-            if volume.get("configMap", {}).get("name")
-        ]
-        self._objects = objects
-        self._namespace = namespace
-        self._files: dict[str, str] | None = None
 
-    async def properties(self) -> dict[str, str]:
-        """``spark.properties``, parsed; {} when no config map has it."""
-        text = (await self._read()).get(SPARK_PROPERTIES)
-        return parse_java_properties(text) if text is not None else {}
-
-    async def pod_template(self, path: str) -> dict[str, Any] | str:
-        """The pod template that the driver names, or a sentence saying why it cannot be read."""
-        name = PurePosixPath(path).name
-        text = (await self._read()).get(name)
-        if text is None:
-            return (
-                f"{POD_TEMPLATE_FILE}={path} is in no config map that the driver pod mounts: give the template in "
-                "spec.executor.podTemplate and leave the key out"
-            )
-        try:
-            template = load_bounded_yaml(
-                text, longest=LONGEST_TEMPLATE, most_values=MOST_TEMPLATE_VALUES
-            )
-        except ValueError as error:
-            return f"{POD_TEMPLATE_FILE}={path}: {error}"
-        if not isinstance(template, dict):
-            return f"{POD_TEMPLATE_FILE}={path} is no pod"
-        return template
-
-    async def _read(self) -> dict[str, str]:
-        if self._files is None:
-            self._files = {}
-            for name in self._names:
-                config_map = await self._objects.get(self._namespace, "configmaps", name)
-                self._files.update((config_map or {}).get("data") or {})
-        return self._files
+async def _pod_template(mounted: MountedFiles, path: str) -> dict[str, Any] | str:
+    """The pod template that the driver names, or a sentence saying why it cannot be read."""
+    remedy = "give the template in spec.executor.podTemplate"
+    text = await mounted.text(path)
+    if text is None:
+        return (
+            f"{POD_TEMPLATE_FILE}={path} is in no config map that the driver pod mounts: {remedy}"
+        )
+    try:
+        template = load_bounded_yaml(
+            text, longest=LONGEST_TEMPLATE, most_values=MOST_TEMPLATE_VALUES
+        )
+    except ValueError as error:
+        return f"{POD_TEMPLATE_FILE}={path}: {error}: {remedy}"
+    if not isinstance(template, dict):
+        return f"{POD_TEMPLATE_FILE}={path} is no pod: {remedy}"
+    return template
 
 
 def parse_java_properties(text: str) -> dict[str, str]:
@@ -233,11 +217,7 @@ async def _executor_config_map(
 
 def _facts(driver_pod: Mapping[str, Any], application: Application) -> DriverPodFacts:
     metadata, spec = driver_pod["metadata"], driver_pod.get("spec", {})
-    environment = {
-        variable.get("name"): variable.get("value")
-        for container in spec.get("containers") or ()
-        for variable in container.get("env") or ()
-    }
+    environment = _environment(driver_container(driver_pod.get("spec") or {}))
     return DriverPodFacts(
         name=metadata["name"],
         uid=metadata["uid"],
@@ -247,3 +227,11 @@ def _facts(driver_pod: Mapping[str, Any], application: Application) -> DriverPod
         service_account=spec.get("serviceAccountName", ""),
         ip=driver_pod.get("status", {}).get("podIP", ""),
     )
+
+
+def _environment(container: Mapping[str, Any]) -> dict[str, str]:
+    return {
+        str(variable.get("name")): variable["value"]
+        for variable in container.get("env") or ()
+        if variable.get("value") is not None
+    }

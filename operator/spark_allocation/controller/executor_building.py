@@ -97,6 +97,8 @@ class ExecutorBuilding:
         configuration = self._connection.configuration
         wanted = self._template()
         template = configuration.pod_template if wanted is None else wanted
+        if template is None and configuration.pod_template_problem:
+            return Obstacle(Reason.POD_NOT_BUILT, configuration.pod_template_problem)
         manifest = build_executor_pod(
             configuration.conf,
             profile,

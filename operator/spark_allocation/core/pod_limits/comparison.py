@@ -39,15 +39,8 @@ class PodComparison:
 
     @property
     def driver_container(self) -> Json:
-        """Where the driver runs: Spark's own name for it, else who serves the UI, else the first, as kubectl does."""
-        containers = items(self.driver_spec, "containers")
-        for container in containers:
-            if container.get("name") == _DRIVER_CONTAINER:
-                return container
-        for container in containers:
-            if any(port.get("name") == _UI_PORT for port in items(container, "ports")):
-                return container
-        return containers[0] if containers else {}
+        """See `driver_container`."""
+        return driver_container(self.driver_spec)
 
     def unknown_keys(
         self, path: str, given: Json, known: frozenset[str]
@@ -109,6 +102,18 @@ def keys_of_items(source: Json) -> list[str] | None:
     """The keys that a volume source takes; None when it takes all."""
     chosen = items(source, "items")
     return [str(item.get("key")) for item in chosen] if chosen else None
+
+
+def driver_container(spec: Json) -> Json:
+    """Where the driver runs: Spark's own name for it, else who serves the UI, else the first, as kubectl does."""
+    containers = items(spec, "containers")
+    for container in containers:
+        if container.get("name") == _DRIVER_CONTAINER:
+            return container
+    for container in containers:
+        if any(port.get("name") == _UI_PORT for port in items(container, "ports")):
+            return container
+    return containers[0] if containers else {}
 
 
 def all_containers(spec: Json) -> list[Json]:
