@@ -244,23 +244,34 @@ class Process:
             await watch_policy_file(path, self._policies, synced=self._policy_file_read)
 
     async def _serve(self) -> None:
-        making = asyncio.create_task(_ours(self._make_allocations()))
-        await asyncio.sleep(0)  # it has begun before kopf looks around
+        known = asyncio.Event()
+        # kopf that gives up cancels every task that it did not find when it began: these are there before it, and
+        # start no tasks of their own that live on
+        ours = {
+            asyncio.create_task(_ours(self._make_allocations(known))),
+            asyncio.create_task(_ours(self._count_unallocated(known))),
+        }
+        await asyncio.sleep(0)
         serving = asyncio.create_task(self._keeper.run(after_failure=self._listen_to_signals))
         try:
-            await asyncio.wait({serving, making}, return_when=asyncio.FIRST_COMPLETED)
-            if making.done():
-                making.result()
+            ended, _ = await asyncio.wait({serving, *ours}, return_when=asyncio.FIRST_COMPLETED)
+            for task in ended & ours:
+                task.result()
             await serving
         finally:
-            making.cancel()
+            for task in ours:
+                task.cancel()
             self._keeper.stop()
             await asyncio.wait({serving}, timeout=KOPF_END_SECONDS)
             serving.cancel()
             # kopf takes the process's signals over while it runs: its end is how we learn of them
             self._stop.set()
 
-    async def _make_allocations(self) -> None:
+    async def _count_unallocated(self, known: asyncio.Event) -> None:
+        await known.wait()
+        await self._unallocated.run()
+
+    async def _make_allocations(self, known: asyncio.Event) -> None:
         """Make SparkAllocations for labelled drivers, once those that exist are known: one written by hand wins."""
         deadline = time.monotonic() + EXISTING_ALLOCATIONS_SECONDS
         for namespace in self._namespaces:
@@ -274,7 +285,8 @@ class Process:
                     break
                 await asyncio.sleep(0.5)
         self._directory.listen(self._managed.seen)
-        await asyncio.gather(self._managed.run(), self._unallocated.run())
+        known.set()
+        await self._managed.run()
 
     def _not_ready_because(self) -> str:
         if self._lease is not None and not self._lease.leading.is_set():
