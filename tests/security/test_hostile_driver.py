@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager, suppress
 
 import aiohttp
 import pytest
+from tests.fuzz.raw_driver import RawDriver
 
 from spark_allocation.api.conditions import Reason
 from spark_allocation.core.driver_report import DriverReport
@@ -263,15 +264,18 @@ async def test_sizes_beyond_spark_s_are_held_within_them(session) -> None:
 
 @pytest.mark.parametrize(
     ("path", "item"),
-    [("executors", b'{"id":"1"},'), ("stages", b'{"stageId":1,"attemptId":0},'), ("jobs", b'{"jobId":1},')],
+    [("executors", b'{"id":"1"},'), ("stages?status=active", b'{"stageId":1,"attemptId":0},'),
+     ("jobs?status=running", b'{"jobId":1},')],
 )  # fmt: skip
 async def test_a_list_that_no_driver_has_is_not_looked_through(
     session, path, item, monkeypatch
 ) -> None:
     monkeypatch.setattr(driver_rest, "REQUEST_TIMEOUT_SECONDS", 20.0)
-    content = b"[" + item * (15_000_000 // len(item)) + item[:-1] + b"]"
-    async with serving(body(content)) as port:
-        rest = DriverRest(session, "127.0.0.1", port, "spark-1")
+    async with RawDriver() as driver:
+        identity = driver.good.application_id
+        content = b"[" + item * (15_000_000 // len(item)) + item[:-1] + b"]"
+        driver.spoilt = {f"/api/v1/applications/{identity}/{path}": content}
+        rest = DriverRest(session, "127.0.0.1", driver.port, identity)
         answer = await rest.poll(with_dead_executors=False)
     assert isinstance(answer, Unreachable)
     assert answer.reason is Reason.BAD_ANSWER
