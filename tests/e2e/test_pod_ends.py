@@ -429,6 +429,7 @@ def test_executors_that_somebody_keeps_deleting_are_replaced_more_slowly(
     message = space.condition(ALLOCATION, "Stalled")["message"]
     assert "more than the limit of 4" in message
     assert "spec.allocation.failures.max" in message
+    assert "deleted by a user or the framework" in message, "how the last one ended"
     before = len(_created(space, log))
     began = time.monotonic()
     throughout(

@@ -88,6 +88,7 @@ class AllocationReporter:
         """What is wrong with the newest spec, while the last good settings stay in force."""
         self._fields: dict[str, Any] = {}
         self._last_failure = ""
+        self._last_unasked = ""
         self._ends = ExecutorEnds(count_end)
         self._avoided_nodes: frozenset[str] = frozenset()
         self._pending_events: list[tuple[str, str, str, bool]] = []
@@ -120,6 +121,7 @@ class AllocationReporter:
         """Name the driver and the application that the status speaks of."""
         self._ends.begin_anew()
         self._last_failure = ""
+        self._last_unasked = ""
         self.set(
             driver_pod=driver.name,
             driver_pod_uid=driver.uid,
@@ -157,6 +159,8 @@ class AllocationReporter:
         for removal in step.removals:
             if removal.failed:
                 self._last_failure = removal.exit.message[:300]
+            if removal.exit.reason is not ExecutorExitReason.DRAINED:
+                self._last_unasked = removal.exit.message[:300]
         self._note_ends(step)
         self._note_decisions(step)
         profiles = [_profile_status(profile) for profile in step.profiles[:LARGEST_STATUS_PROFILES]]
@@ -251,7 +255,7 @@ class AllocationReporter:
         elif observation.step.held_back:
             self._say_stalled(Reason.EXECUTORS_FAIL, too_few(observation.step, self._last_failure))
         elif observation.step.failures.reached and short:
-            self._say_stalled(Reason.FAILURE_LIMIT, too_few(observation.step, self._last_failure))
+            self._say_stalled(Reason.FAILURE_LIMIT, too_few(observation.step, self._last_unasked))
         else:
             self.say(
                 ConditionType.STALLED,
