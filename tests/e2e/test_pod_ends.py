@@ -31,6 +31,8 @@ ALLOCATION = "ends"
 EXECUTORS = 2
 MOST_ENDS = 20
 """More than these tests bring about: what comes above has a test of its own."""
+PATIENCE_SECONDS = 300
+"""A driver starts in ten seconds, and in more than a minute on a machine that many share."""
 ROUNDS = Path(__file__).parent / "jobs" / "rounds.py"
 ENOUGH = "/tmp/enough"
 HEARTBEATS = (
@@ -135,7 +137,7 @@ class Job:
         working = eventually(
             lambda: two if len(two := self.working()) == EXECUTORS else None,
             what="both executors work",
-            within=120,
+            within=PATIENCE_SECONDS,
             explain=lambda: (self.space.status(ALLOCATION), self.space.log(DRIVER)),
         )
         number = min(working)
@@ -148,14 +150,14 @@ class Job:
         end = eventually(
             lambda: self.log.ended().get(number),
             what=f"the end of executor {number}",
-            within=90,
+            within=PATIENCE_SECONDS,
             explain=lambda: (self.space.status(ALLOCATION), list(self.space.executors())),
         )
         replacement = EXECUTORS + len(self.victims)
         eventually(
             lambda: replacement in self.working(),
             what=f"executor {replacement} works",
-            within=90,
+            within=PATIENCE_SECONDS,
             explain=lambda: (self.space.status(ALLOCATION), list(self.space.executors())),
         )
         assert max(map(executor_id, self.space.executors().values())) == replacement
