@@ -5,7 +5,7 @@ import time
 from collections.abc import Sequence
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from spark_allocation.core.fair_division import Claim, ClaimKey, divide, total
@@ -42,9 +42,12 @@ def one_by_one(capacities: Capacities, claims: Sequence[Claim]) -> dict[ClaimKey
         for kind in kinds:
             used = sum(given[each.key] * each.cost[kind] for each in members) + chosen.cost[kind]
             if used:
-                share = max(share, used / capacities[kind] if capacities[kind] else float("inf"))
+                weight = max(each.weight for each in members)
+                share = max(
+                    share, used / (capacities[kind] * weight) if capacities[kind] else float("inf")
+                )
         return (
-            share / max(each.weight for each in members),
+            share,
             given[chosen.key] >= chosen.held,
             min(each.waiting_since for each in members),
             chosen.application,
@@ -211,6 +214,16 @@ def test_the_order_of_claims_does_not_matter(there, claims, dice: random.Random)
 
 
 @RULE
+@example(
+    32,
+    [
+        Claim("a", 0, 3, ONE),
+        Claim("b", 0, 6, ONE, weight=2),
+        Claim("c", 0, 7, ONE, weight=3),
+        Claim("e", 0, 9, ONE, weight=3),
+        Claim("d", 0, 9, ONE, weight=3),
+    ],
+)
 @given(st.integers(0, 40), claim_sets(costs=st.just(ONE)))
 def test_a_larger_capacity_gives_nobody_less(executors: int, claims: list[Claim]) -> None:
     less, more = (divide((each, None, None), claims) for each in (executors, executors + 1))

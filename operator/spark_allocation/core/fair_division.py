@@ -144,15 +144,27 @@ class _Ramp:
         for stretch in self.stretches:
             rounds = stretch.end - stretch.start
             for has, slope, whole in zip(stretch.used, stretch.slope, self.whole, strict=True):
-                if has > level * whole:
+                if _above(has, whole, level):
                     rounds = 0
                 elif slope:
                     rounds = min(rounds, int((level * whole - has) / slope))
+            while rounds and self._share_after(stretch, rounds) > level:
+                rounds -= 1
             if rounds < stretch.end - stretch.start:
                 return self._within(stretch, rounds, level, base)
         return {place: target for place, (_, target) in self.ends.items()}, [
             has - before for has, before in zip(self.full, base, strict=True)
         ]
+
+    def _share_after(self, stretch: _Stretch, rounds: int) -> float:
+        return max(
+            (
+                (has + slope * rounds) / whole if whole else _NEVER
+                for has, slope, whole in zip(stretch.used, stretch.slope, self.whole, strict=True)
+                if has + slope * rounds
+            ),
+            default=0.0,
+        )
 
     def _within(
         self, stretch: _Stretch, rounds: int, level: float, base: Sequence[int]
@@ -166,11 +178,17 @@ class _Ramp:
         ]
         for place, cost in stretch.growing:
             more = [has + each for has, each in zip(used, cost, strict=True)]
-            if any(each > level * whole for each, whole in zip(more, self.whole, strict=True)):
+            if any(
+                _above(each, whole, level) for each, whole in zip(more, self.whole, strict=True)
+            ):
                 break
             used = more
             counts[place] += 1
         return counts, [has - before for has, before in zip(used, base, strict=True)]
+
+
+def _above(used: int, whole: int, level: float) -> bool:
+    return used > 0 and (whole == 0 or used / whole > level)
 
 
 def _most(application: _Application) -> float:
@@ -235,7 +253,7 @@ class _Division:
         low, at_low = 0.0, -1.0
         highest = [line.highest for line in alone] + [ramp.highest for ramp in several]
         high, at_high = max(highest, default=0.0), 1.0
-        best: tuple[list[int], list[dict[int, int]]] | None = None
+        best = 0.0
         for attempt in range(_TRIES):
             fraction = at_low / (at_low - at_high) if attempt % 3 < 2 else 0.5
             level = low + (high - low) * fraction
@@ -247,17 +265,40 @@ class _Division:
             fullness = self._fullness(alone, counts, grown)
             if fullness <= 1:
                 gained, low, at_low = fullness - 1 - at_low, level, fullness - 1
-                best = counts, [given for given, _ in grown]
+                best = level
                 if gained < _WORTH_A_TRY and attempt > 1:
                     break
             else:
                 high, at_high = level, fullness - 1
-        if best is None:
-            return
-        for line, count in zip(alone, best[0], strict=True):
+        if best:
+            self._give_at(best, alone, several)
+
+    def _give_at(self, level: float, alone: "Sequence[_Line]", several: "Sequence[_Ramp]") -> None:
+        """Give exactly the executors that leave every share at most at the level, if all of them fit."""
+        counts = [self._exact_count(line, level) for line in alone]
+        grown = [ramp.at(level) for ramp in several]
+        if self._fullness(alone, counts, grown) > 1:
+            return  # a rounding error too much: they are given one by one
+        for line, count in zip(alone, counts, strict=True):
             self._give(line.application, [(line.application.members[0], count)])
-        for ramp, given_by_place in zip(several, best[1], strict=True):
+        for ramp, (given_by_place, _) in zip(several, grown, strict=True):
             self._give(ramp.application, given_by_place.items())
+
+    def _exact_count(self, line: "_Line", level: float) -> int:
+        if not line.one:
+            return line.target
+        count = min(max(int(level / line.one), line.given), line.target)
+        weight = line.application.weight
+        while (
+            count > line.given and self._share([count * each for each in line.cost], weight) > level
+        ):
+            count -= 1
+        while (
+            count < line.target
+            and self._share([(count + 1) * each for each in line.cost], weight) <= level
+        ):
+            count += 1
+        return count
 
     def _line(self, application: _Application, targets: Sequence[int]) -> "_Line":
         place = application.members[0]
@@ -329,8 +370,9 @@ class _Division:
         share = 0.0
         for each, capacity in zip(used, self._capacity, strict=True):
             if each:
-                share = max(share, each / capacity if capacity else _NEVER)
-        return share / weight
+                # one division, correctly rounded: shares that are equal are equal as numbers too
+                share = max(share, each / (capacity * weight) if capacity else _NEVER)
+        return share
 
     # -- one by one --------------------------------------------------------------------------------------------------
 
