@@ -104,6 +104,21 @@ def test_nor_one_that_the_driver_does_not_list() -> None:
     assert begun(drains, 1, 2) == [1]
 
 
+def test_the_last_one_stays_also_when_it_holds_nothing_itself() -> None:
+    drains = looked_at([running(1), running(5)], [executor(1), executor(5, shuffle=7)], MIGRATION)
+    assert begun(drains, 5, 1) == [5]
+
+
+def test_one_that_takes_nothing_over_need_not_stay_for_others() -> None:
+    drains = looked_at(
+        [running(1), running(2, node="old"), running(3)],
+        [executor(1, shuffle=9), executor(2), executor(3)],
+        MIGRATION,
+        going=["old"],
+    )
+    assert begun(drains, 1, 2, 3) == [1, 2]
+
+
 def test_with_a_storage_to_fall_back_on_all_go() -> None:
     drains = looked_at(
         [running(1), running(2)], [executor(1, shuffle=9), executor(2, shuffle=9)], FALLBACK

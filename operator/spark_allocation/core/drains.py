@@ -170,12 +170,14 @@ class Drains:
                 continue
             if hands_on:
                 takes = self._takes_over(executor_id)
-                if report is not None and self._holders.holds(report):
-                    if takers is None:
-                        takers = sum(1 for each in reports if self._takes_over(each))
-                    if takers - takes < 1 and not self._holders.conf.fallback_storage:
-                        continue
+                holds = report is not None and self._holders.holds(report)
+                if holds and takers is None:
+                    takers = sum(1 for each in reports if self._takes_over(each))
                 if takers is not None:
+                    # the last one to take over stays, whether it holds anything itself or not
+                    last = (takes or holds) and takers - takes < 1
+                    if last and not self._holders.conf.fallback_storage:
+                        continue
                     takers -= takes
             leaving.add(executor_id)
             own.add(executor_id)
