@@ -8,7 +8,7 @@ from typing import Any
 from unittest import mock
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from tests.fuzz.hostile import Document, spoilt, spoilt_bytes
 from tests.fuzz.raw_driver import RawDriver
@@ -22,7 +22,12 @@ from spark_allocation.sources.driver_rest import open_driver_session
 from spark_allocation.testing.driver import FakeDriver
 
 GOOD, BAD = "good", "bad"
-SOME = settings(max_examples=max(12, settings().max_examples // 10))
+SOME = settings(
+    max_examples=max(12, settings().max_examples // 10),
+    # an example takes half a second: to make a failure smaller would take longer than to read it
+    phases=[Phase.generate],
+    print_blob=True,
+)
 PATHS = sorted(RawDriver().documents)
 BODY: Document = {
     "apiVersion": "sparkallocation.dev/v1alpha1",
