@@ -53,6 +53,15 @@ class OperatorWorld:
 
         await eventually(listed, "SparkAllocations can be listed", within=30)
 
+    async def takes_pods(self) -> None:
+        """Wait for the account without which no pod is admitted; a controller makes it."""
+        path = f"/api/v1/namespaces/{self.namespace}/serviceaccounts/default"
+
+        async def made() -> bool:
+            return (await self.request("GET", path)).ok
+
+        await eventually(made, "the namespace has its default account", within=60)
+
     async def pods(self, role: str = "executor") -> list[Document]:
         listed = await self.did("GET", self.pods_path, labelSelector=f"spark-role={role}")
         return list(listed["items"])
@@ -120,6 +129,7 @@ async def operator_world(cluster: Cluster) -> AsyncIterator[OperatorWorld]:
     try:
         await world.did("POST", "/api/v1/namespaces", {"metadata": {"name": namespace}})
         await world.is_served()
+        await world.takes_pods()
         yield world
         for item in (await world.did("GET", world.allocations_path)).get("items", ()):
             path = f"{world.allocations_path}/{item['metadata']['name']}"
