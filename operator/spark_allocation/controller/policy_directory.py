@@ -154,7 +154,8 @@ async def watch_policy_file(
                 directory.replace_all(FILE_SCOPE, bodies)
                 synced.set()
                 log.info("policy_file_read", path=str(path), policies=len(bodies))
-        except (OSError, yaml.YAMLError) as error:
+        except (OSError, yaml.YAMLError, ValueError, LookupError, RecursionError) as error:
+            # the last three: what PyYAML itself stumbles over, such as the date 2026-13-45
             log.warning("policy_file_unreadable", path=str(path), error=str(error))
         await asyncio.sleep(every_seconds)
 
