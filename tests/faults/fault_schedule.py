@@ -192,7 +192,7 @@ class Shape:
         disruptive: the API server itself may be restarted and etcd compacted.
     """
 
-    seconds: float = 10.0
+    seconds: float = 8.0
     longest: float = 3.0
     episodes: int = 4
     deeds: int = 5

@@ -150,7 +150,6 @@ async def test_an_error_in_the_watch_of_our_kind_ends_nothing(way: Between) -> N
     worst = [Fault.ERROR_500, Fault.GARBAGE_LINE, Fault.CUT_LINE]
     way.fate = lambda passage: Fate(worst.pop()) if worst and is_kopf_watch(passage) else None
     way.proxy.break_watches()
-    await operator.says("kopf_gave_up")
 
     async def met() -> bool:
         # a line can only be cut where there is one
@@ -158,6 +157,7 @@ async def test_an_error_in_the_watch_of_our_kind_ends_nothing(way: Between) -> N
         return not worst
 
     await eventually(met, "the watch has broken in each way", within=30)
+    await operator.says("kopf_gave_up")
     await way.want(4)
     assert await way.executors(4) >= before
     assert operator.process.poll() is None
