@@ -109,6 +109,12 @@ def test_the_last_one_stays_also_when_it_holds_nothing_itself() -> None:
     assert begun(drains, 5, 1) == [5]
 
 
+def test_nor_does_it_go_while_a_holder_that_was_asked_to_leave_before_is_on_its_way() -> None:
+    drains = looked_at([running(1), running(5)], [executor(1), executor(5, shuffle=7)], MIGRATION)
+    assert begun(drains, 5) == [5]
+    assert begun(drains, 1) == [], "there is no new answer of the driver yet"
+
+
 def test_one_that_takes_nothing_over_need_not_stay_for_others() -> None:
     drains = looked_at(
         [running(1), running(2, node="old"), running(3)],

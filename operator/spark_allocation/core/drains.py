@@ -159,6 +159,7 @@ class Drains:
         pods, running = self._snapshot.pods, PodState.RUNNING
         decommissions, hands_on = self._conf.decommissions, self._holders.hands_on
         leaving, own = self.leaving, self.own
+        handing_on = hands_on and self._a_holder_leaves(reports)
         for executor_id in executor_ids:
             if len(begun) >= room:
                 break
@@ -171,7 +172,7 @@ class Drains:
             if hands_on:
                 takes = self._takes_over(executor_id)
                 holds = report is not None and self._holders.holds(report)
-                if holds and takers is None:
+                if takers is None and (holds or handing_on):
                     takers = sum(1 for each in reports if self._takes_over(each))
                 if takers is not None:
                     # the last one to take over stays, whether it holds anything itself or not
@@ -193,6 +194,13 @@ class Drains:
         """The API server does not let the executor go: nobody is asked again for a while."""
         self.not_begun(executor_id)
         self._paused_until_ns = self._now_ns + DRAIN_PAUSE_SECONDS * _NANOSECONDS_PER_SECOND
+
+    def _a_holder_leaves(self, reports: Mapping[ExecutorId, ExecutorReport]) -> bool:
+        """One that was asked to leave before may still be handing on what it holds."""
+        return any(
+            (report := reports.get(each)) is not None and self._holders.holds(report)
+            for each in self.leaving
+        )
 
     def _takes_over(self, executor_id: ExecutorId) -> bool:
         """It is there to stay, so it can take blocks over."""
