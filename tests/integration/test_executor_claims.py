@@ -3,7 +3,6 @@
 Pods and claims are documents here: no node takes the one, no provisioner fills the other.
 """
 
-import os
 import time
 from collections.abc import AsyncIterator
 from datetime import datetime
@@ -11,16 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests import cluster as clusters
-from tests.cluster import Cluster
 from tests.integration.operator_world import (
     Document,
     HostOperator,
     OperatorWorld,
     eventually,
-    operator_world,
 )
-from tests.machine.reporting import Reporter
 
 from spark_allocation.kube.objects_api import KubernetesObjectsApi
 from spark_allocation.kube.write_outcomes import WriteResult
@@ -38,19 +33,6 @@ CLAIMS = {
     "spark.kubernetes.allocation.executor.timeout": "1s",
 }
 OLD_ENOUGH_SECONDS = 5
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Cluster:
-    if os.geteuid() != 0:
-        pytest.skip("the local cluster needs root")
-    return clusters.require(os.environ.get("CLUSTER", clusters.DEFAULT_NAME), Reporter())
-
-
-@pytest.fixture
-async def world(cluster: Cluster) -> AsyncIterator[OperatorWorld]:
-    async with operator_world(cluster) as made:
-        yield made
 
 
 @pytest.fixture

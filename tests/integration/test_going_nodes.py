@@ -1,13 +1,11 @@
 """Nodes that are about to go, on a real API server: nodes and pods are documents, the test is scheduler and kubelet."""
 
 import asyncio
-import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests import cluster as clusters
 from tests.cluster import Cluster
 from tests.integration.operator_world import (
     Document,
@@ -16,7 +14,6 @@ from tests.integration.operator_world import (
     eventually,
     operator_world,
 )
-from tests.machine.reporting import Reporter
 
 from spark_allocation.testing.driver import FakeDriver
 
@@ -30,13 +27,6 @@ INTERRUPTED = {
         {"key": "aws-node-termination-handler/spot-itn", "value": "1", "effect": "NoSchedule"}
     ]
 }
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Cluster:
-    if os.geteuid() != 0:
-        pytest.skip("the local cluster needs root")
-    return clusters.require(os.environ.get("CLUSTER", clusters.DEFAULT_NAME), Reporter())
 
 
 class Nodes:

@@ -1,18 +1,13 @@
 """The kube ports and the CRD against a real API server: what the fakes claim is what the server does."""
 
 import json
-import os
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
-from tests import cluster as clusters
-from tests.cluster import Cluster
-from tests.integration.operator_world import CRDS, NOBODY, OperatorWorld, operator_world
-from tests.machine.reporting import Reporter
+from tests.integration.operator_world import CRDS, NOBODY, OperatorWorld
 
 from spark_allocation.api.v1alpha1 import SparkAllocationSpec
 from spark_allocation.kube.allocations_api import KubernetesAllocationsApi
@@ -21,19 +16,6 @@ from spark_allocation.kube.pods_api import CreateResult, DeleteResult, Kubernete
 from spark_allocation.kube.write_outcomes import WriteResult
 
 pytestmark = pytest.mark.cluster
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Cluster:
-    if os.geteuid() != 0:
-        pytest.skip("the local cluster needs root")
-    return clusters.require(os.environ.get("CLUSTER", clusters.DEFAULT_NAME), Reporter())
-
-
-@pytest.fixture
-async def world(cluster: Cluster) -> AsyncIterator[OperatorWorld]:
-    async with operator_world(cluster) as made:
-        yield made
 
 
 def pod(name: str = "exec-1", **spec: Any) -> dict[str, Any]:

@@ -5,23 +5,17 @@ needs later is kept in its process, and nothing of it expires.
 """
 
 import asyncio
-import os
 import signal
 import time
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from tests import cluster as clusters
-from tests.cluster import Cluster
 from tests.integration.operator_world import (
     Document,
     HostOperator,
     OperatorWorld,
     eventually,
-    operator_world,
 )
-from tests.machine.reporting import Reporter
 
 from spark_allocation.testing.driver import FakeDriver
 
@@ -29,19 +23,6 @@ pytestmark = pytest.mark.cluster
 AWAY_SECONDS = 12.0
 STABLE_WITHIN_SECONDS = 30.0
 CALM_SECONDS = 6.0
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Cluster:
-    if os.geteuid() != 0:
-        pytest.skip("the local cluster needs root")
-    return clusters.require(os.environ.get("CLUSTER", clusters.DEFAULT_NAME), Reporter())
-
-
-@pytest.fixture
-async def world(cluster: Cluster) -> AsyncIterator[OperatorWorld]:
-    async with operator_world(cluster) as made:
-        yield made
 
 
 async def pods(world: OperatorWorld) -> dict[str, Document]:

@@ -1,16 +1,12 @@
 """Two operator processes on a real API server: one leads, and whoever comes next goes on where it stopped."""
 
-import os
 import signal
 import ssl
 import time
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests import cluster as clusters
-from tests.cluster import Cluster
 from tests.faults.fault_proxy import FaultProxy, Passage, api_kind, write_kubeconfig
 from tests.faults.fault_schedule import Fate, Fault, Kind
 from tests.integration.operator_world import (
@@ -18,36 +14,13 @@ from tests.integration.operator_world import (
     HostOperator,
     OperatorWorld,
     eventually,
-    operator_world,
 )
-from tests.machine.reporting import Reporter
 
 from spark_allocation.testing.driver import Behaviour, FakeDriver
 
 pytestmark = pytest.mark.cluster
 STARTING = '"event":"starting"'
 TAKEN = "lease_taken"
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Cluster:
-    if os.geteuid() != 0:
-        pytest.skip("the local cluster needs root")
-    return clusters.require(os.environ.get("CLUSTER", clusters.DEFAULT_NAME), Reporter())
-
-
-@pytest.fixture
-async def world(cluster: Cluster) -> AsyncIterator[OperatorWorld]:
-    async with operator_world(cluster) as made:
-        yield made
-
-
-@pytest.fixture
-async def driver(world: OperatorWorld) -> AsyncIterator[FakeDriver]:
-    async with FakeDriver() as fake:
-        world.passive(fake)
-        await world.put_driver()
-        yield fake
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import os
 import subprocess
 import sys
 import time
@@ -10,7 +9,6 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from tests import cluster as clusters
 from tests.cluster import Cluster
 from tests.integration.operator_world import (
     ALLOCATIONS,
@@ -21,7 +19,6 @@ from tests.integration.operator_world import (
     eventually,
     operator_world,
 )
-from tests.machine.reporting import Reporter
 
 from spark_allocation.testing.driver import FakeDriver
 
@@ -32,27 +29,12 @@ LIVE_SECONDS = 2.0
 """What a change of a policy may take until pods follow."""
 
 
-@pytest.fixture(scope="module")
-def cluster() -> Cluster:
-    if os.geteuid() != 0:
-        pytest.skip("the local cluster needs root")
-    return clusters.require(os.environ.get("CLUSTER", clusters.DEFAULT_NAME), Reporter())
-
-
 @pytest.fixture
 async def world(cluster: Cluster) -> AsyncIterator[OperatorWorld]:
     async with operator_world(cluster) as made:
         yield made
         for item in (await made.did("GET", CLUSTER_POLICIES)).get("items", ()):
             await made.request("DELETE", f"{CLUSTER_POLICIES}/{item['metadata']['name']}")
-
-
-@pytest.fixture
-async def driver(world: OperatorWorld) -> AsyncIterator[FakeDriver]:
-    async with FakeDriver() as fake:
-        world.passive(fake)
-        await world.put_driver()
-        yield fake
 
 
 @pytest.fixture
