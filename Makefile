@@ -11,7 +11,7 @@ INSTALLED := $(VENV)/.installed
 SOURCES := operator tests examples
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test e2e e2e-slow lint types format unit fuzz faults conformance integration bench bench-watch crd requirements image cluster-up \
+.PHONY: help demo test e2e slow lint types format unit fuzz faults conformance integration bench bench-watch crd requirements image cluster-up \
 	cluster-down cluster-status clean
 
 help:  ## Show this list
@@ -35,8 +35,8 @@ test: $(INSTALLED)  ## Everything that can run on this machine, with a line for 
 e2e: $(INSTALLED)  ## Only the tests with a real Spark on a real cluster (SPARK=3.5.9 for another version)
 	@SPARK=$(SPARK) $(BIN)/python -m pytest tests/e2e -m cluster
 
-e2e-slow: $(INSTALLED)  ## Long tests with a real Spark that `make test` leaves out
-	@SPARK=$(SPARK) $(BIN)/python -m pytest tests/e2e -m slow
+slow: $(INSTALLED)  ## Long tests that `make test` leaves out
+	@SPARK=$(SPARK) $(BIN)/python -m pytest tests/integration tests/e2e -m slow
 
 unit: $(INSTALLED)  ## Only the pure tests (seconds)
 	@$(BIN)/python -m pytest tests/unit

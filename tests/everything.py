@@ -64,7 +64,7 @@ def kinds() -> tuple[Kind, ...]:
         Kind("security", (*PYTEST, "tests/security", "-m", "not cluster")),
         Kind("fuzz", (*PYTEST, "tests/fuzz")),
         Kind("conformance", (*PYTEST, "tests/conformance"), no_jdk),
-        Kind("integration", (*PYTEST, "tests/integration"), no_cluster),
+        Kind("integration", (*PYTEST, "tests/integration", "-m", "not slow"), no_cluster),
         Kind("rights", (*PYTEST, "tests/security", "-m", "cluster"), no_cluster),
         Kind("faults", (*PYTEST, "tests/faults"), no_cluster),
         Kind("e2e", (*PYTEST, "tests/e2e", "-m", "not slow"), no_cluster),

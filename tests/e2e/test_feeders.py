@@ -15,7 +15,6 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-import aiohttp
 import pytest
 from tests.e2e.event_log import timed_events
 from tests.e2e.waiting import eventually
@@ -30,7 +29,7 @@ from spark_allocation.core.pods_allocator_conf import PodsAllocatorConf
 from spark_allocation.core.resource_profiles import ProfileId, ResourceProfileManager
 from spark_allocation.core.spark_conf import SparkConf
 from spark_allocation.core.workload import ReportedWorkload
-from spark_allocation.sources.driver_rest import Unreachable, find_driver
+from spark_allocation.sources.driver_rest import Unreachable, find_driver, open_driver_session
 
 DRIVER = "waves"
 POLL_SECONDS = 0.5
@@ -131,7 +130,7 @@ async def _poll_until_done(space: Workspace) -> list[Poll]:
     eventually(lambda: space.phase(DRIVER) == "Running", what="the driver runs", within=60)
     pod = space.api.pod(space.namespace, DRIVER)
     polls: list[Poll] = []
-    async with aiohttp.ClientSession() as session:
+    async with open_driver_session() as session:
         rest = None
         deadline = time.monotonic() + 120
         while rest is None:

@@ -370,6 +370,7 @@ def test_an_image_that_cannot_be_had(space: Workspace, log: OperatorLog) -> None
     assert space.phase(DRIVER) == "Running"
 
 
+@pytest.mark.slow
 def test_an_init_container_that_fails(space: Workspace, log: OperatorLog) -> None:
     # given executors that may have what their driver pod has too: an init container; theirs fails
     script = 'case "$HOSTNAME" in *exec*) exit 22;; esac'
@@ -381,6 +382,7 @@ def test_an_init_container_that_fails(space: Workspace, log: OperatorLog) -> Non
     assert {end["reason"] for end in log.ended().values()} == {"InitContainerFailed"}
 
 
+@pytest.mark.slow
 def test_a_native_sidecar_that_ends_again_and_again_ends_no_executor(
     space: Workspace, log: OperatorLog
 ) -> None:

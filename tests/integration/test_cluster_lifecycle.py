@@ -185,7 +185,11 @@ def test_two_ups_at_once_make_one_cluster() -> None:
         pytest.param(("etcd",), id="etcd"),
         pytest.param(("kubelet",), id="kubelet"),
         pytest.param(("containerd",), id="containerd"),
-        pytest.param(("kube-controller-manager", "kube-scheduler", "etcd"), id="three at once"),
+        pytest.param(
+            ("kube-controller-manager", "kube-scheduler", "etcd"),
+            id="three at once",
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_up_mends_a_crash_and_pods_live_on(cluster: Cluster, victims: tuple[str, ...]) -> None:
@@ -202,6 +206,7 @@ def test_up_mends_a_crash_and_pods_live_on(cluster: Cluster, victims: tuple[str,
     assert mended.kubectl("exec", "sleeper", "--", "echo", "alive") == "alive\n"
 
 
+@pytest.mark.slow
 def test_up_restarts_a_component_that_hangs(
     cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -216,6 +221,7 @@ def test_up_restarts_a_component_that_hangs(
     assert not hanging.alive
 
 
+@pytest.mark.slow
 def test_up_makes_the_cluster_again_when_mending_is_impossible(cluster: Cluster) -> None:
     start_pod(cluster)
     assert component("etcd").send(signal.SIGKILL, grace=10)
@@ -245,7 +251,7 @@ def test_when_the_first_process_dies_the_kernel_ends_the_rest_and_up_starts_over
     assert everything_is_healthy()
 
 
-@pytest.mark.parametrize("victim", ["etcd", "containerd"])
+@pytest.mark.parametrize("victim", [pytest.param("etcd", marks=pytest.mark.slow), "containerd"])
 def test_down_after_a_crash_leaves_nothing_behind(victim: str) -> None:
     local.down(NAME, REPORTER)
     before = traces()

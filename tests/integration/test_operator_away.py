@@ -45,7 +45,13 @@ async def kubelet(world: OperatorWorld, driver: FakeDriver, *, tasks: int) -> No
         driver.executors.append(driver.executor(number, active=1, total=tasks))
 
 
-@pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGKILL], ids=["stopped", "killed"])
+@pytest.mark.parametrize(
+    "end",
+    [
+        pytest.param(signal.SIGKILL, id="killed", marks=pytest.mark.slow),
+        pytest.param(signal.SIGTERM, id="stopped"),
+    ],
+)
 async def test_nothing_is_lost_and_the_plan_is_stable_soon(
     world: OperatorWorld, tmp_path: Path, end: signal.Signals
 ) -> None:

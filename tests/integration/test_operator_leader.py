@@ -105,6 +105,7 @@ async def test_a_lease_that_another_takes_ends_the_process_and_its_writes(
     assert lease["spec"]["holderIdentity"] == "thief", "what is another's is not given back"
 
 
+@pytest.mark.slow
 async def test_a_frozen_leader_that_thaws_touches_nothing_any_more(world, driver, start) -> None:
     first = start("first")
     await first.says(TAKEN)
