@@ -9,66 +9,38 @@ import asyncio
 import itertools
 import time
 from collections import deque
-from collections.abc import Coroutine
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
-from tests.faults.fault_proxy import FaultProxy, Passage
+from tests.faults.fault_proxy import FaultProxy
+from tests.faults.judged_application import (
+    ALLOCATION_LABEL,
+    JudgedApplication,
+    TrueExecutor,
+    owner_uid,
+)
 from tests.faults.pods_feed import PodsFeed
 from tests.integration.operator_world import OperatorWorld
 
-from spark_allocation.kube.api_client import ApiAnswer, ApiUnavailable
+from spark_allocation.kube.api_client import ApiAnswer
 from spark_allocation.testing.driver import FakeDriver
 
 Document = dict[str, Any]
 TURN_SECONDS = 0.1
 NODE_HEARTBEAT_SECONDS = 8.0
-ALLOCATION_LABEL = "sparkallocation.dev/allocation-uid"
-
-
-@dataclass(slots=True)
-class TrueExecutor:
-    """An executor as its driver knows it.
-
-    Attributes:
-        busy_since: monotonic seconds; None while it has no task.
-        leaving: it takes no new task.
-    """
-
-    pod_uid: str
-    registered_at: float
-    busy_since: float | None = None
-    task_ends: float = 0.0
-    task_seconds: float = 0.0
-    tasks: int = 0
-    leaving: bool = False
 
 
 @dataclass
-class SparkApplication:
-    """One application: its driver pod, its driver's port behind a proxy, and the truth about its tasks.
+class SparkApplication(JudgedApplication):
+    """One application: its driver pod, its driver's port behind a proxy, and the truth about its tasks."""
 
-    Attributes:
-        bounds: (since, minimum, maximum) in force, oldest first; in monotonic seconds.
-        heard: what the operator has been told of executors: when, and the ids with active tasks.
-        cut_short: tasks that an operator's deletion ended.
-    """
-
-    name: str
-    driver: FakeDriver
-    proxy: FaultProxy
-    pod_uid: str = ""
+    driver: FakeDriver = field(kw_only=True)
+    proxy: FaultProxy = field(kw_only=True)
     lives: int = 1
-    ended_at: float | None = None
-    bounds: list[tuple[float, int, int]] = field(default_factory=list)
-    executors: dict[int, TrueExecutor] = field(default_factory=dict)
     waiting: deque[float] = field(default_factory=deque)
     submitted: int = 0
     done: int = 0
-    heard: deque[tuple[float, frozenset[int]]] = field(default_factory=lambda: deque(maxlen=200))
-    cut_short: list[str] = field(default_factory=list)
-    _numbers: Any = field(default_factory=itertools.count)
 
     def submit(self, tasks: int, seconds: float) -> None:
         """Work for the driver: one task for each executor at a time."""
@@ -124,19 +96,6 @@ class SparkApplication:
         """Executors that the tasks need."""
         return self.submitted - self.done
 
-    def maximum(self, *, since: float) -> int:
-        """The largest maximum that was in force at any time from then on."""
-        now = [each for each in self.bounds if each[0] >= since]
-        before = [each for each in self.bounds if each[0] < since]
-        return max(each[2] for each in (*before[-1:], *now))
-
-    def hears(self, passage: Passage, body: bytes, documents: Any) -> None:
-        """The operator was told of the executors."""
-        del body
-        if passage.path.endswith("executors"):
-            busy = frozenset(int(each["id"]) for each in documents if each["activeTasks"])
-            self.heard.append((time.monotonic(), busy))
-
     def _publish(self) -> None:
         driver = self.driver
         busy = sum(1 for each in self.executors.values() if each.busy_since is not None)
@@ -182,7 +141,7 @@ class Kubelets:
         """Uids of pods that were evicted, or deleted by hand."""
 
     async def start(self) -> None:
-        await self._insist("POST", "/api/v1/nodes", _node(self.node))
+        await self._world.insist("POST", "/api/v1/nodes", _node(self.node))
         await self._beat()
         self._feed.listeners.append(self._seen)
         self._others = [asyncio.create_task(self._heartbeat()), asyncio.create_task(self._work())]
@@ -195,8 +154,8 @@ class Kubelets:
         for path in [
             f"{self._world.pods_path}/{pod['metadata']['name']}" for pod in await self._world.pods()
         ]:
-            await self._insist("DELETE", path, {"gracePeriodSeconds": 0})
-        await self._insist("DELETE", f"/api/v1/nodes/{self.node}")
+            await self._world.insist("DELETE", path, {"gracePeriodSeconds": 0})
+        await self._world.insist("DELETE", f"/api/v1/nodes/{self.node}")
 
     async def evict(self, pod: Document) -> None:
         """What an eviction leaves: a failed pod."""
@@ -205,7 +164,7 @@ class Kubelets:
 
     async def delete_by_hand(self, pod: Document) -> None:
         self.evicted.add(pod["metadata"]["uid"])
-        await self._insist(
+        await self._world.insist(
             "DELETE",
             f"{self._world.pods_path}/{pod['metadata']['name']}",
             {"gracePeriodSeconds": 3, "preconditions": {"uid": pod["metadata"]["uid"]}},
@@ -244,7 +203,7 @@ class Kubelets:
             return
         target = {"apiVersion": "v1", "kind": "Binding", "metadata": {"name": name},
                   "target": {"kind": "Node", "name": self.node}}  # fmt: skip
-        await self._insist("POST", f"{self._world.pods_path}/{name}/binding", target)
+        await self._world.insist("POST", f"{self._world.pods_path}/{name}/binding", target)
         if uid in self._gone:
             return
         if 0.05 <= mishap < 0.10:
@@ -279,7 +238,7 @@ class Kubelets:
         await asyncio.sleep(linger)
         if uid not in self._gone:
             await self._end_pod(name, "Succeeded", 0)
-            await self._insist(
+            await self._world.insist(
                 "DELETE",
                 f"{self._world.pods_path}/{name}",
                 {"gracePeriodSeconds": 0, "preconditions": {"uid": uid}},
@@ -301,27 +260,15 @@ class Kubelets:
         container = {"name": "spark-kubernetes-executor", "image": "spark:test", "imageID": "",
                      "ready": False, "restartCount": 0, "state": state}  # fmt: skip
         status = {"phase": phase, "containerStatuses": [container], **more}
-        return await self._insist(
+        return await self._world.insist(
             "PATCH", f"{self._world.pods_path}/{name}/status", {"status": status}
         )
-
-    async def _insist(self, method: str, path: str, body: Any = None) -> ApiAnswer:
-        """Try until the API server has answered, whatever it says."""
-        while True:
-            try:
-                answer = await self._world.request(method, path, body)
-            except ApiUnavailable:
-                await asyncio.sleep(0.2)
-                continue
-            if not answer.is_transient:
-                return answer
-            await asyncio.sleep(0.2)
 
     async def _beat(self) -> None:
         now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         ready = {"type": "Ready", "status": "True", "reason": "KubeletReady", "message": "",
                  "lastHeartbeatTime": now, "lastTransitionTime": now}  # fmt: skip
-        await self._insist(
+        await self._world.insist(
             "PATCH", f"/api/v1/nodes/{self.node}/status", {"status": {"conditions": [ready]}}
         )
 
@@ -336,12 +283,6 @@ class Kubelets:
                 if application.ended_at is None:
                     application.turn()
             await asyncio.sleep(TURN_SECONDS)
-
-
-def owner_uid(pod: Document) -> str:
-    """The uid of the pod that owns this one."""
-    owners = pod["metadata"].get("ownerReferences") or ()
-    return next((each["uid"] for each in owners if each["kind"] == "Pod"), "")
 
 
 def _node(name: str) -> Document:
@@ -361,10 +302,3 @@ async def _within(event: asyncio.Event, seconds: float) -> bool:
     except TimeoutError:
         return False
     return True
-
-
-def in_background(work: Coroutine[Any, Any, None], tasks: set[asyncio.Task[None]]) -> None:
-    """Start something whose end nobody waits for, and keep it from being collected."""
-    task = asyncio.create_task(work)
-    tasks.add(task)
-    task.add_done_callback(tasks.discard)

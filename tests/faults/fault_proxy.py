@@ -7,6 +7,7 @@ kubeconfig. What passed, and what became of it, is kept for the invariants.
 import asyncio
 import contextlib
 import json
+import socket
 import ssl
 import time
 from collections import defaultdict, deque
@@ -75,7 +76,7 @@ class KillPoint:
 
 
 class FaultProxy:
-    """A reverse proxy on a free loopback port while it is entered.
+    """A reverse proxy while it is entered, on a free loopback port or where it is told to listen.
 
     Attributes:
         passages: what has passed, oldest first.
@@ -92,7 +93,12 @@ class FaultProxy:
         tls: ssl.SSLContext | None = None,
         token: str | None = None,
         kind_of: Callable[[web.BaseRequest], Kind],
+        listen: Callable[[], socket.socket] | None = None,
     ) -> None:
+        """
+        Args:
+            listen: makes the socket to listen on; by default one on this host's loopback.
+        """
         self.upstream = upstream
         self.port = 0
         self.passages: list[Passage] = []
@@ -104,6 +110,7 @@ class FaultProxy:
         self._tls = tls
         self._token = token
         self._kind_of = kind_of
+        self._listen = listen
         self._runner: web.ServerRunner | None = None
         self._session: aiohttp.ClientSession | None = None
         self._calm = asyncio.Event()
@@ -132,7 +139,10 @@ class FaultProxy:
         server = web.Server(self._handle, access_log=None)
         self._runner = web.ServerRunner(server, shutdown_timeout=0.1)
         await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", self.port, reuse_address=True).start()
+        if self._listen is not None:
+            await web.SockSite(self._runner, self._listen()).start()
+        else:
+            await web.TCPSite(self._runner, "127.0.0.1", self.port, reuse_address=True).start()
         self.port = self._runner.addresses[0][1]
 
     async def close(self) -> None:

@@ -118,6 +118,8 @@ class DeedKind(StrEnum):
     KILL_AT = "kill the operator at a request"
     KILL = "kill the operator"
     BOUNDS = "change the bounds"
+    IDLE_TIMEOUT = "change the idle timeout"
+    PAUSE = "pause the allocation for a while"
     WORK = "submit work"
     RESTART_DRIVER = "restart a driver with another application"
     EVICT = "evict an executor"
@@ -127,6 +129,16 @@ class DeedKind(StrEnum):
 
 
 KILLS = (DeedKind.KILL, DeedKind.KILL_AT)
+OF_FAKE_DRIVERS = (
+    *(DeedKind.KILL_AT,) * 4,
+    *(DeedKind.BOUNDS, DeedKind.BOUNDS, DeedKind.WORK, DeedKind.WORK),
+    *(DeedKind.KILL, DeedKind.RESTART_DRIVER, DeedKind.EVICT, DeedKind.DELETE_POD),
+)
+OF_REAL_DRIVERS = (
+    *(DeedKind.KILL_AT, DeedKind.KILL_AT, DeedKind.KILL, DeedKind.BOUNDS, DeedKind.BOUNDS),
+    *(DeedKind.IDLE_TIMEOUT, DeedKind.PAUSE, DeedKind.EVICT, DeedKind.DELETE_POD),
+)
+"""What is done, and how often beside the others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +150,7 @@ class Deed:
         application: of which; a number that is taken modulo the applications.
         request: of a `DeedKind.KILL_AT`: the kind of request.
         after: of the same: after it was carried out, instead of before.
-        number: of `DeedKind.BOUNDS` the new maximum, of `DeedKind.WORK` the tasks.
+        number: of `DeedKind.BOUNDS` the new maximum, of `DeedKind.WORK` the tasks; of times, seconds.
     """
 
     at: float
@@ -152,7 +164,10 @@ class Deed:
         words = [f"{self.at:5.1f} s  {self.kind}"]
         if self.kind is DeedKind.KILL_AT:
             words.append(f"({'after' if self.after else 'before'} a {self.request})")
-        elif self.kind in (DeedKind.BOUNDS, DeedKind.WORK):
+        elif self.kind in (
+            *(DeedKind.BOUNDS, DeedKind.WORK, DeedKind.IDLE_TIMEOUT, DeedKind.PAUSE),
+            *(DeedKind.EVICT, DeedKind.DELETE_POD),
+        ):
             words.append(f"({self.number}, application {self.application})")
         return " ".join(words)
 
@@ -190,6 +205,7 @@ class Shape:
         longest: of a silence or a lateness, in seconds.
         kills: most of them; each costs a start.
         disruptive: the API server itself may be restarted and etcd compacted.
+        possible: what may be done.
     """
 
     seconds: float = 8.0
@@ -198,6 +214,7 @@ class Shape:
     deeds: int = 5
     kills: int = 2
     disruptive: bool = False
+    possible: tuple[DeedKind, ...] = OF_FAKE_DRIVERS
 
 
 SHORT = Shape()
@@ -224,11 +241,7 @@ class FaultSchedule:
             begins = chance.uniform(0, shape.seconds * 0.8)
             length = chance.uniform(shape.longest / 2, shape.longest * 1.3)
             episodes.append(Episode(name, begins, min(shape.seconds, begins + length)))
-        kinds = [
-            *(DeedKind.KILL_AT,) * 4,
-            *(DeedKind.BOUNDS, DeedKind.BOUNDS, DeedKind.WORK, DeedKind.WORK),
-            *(DeedKind.KILL, DeedKind.RESTART_DRIVER, DeedKind.EVICT, DeedKind.DELETE_POD),
-        ]
+        kinds = [*shape.possible]
         if shape.disruptive:
             kinds += [DeedKind.COMPACT, DeedKind.RESTART_API]
         # each run kills the operator at least once

@@ -1,12 +1,12 @@
 """What must hold at every moment of a run, judged by the API server's own word and by what the operator asked for."""
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from tests.faults.cluster_actor import ALLOCATION_LABEL, SparkApplication, owner_uid
 from tests.faults.fault_proxy import Passage
 from tests.faults.fault_schedule import Kind
+from tests.faults.judged_application import ALLOCATION_LABEL, JudgedApplication, owner_uid
 from tests.faults.pods_feed import PodsFeed
 
 Document = dict[str, Any]
@@ -26,7 +26,7 @@ class Invariants:
         broken: sentences; empty is what a run is for.
     """
 
-    def __init__(self, feed: PodsFeed, applications: list[SparkApplication]) -> None:
+    def __init__(self, feed: PodsFeed, applications: Sequence[JudgedApplication]) -> None:
         self.broken: list[str] = []
         self._feed = feed
         self._applications = {each.pod_uid: each for each in applications}
@@ -41,7 +41,7 @@ class Invariants:
         """A pod that is not the operator's: nobody may touch it."""
         self._foreign[pod["metadata"]["uid"]] = pod
 
-    def leads(self, operator: str, *, after: str = "") -> None:
+    def leads(self, operator: str, after: str = "") -> None:
         """An operator leads from now on: the one that led before must not write any more."""
         if after:
             self._lost_at[after] = time.monotonic()
@@ -65,13 +65,13 @@ class Invariants:
             self._not_above_maximum(application, pod)
             self._not_after_the_end(application, pod)
 
-    def _id_is_new(self, application: SparkApplication, pod: Document) -> None:
+    def _id_is_new(self, application: JudgedApplication, pod: Document) -> None:
         number = pod["metadata"]["labels"]["spark-exec-id"]
         uid = pod["metadata"]["uid"]
         if self._ids.setdefault((application.pod_uid, number), uid) != uid:
             self._break(f"{application.name}: executor id {number} was used twice")
 
-    def _not_above_maximum(self, application: SparkApplication, pod: Document) -> None:
+    def _not_above_maximum(self, application: JudgedApplication, pod: Document) -> None:
         living = [
             each for each in self.living(application) if incarnation(each) == incarnation(pod)
         ]
@@ -81,12 +81,12 @@ class Invariants:
             names = ", ".join(sorted(each["metadata"]["name"] for each in living))
             self._break(f"{application.name}: {len(living)} executors, {allowed} allowed: {names}")
 
-    def _not_after_the_end(self, application: SparkApplication, pod: Document) -> None:
+    def _not_after_the_end(self, application: JudgedApplication, pod: Document) -> None:
         ended = application.ended_at
         if ended is not None and time.monotonic() - ended > END_IS_KNOWN_SECONDS:
             self._break(f"{application.name} has ended, and {pod['metadata']['name']} was created")
 
-    def living(self, application: SparkApplication) -> list[Document]:
+    def living(self, application: JudgedApplication) -> list[Document]:
         """Executor pods that the operator made and that nobody is ending."""
         return [
             pod

@@ -1,9 +1,7 @@
 """One run: a namespace, applications, operators behind proxies, a schedule of faults, and the verdict."""
 
 import asyncio
-import contextlib
 import json
-import ssl
 import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
@@ -13,66 +11,21 @@ from random import Random
 from typing import Any
 
 from tests.cluster import Cluster
-from tests.faults.cluster_actor import Kubelets, SparkApplication, in_background
-from tests.faults.fault_proxy import (
-    FaultProxy,
-    KillPoint,
-    Passage,
-    api_kind,
-    driver_kind,
-    write_kubeconfig,
-)
-from tests.faults.fault_schedule import (
-    BREAKS_OPEN_WATCHES,
-    Deed,
-    DeedKind,
-    Fate,
-    FaultSchedule,
-)
+from tests.faults.cluster_actor import Kubelets, SparkApplication
+from tests.faults.disturbance import Disturbance
+from tests.faults.fault_proxy import Passage
+from tests.faults.fault_schedule import Deed, DeedKind, FaultSchedule
 from tests.faults.invariants import Invariants
 from tests.faults.pods_feed import PodsFeed
-from tests.integration.operator_world import NOBODY, HostOperator, operator_world
+from tests.integration.operator_world import NOBODY, operator_world
 
-from spark_allocation.kube.api_client import ApiUnavailable
 from spark_allocation.testing.driver import FakeDriver
 
 Document = dict[str, Any]
 STABLE_WITHIN_SECONDS = 30.0
 PODS_FOLLOW_WITHIN_SECONDS = 30.0
 SWEPT_WITHIN_SECONDS = 30.0
-KILLED_FOR_SECONDS = 0.3
-KILLED_LATEST_SECONDS = 2.0
 IDLE_SECONDS = 4
-
-
-class WindowClock:
-    """The time within the window of faults. It stands still while no operator is up: there is nothing to disturb."""
-
-    def __init__(self) -> None:
-        self._gone = -1.0
-        self._since: float | None = None
-
-    def start(self) -> None:
-        self._gone, self._since = 0.0, time.monotonic()
-
-    def stop(self) -> None:
-        if self._since is not None:
-            self._gone, self._since = self.now, None
-
-    def go_on(self) -> None:
-        if self._since is None and self._gone >= 0:
-            self._since = time.monotonic()
-
-    @property
-    def now(self) -> float:
-        """Seconds; below zero before the window."""
-        if self._since is None:
-            return self._gone
-        return self._gone + time.monotonic() - self._since
-
-    async def reaches(self, at: float) -> None:
-        while self.now < at:
-            await asyncio.sleep(0.05)
 
 
 @dataclass
@@ -130,14 +83,7 @@ class Run:
         self._operators_wanted = operators
         self._say = say
         self._chance = Random(f"run {schedule.seed}")
-        self._clock = WindowClock()
         self._began = time.monotonic()
-        self._operators: list[HostOperator] = []
-        self._proxies: list[FaultProxy] = []
-        self._background: set[asyncio.Task[None]] = set()
-        self._killed: set[int] = set()
-        self._ending = False
-        self._leader = 0
         self.verdict = Verdict(schedule.seed, schedule, operators=operators)
 
     async def judge(self) -> Verdict:
@@ -149,18 +95,15 @@ class Run:
             try:
                 await self._go_through()
             finally:
-                self._ending = True
-                for each in self._operators:
-                    each.close()
-                for task in list(self._background):
-                    task.cancel()
-                await asyncio.gather(*self._background, return_exceptions=True)
+                await self._disturbance.close()
         self.verdict.seconds = time.monotonic() - began
-        passages = [each for proxy in self._proxies for each in proxy.passages]
+        passages = self._disturbance.passages
         self.verdict.requests = len(passages)
+        self.verdict.kills = self._disturbance.kills
+        self.verdict.logs += self._disturbance.logs
         self.verdict.faults = self._schedule.met.total()
         self.verdict.creations = self._invariants.creations
-        self.verdict.broken += self._invariants.broken
+        self.verdict.broken += [*self._invariants.broken, *self._disturbance.ended]
         if self.verdict.broken:
             self._write_traffic(passages)
         return self.verdict
@@ -172,6 +115,9 @@ class Run:
         self._feed = PodsFeed(world)
         following = asyncio.create_task(self._feed.run())
         stack.callback(following.cancel)
+        self._disturbance = Disturbance(
+            world, self._schedule, self._folder, operators=self._operators_wanted, say=self._say
+        )
         self.applications = [
             await self._application(stack, f"job-{number}") for number in range(self._count)
         ]
@@ -181,21 +127,9 @@ class Run:
         self._kubelets = Kubelets(world, self._feed, self.applications, seed=self._schedule.seed)
         await self._kubelets.start()
         stack.push_async_callback(self._kubelets.stop)
-        credentials = await world.api.credentials()
-        tls = ssl.create_default_context(cafile=credentials.ca_path)
-        for number in range(self._operators_wanted):
-            proxy = FaultProxy(
-                credentials.server,
-                self._fate,
-                by=f"operator-{number}",
-                tls=tls,
-                token=credentials.token,
-                kind_of=api_kind,
-            )
-            proxy.when_passing = self._operator_asks
-            await stack.enter_async_context(proxy)
-            write_kubeconfig(self._kubeconfig(number), proxy.url)
-            self._proxies.append(proxy)
+        self._disturbance.when_asked = self._invariants.asked
+        self._disturbance.when_leading = self._invariants.leads
+        await self._disturbance.stand_before_the_api(stack)
         for application in self.applications:
             await self._allocate(application)
 
@@ -203,17 +137,15 @@ class Run:
         driver = await stack.enter_async_context(FakeDriver(f"spark-{name}-1"))
         self._world.passive(driver)
         driver.properties["spark.app.name"] = name
-        proxy = FaultProxy(
-            f"http://127.0.0.1:{driver.port}", self._fate, by="driver", kind_of=driver_kind
+        proxy = await self._disturbance.stand_before_a_driver(
+            stack, f"http://127.0.0.1:{driver.port}"
         )
-        await stack.enter_async_context(proxy)
         pod = await self._world.put_driver(name)
-        application = SparkApplication(name, driver, proxy, pod_uid=pod["metadata"]["uid"])
-        self._proxies.append(proxy)
+        application = SparkApplication(name, pod["metadata"]["uid"], driver=driver, proxy=proxy)
 
         def heard(passage: Passage, body: bytes) -> None:
             if passage.status == 200 and body[:1] == b"[":
-                application.hears(passage, body, json.loads(body))
+                application.hears(passage, json.loads(body))
 
         proxy.when_answered = heard
         return application
@@ -274,94 +206,15 @@ class Run:
             )  # fmt: skip
             self._invariants.foreign(pod)
 
-    # -- operators ---------------------------------------------------------------------------------------------------
-
-    def _kubeconfig(self, number: int) -> Path:
-        return self._folder / f"operator-{number}.kubeconfig"
-
-    def _start_operator(self, number: int) -> HostOperator:
-        operator = HostOperator(
-            self._world,
-            self._folder,
-            f"operator-{number}",
-            kubeconfig=self._kubeconfig(number),
-            context="proxied",
-            lease=self._operators_wanted > 1,
-        )
-        self.verdict.logs = sorted({*self.verdict.logs, operator.log_file})
-        return operator
-
-    async def _keep_operator(self, number: int) -> None:
-        """Start it again whenever it has been killed, as a kubelet would."""
-        while True:
-            operator = self._operators[number]
-            while operator.process.poll() is None:
-                await asyncio.sleep(0.05)
-            if self._ending:
-                return
-            code = operator.process.returncode
-            if number in self._killed:
-                self._killed.discard(number)
-            elif code != 3 or self._operators_wanted == 1:
-                self._invariants.broken.append(
-                    f"operator {number} ended by itself with code {code}"
-                )
-            await asyncio.sleep(KILLED_FOR_SECONDS)
-            self._operators[number] = self._start_operator(number)
-
-    async def _follow_the_lease(self) -> None:
-        leader = ""
-        while True:
-            with contextlib.suppress(ApiUnavailable):
-                answer = await self._world.request("GET", self._lease_path())
-                identity = str((answer.json().get("spec") or {}).get("holderIdentity") or "")
-                holder = identity.rpartition("_")[0]
-                if holder and holder != leader:
-                    self._say(f"{holder} leads")
-                    self._invariants.leads(holder, after=leader)
-                    leader = holder
-                    self._leader = int(holder.rpartition("-")[2])
-            await asyncio.sleep(0.2)
-
-    def _lease_path(self) -> str:
-        leases = f"/apis/coordination.k8s.io/v1/namespaces/{self._world.namespace}/leases"
-        return f"{leases}/spark-allocation-operator"
-
-    def _kill(self, number: int) -> None:
-        if self._operators[number].process.poll() is None:
-            self.verdict.kills += 1
-            self._killed.add(number)
-            self._operators[number].process.kill()
-            if self._operators_wanted == 1:
-                self._clock.stop()
-
     # -- the course --------------------------------------------------------------------------------------------------
 
-    def _fate(self, passage: Passage) -> Fate | None:
-        return self._schedule.fate(passage.kind, self._clock.now)
-
-    def _operator_asks(self, passage: Passage) -> None:
-        if self._operators[0].process.poll() is None:
-            self._clock.go_on()
-        self._invariants.asked(passage)
-
     async def _go_through(self) -> None:
-        self._operators = [self._start_operator(n) for n in range(self._operators_wanted)]
-        for number in range(self._operators_wanted):
-            in_background(self._keep_operator(number), self._background)
-        if self._operators_wanted > 1:
-            in_background(self._follow_the_lease(), self._background)
+        self._disturbance.start_operators()
         await self._first_pods()
-        self._say("faults begin")
-        self._clock.start()
         self._began = time.monotonic()
-        await asyncio.gather(self._go_through_episodes(), self._do_deeds())
+        await self._disturbance.go_through(self._do)
         self._kubelets.mishaps = False
-        for proxy in self._proxies:
-            proxy.kill_point = None
-            proxy.calm()
         last_fault = time.monotonic()
-        self._say("faults have ended")
         for application in self.applications:
             number = self._chance.randint(2, application.bounds[-1][2] + 2)
             application.waiting.clear()
@@ -371,39 +224,21 @@ class Run:
             application.submit(number, 10_000.0)
         await self._becomes_stable(last_fault)
         await self._ends_are_swept()
-        self._invariants.finish(each for proxy in self._proxies for each in proxy.passages)
+        self._invariants.finish(self._disturbance.passages)
 
     async def _first_pods(self) -> None:
         """The operator has begun to work: without that, faults would only ever meet a start."""
         end = time.monotonic() + 60
         while not any(map(self._invariants.living, self.applications)):
             if time.monotonic() > end:
-                raise AssertionError(f"the operator makes no pod: {self._operators[0].log[-3000:]}")
+                log = self._disturbance.operators[0].log[-3000:]
+                raise AssertionError(f"the operator makes no pod: {log}")
             await asyncio.sleep(0.1)
-
-    async def _go_through_episodes(self) -> None:
-        for episode in self._schedule.episodes:
-            await self._clock.reaches(episode.begins)
-            self._say(episode.name)
-            if episode.name in BREAKS_OPEN_WATCHES:
-                for proxy in self._proxies:
-                    proxy.break_watches()
-        await self._clock.reaches(self._schedule.shape.seconds)
-
-    async def _do_deeds(self) -> None:
-        for deed in self._schedule.deeds:
-            await self._clock.reaches(deed.at)
-            self._say(str(deed.kind))
-            await self._do(deed)
 
     async def _do(self, deed: Deed) -> None:
         application = self.applications[deed.application % len(self.applications)]
-        number = self._leader
         match deed.kind:
-            case DeedKind.KILL:
-                self._kill(number)
             case DeedKind.KILL_AT:
-                in_background(self._kill_at(number, deed), self._background)
                 application.submit(4, 2.0)
             case DeedKind.BOUNDS:
                 await self._bound(application, deed.number)
@@ -417,23 +252,6 @@ class Run:
                     pod = living[deed.number % len(living)]
                     evict = deed.kind is DeedKind.EVICT
                     await (self._kubelets.evict if evict else self._kubelets.delete_by_hand)(pod)
-            case DeedKind.COMPACT:
-                await asyncio.to_thread(self._cluster.compact_history)
-            case DeedKind.RESTART_API:
-                await asyncio.to_thread(self._cluster.restart, "kube-apiserver")
-
-    async def _kill_at(self, number: int, deed: Deed) -> None:
-        """At the next request of the kind; when none comes soon, without one."""
-        point = KillPoint(deed.request, after=deed.after, kill=lambda: self._kill(number))
-        proxy = self._proxy_of(number)
-        proxy.kill_point = point
-        await self._clock.reaches(self._clock.now + KILLED_LATEST_SECONDS)
-        if proxy.kill_point is point:
-            proxy.kill_point = None
-            self._kill(number)
-
-    def _proxy_of(self, operator: int) -> FaultProxy:
-        return next(each for each in self._proxies if each.by == f"operator-{operator}")
 
     async def _bound(self, application: SparkApplication, maximum: int) -> None:
         minimum = min(self._chance.randint(0, 2), maximum)
@@ -454,13 +272,9 @@ class Run:
         await application.proxy.open()
 
     async def _insist(self, method: str, path: str, body: Any = None) -> Document:
-        while True:
-            with contextlib.suppress(ApiUnavailable):
-                answer = await self._world.request(method, path, body)
-                if not answer.is_transient:
-                    assert answer.ok, answer.message
-                    return answer.json()
-            await asyncio.sleep(0.2)
+        answer = await self._world.insist(method, path, body)
+        assert answer.ok, answer.message
+        return answer.json()
 
     # -- the verdict -------------------------------------------------------------------------------------------------
 

@@ -4,10 +4,10 @@ import time
 from typing import Any
 
 import pytest
-from tests.faults.cluster_actor import SparkApplication, TrueExecutor
 from tests.faults.fault_proxy import Passage
 from tests.faults.fault_schedule import EPISODES, FaultSchedule, Kind, Shape
 from tests.faults.invariants import Invariants
+from tests.faults.judged_application import JudgedApplication, TrueExecutor
 
 Document = dict[str, Any]
 
@@ -30,7 +30,7 @@ class Feed:
 class Judged:
     def __init__(self, *, maximum: int = 2) -> None:
         self.feed = Feed()
-        self.application = SparkApplication("job", None, None, pod_uid="driver")  # type: ignore[arg-type]
+        self.application = JudgedApplication("job", pod_uid="driver")
         self.application.bounds.append((time.monotonic() - 1000, 0, maximum))
         self.invariants = Invariants(self.feed, [self.application])  # type: ignore[arg-type]
 

@@ -4,6 +4,7 @@ Pods name a scheduler that nobody runs, so that no node ever takes them.
 """
 
 import asyncio
+import contextlib
 import os
 import secrets
 import signal
@@ -17,7 +18,13 @@ from typing import Any
 
 from tests.cluster import Cluster
 
-from spark_allocation.kube.api_client import JSON, ApiAnswer, KubernetesApi, open_kubernetes_api
+from spark_allocation.kube.api_client import (
+    JSON,
+    ApiAnswer,
+    ApiUnavailable,
+    KubernetesApi,
+    open_kubernetes_api,
+)
 from spark_allocation.testing.driver import FakeDriver
 
 Document = dict[str, Any]
@@ -44,6 +51,15 @@ class OperatorWorld:
         answer = await self.request(method, path, body, **query)
         assert answer.ok, f"{method} {path}: {answer.status} {answer.message}"
         return answer.json()
+
+    async def insist(self, method: str, path: str, body: Any = None) -> ApiAnswer:
+        """Try until the API server has answered, whatever it says."""
+        while True:
+            with contextlib.suppress(ApiUnavailable):
+                answer = await self.request(method, path, body)
+                if not answer.is_transient:
+                    return answer
+            await asyncio.sleep(0.2)
 
     async def is_served(self) -> None:
         """Wait until our kind can be listed: for a while after a CRD is Established the answer is still 404 or 429."""
