@@ -21,18 +21,20 @@ from spark_allocation.core.setting_catalogue import (
 from spark_allocation.core.setting_layers import (
     Layer,
     Limit,
+    Origin,
     Policy,
     Resolution,
     Scope,
-    resolve,
     user_default,
 )
+from spark_allocation.core.setting_resolution import resolve
 
 MAX, MIN, INITIAL = (
     f"dynamicAllocation.{name}" for name in ("maxExecutors", "minExecutors", "initialExecutors")
 )
 IDLE = "dynamicAllocation.executorIdleTimeout"
 SHUFFLE = "dynamicAllocation.shuffleTracking.timeout"
+FAILURES = "allocation.failures.max"
 
 
 def cluster(name: str = "prod", **parts) -> Policy:
@@ -408,6 +410,98 @@ def test_bounds_that_a_policy_had_a_say_in_are_bounds_that_spark_takes(
     numbers = sensible(MIN_EXECUTORS, least.value), sensible(MAX_EXECUTORS, most.value)
     if None not in numbers and (least.by_policy or most.by_policy):
         assert numbers[0] <= numbers[1]
+
+
+# -- the failures that are borne --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("allocation", "policy", "value", "shown"),
+    [
+        ({MAX: "10"}, cluster(), "20", "20"),
+        ({MAX: "1"}, cluster(), "3", "3"),
+        ({}, cluster(), "2147483647", "twice the most wanted"),
+        ({MAX: "10"}, cluster(limits={MAX: Limit(most="4")}), "8", "8"),
+        ({MAX: "10"}, cluster(limits={FAILURES: Limit(most="50")}), "20", "20"),
+        ({MAX: "10"}, cluster(limits={FAILURES: Limit(most="5")}), "5", "5"),
+        ({MAX: "10", FAILURES: "7"}, cluster(), "7", "7"),
+    ],
+    ids=["twice", "at least three", "without a maximum", "of the maximum that holds",
+         "a limit above it", "a limit below it", "stated"],
+)  # fmt: skip
+def test_what_nobody_sets_of_failures_is_twice_the_maximum(
+    allocation, policy, value, shown
+) -> None:
+    found = resolved(policy, allocation=allocation).settings[FAILURES]
+    assert (found.value, found.setting.shown(found.value)) == (value, shown)
+
+
+# -- an entry of spec.profiles ----------------------------------------------------------------------------------------
+
+ENTRY = Origin(Layer.PROFILE, entry="profiles[0]")
+
+
+def of_profile(*policies: Policy, entry: dict[str, str], **layers) -> Resolution:
+    return resolve(
+        driver=layers.get("driver", {}),
+        policies=policies,
+        user="alice",
+        allocation=layers.get("allocation", {}),
+        profile=(ENTRY, entry),
+    )
+
+
+def test_the_entry_is_the_last_layer_and_is_named() -> None:
+    found = of_profile(allocation={MAX: "9", IDLE: "30s"}, entry={MAX: "4"})
+    assert (found.settings[MAX].value, str(found.settings[MAX].origin)) == (
+        "4",
+        "SparkAllocation profiles[0]",
+    )
+    assert str(found.settings[IDLE].origin) == "SparkAllocation"
+
+
+def test_locks_and_limits_clamp_an_entry_too() -> None:
+    limited = of_profile(cluster(limits={MAX: Limit(most="3")}), entry={MAX: "8"})
+    assert str(limited.changes[0]) == (
+        f"{MAX}: 8 (SparkAllocation profiles[0]) → 3, upper limit of cluster policy prod"
+    )
+    assert of_profile(cluster(locks={IDLE: "5s"}), entry={IDLE: "1h"}).settings[IDLE].value == "5s"
+
+
+@pytest.mark.parametrize(
+    ("allocation", "entry", "least", "most"),
+    [
+        ({MIN: "5"}, {MAX: "2"}, "2", "2"),
+        ({MAX: "5"}, {MIN: "8"}, "8", "8"),
+        ({MIN: "5", MAX: "9"}, {MIN: "1", MAX: "2"}, "1", "2"),
+    ],
+)
+def test_what_the_entry_says_stays_and_what_it_does_not_say_gives_way(
+    allocation, entry, least, most
+) -> None:
+    found = of_profile(allocation=allocation, entry=entry)
+    assert (found.settings[MIN].value, found.settings[MAX].value) == (least, most)
+
+
+def test_an_entry_s_minimum_above_a_policy_s_limit_gives_way() -> None:
+    found = of_profile(cluster(limits={MAX: Limit(most="4")}), entry={MIN: "8"})
+    assert (found.settings[MIN].value, found.settings[MAX].value) == ("4", "4")
+
+
+@RULE
+@given(policies(), values(), values(), values())
+def test_an_entry_never_gets_around_an_upper_limit(chosen, driver, allocation, entry) -> None:
+    found = resolve(
+        driver=driver,
+        policies=chosen,
+        user="alice",
+        allocation=allocation,
+        profile=(ENTRY, entry),
+    )
+    for setting in (each for each in FEW if each.limitable):
+        number = sensible(setting, found.settings[setting.field].value)
+        for most in upper_limits(chosen, setting, Scope.CLUSTER):
+            assert number is None or number <= most
 
 
 # -- the catalogue ----------------------------------------------------------------------------------------------------

@@ -20,7 +20,8 @@ from spark_allocation.core.setting_catalogue import (
     NO_LIMIT,
     fields_of,
 )
-from spark_allocation.core.setting_layers import Resolution, resolve
+from spark_allocation.core.setting_layers import Resolution
+from spark_allocation.core.setting_resolution import resolve
 from spark_allocation.core.spark_conf import SECOND, InvalidSetting, SparkConf
 from spark_allocation.core.spark_version import SparkVersion
 

@@ -52,6 +52,7 @@ class Setting:
         least: the smallest value that makes sense, as `measure` gives it.
         bare_unit: nanoseconds in one unit of a duration without a unit.
         words: that a setting of words takes.
+        unlimited: how the greatest count of all is shown.
         limitable: a policy may limit it. ``initialExecutors`` always lies between two settings that are limitable,
             and a flag or a word is locked, not limited.
     """
@@ -65,6 +66,7 @@ class Setting:
     bare_unit: int = SECOND
     words: tuple[str, ...] = ()
     limitable: bool = True
+    unlimited: str = "no limit"
 
     def measure(self, text: str) -> float:
         """The value as a number that can be compared.
@@ -103,7 +105,7 @@ class Setting:
         except ValueError:
             return text
         if self.kind is Kind.COUNT and number >= INT_MAX:
-            return "no limit"
+            return self.unlimited
         if self.kind is Kind.DURATION:
             return shown_duration(int(number))
         return text
@@ -153,8 +155,9 @@ MAX_FAILURES = Setting(
     "allocation.failures.max",
     "spark.executor.maxNumFailures",
     Kind.COUNT,
-    default=NO_LIMIT,  # in truth twice maxExecutors, which is another setting's value
+    default=NO_LIMIT,  # without maxExecutors; else twice that, see `setting_resolution`
     least=1,
+    unlimited="twice the most wanted",
 )
 FAILURES_WINDOW = Setting(
     "allocation.failures.window",
