@@ -13,7 +13,7 @@ from typer.testing import CliRunner, Result
 
 from spark_allocation.api.crd import cluster_policy_crd, policy_crd, sparkallocation_crd
 from spark_allocation.api.group import FINALIZER
-from spark_allocation.cli import connection, doctor
+from spark_allocation.cli import connection, doctor, release
 from spark_allocation.cli.app import app, kubectl_complete_salloc
 from spark_allocation.controller.dry_run import read_properties
 from spark_allocation.controller.operator_rights import (
@@ -419,6 +419,69 @@ def test_release_of_some(server: FakeApiServer) -> None:
 @pytest.mark.parametrize("arguments", [(), ("a", "--all"), ("a", "-A")])
 def test_release_wants_names_or_all(arguments: tuple[str, ...]) -> None:
     assert run("release", *arguments).exit_code == 2
+
+
+OPERATOR_SCALE = "/apis/apps/v1/namespaces/system/deployments/operator/scale"
+OPERATOR_POD = "/api/v1/namespaces/system/pods/operator-1"
+
+
+@pytest.fixture
+def running_operator(server: FakeApiServer) -> FakeApiServer:
+    """A SparkAllocation, and an operator whose pod outlives its Deployment's scale."""
+    salloc(server)
+    server.put(OPERATOR_SCALE, spec={"replicas": 2}, status={"selector": "app=operator"})
+    server.put(OPERATOR_POD, metadata={"labels": {"app": "operator"}})
+    return server
+
+
+def release_of_all() -> Result:
+    return run("release", "--all", "-n", "jobs", "--yes", "--scale-to-zero=system/operator")
+
+
+def test_nothing_is_released_while_an_operator_that_would_undo_it_runs(
+    running_operator: FakeApiServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(release, "PODS_GONE_SECONDS", 0.0)
+    result = release_of_all()
+    assert (result.exit_code, "operator-1; nothing is released" in result.output) == (1, True)
+    assert running_operator.objects[OPERATOR_SCALE]["spec"] == {"replicas": 0}
+    assert finalizers(running_operator) == [FINALIZER, "other"]
+    # and what may not be looked at counts as running
+    running_operator.forbidden.add("/api/v1/namespaces/system/pods")
+    assert "nobody knows whether the operator has ended" in release_of_all().output
+    assert finalizers(running_operator) == [FINALIZER, "other"]
+
+
+def test_release_follows_the_end_of_the_operator(running_operator: FakeApiServer) -> None:
+    del running_operator.objects[OPERATOR_POD]
+    assert release_of_all().exit_code == 0
+    assert finalizers(running_operator) == ["other"]
+
+
+def test_release_without_an_operator_to_stop(server: FakeApiServer) -> None:
+    salloc(server)
+    assert release_of_all().exit_code == 0
+    assert finalizers(server) == ["other"]
+
+
+def test_release_ends_where_the_operator_may_not_be_stopped(
+    running_operator: FakeApiServer,
+) -> None:
+    running_operator.forbidden.add("/apis/apps")
+    result = release_of_all()
+    assert (result.exit_code, "cannot be scaled" in result.output) == (1, True)
+    assert finalizers(running_operator) == [FINALIZER, "other"]
+
+
+def test_release_in_several_namespaces(server: FakeApiServer) -> None:
+    salloc(server)
+    theirs = server.put(
+        f"{GROUP}/namespaces/others/sparkallocations/job", metadata={"finalizers": [FINALIZER]}
+    )
+    assert run("release", "--all", "-n", "jobs", "-n", "others", "--yes").exit_code == 0
+    assert (finalizers(server), theirs["metadata"]["finalizers"]) == (["other"], None)
+    assert run("release", "job", "-n", "jobs", "-n", "others", "--yes").exit_code == 2
+    assert run("release", "--all", "--yes", "--scale-to-zero=operator").exit_code == 2
 
 
 # -- plan -------------------------------------------------------------------------------------------------------------

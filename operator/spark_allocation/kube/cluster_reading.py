@@ -154,6 +154,28 @@ class ClusterReading:
             )
         )
 
+    async def scale_deployment(
+        self, namespace: str, name: str, replicas: int
+    ) -> Document | str | None:
+        """Set the number of a Deployment's pods.
+
+        Returns:
+            The Scale as it is now; None when there is no such Deployment; the API server's words when it refused.
+        """
+        answer = await self._api.request(
+            "PATCH",
+            f"/apis/apps/v1/namespaces/{quote(namespace)}/deployments/{quote(name)}/scale",
+            body={"spec": {"replicas": replicas}},
+            content_type=MERGE_PATCH,
+        )
+        if answer.ok:
+            return answer.json()
+        if answer.status == HTTPStatus.NOT_FOUND:
+            return None
+        if answer.is_transient:
+            raise ApiUnavailable(f"{name}: {answer.status} {answer.message}")
+        return answer.message
+
 
 def collection(plural: str, namespace: str | None) -> str:
     """The path of a collection of one of our kinds; ``namespace`` None for all."""

@@ -106,11 +106,14 @@ class FakeApiServer:
         document = self.objects.get(path)
         if document is None:
             return self._answer(404, {"reason": "NotFound", "message": f"{path} is not there"})
-        wanted = body["metadata"].get("resourceVersion")
+        metadata = body.get("metadata", {})
+        wanted = metadata.get("resourceVersion")
         if wanted not in (None, document["metadata"]["resourceVersion"]):
             return self._answer(409, {"reason": "Conflict", "message": "it has been modified"})
         self._version += 1
-        document["metadata"] |= {**body["metadata"], "resourceVersion": str(self._version)}
+        document["metadata"] |= {**metadata, "resourceVersion": str(self._version)}
+        if "spec" in body:
+            document["spec"] = {**document.get("spec", {}), **body["spec"]}
         return self._answer(200, document)
 
     def _answer(self, status: int, document: Any) -> ApiAnswer:
