@@ -27,6 +27,7 @@ from tests.faults.fault_schedule import (
     DeedKind,
     Fate,
     FaultSchedule,
+    Kind,
 )
 from tests.integration.operator_world import HostOperator, OperatorWorld
 
@@ -87,17 +88,23 @@ class Disturbance:
         folder: Path,
         *,
         operators: int = 1,
+        lease: bool = False,
+        everywhere: bool = False,
         say: Callable[[str], None] = lambda _: None,
     ) -> None:
         """
         Args:
             operators: how many at once; none when only the world around them is to be disturbed.
+            lease: a single one holds the Lease, too.
+            everywhere: they serve all namespaces.
             say: told what happens.
         """
         self._world = world
         self._schedule = schedule
         self._folder = folder
         self._wanted = operators
+        self._lease = lease or operators > 1
+        self._everywhere = everywhere
         self._say = say
         self._clock = WindowClock()
         self._background: set[asyncio.Task[None]] = set()
@@ -155,8 +162,17 @@ class Disturbance:
         self.proxies.append(proxy)
         return proxy
 
+    def take_up(self, schedule: FaultSchedule) -> None:
+        """Another schedule, for the next window."""
+        self._schedule = schedule
+        self._clock = WindowClock()
+
+    def fate(self, kind: Kind) -> Fate | None:
+        """What becomes of the next request of this kind."""
+        return self._schedule.fate(kind, self._clock.now)
+
     def _fate(self, passage: Passage) -> Fate | None:
-        return self._schedule.fate(passage.kind, self._clock.now)
+        return self.fate(passage.kind)
 
     def _operator_asks(self, passage: Passage) -> None:
         if self.operators[0].process.poll() is None:
@@ -192,7 +208,8 @@ class Disturbance:
             f"operator-{number}",
             kubeconfig=self._kubeconfig(number),
             context="proxied",
-            lease=self._wanted > 1,
+            lease=self._lease,
+            everywhere=self._everywhere,
         )
         self.logs = sorted({*self.logs, operator.log_file})
         return operator
@@ -208,7 +225,7 @@ class Disturbance:
             code = operator.process.returncode
             if number in self._killed:
                 self._killed.discard(number)
-            elif code != 3 or self._wanted == 1:
+            elif code != 3 or not self._lease:
                 self.ended.append(f"operator {number} ended by itself with code {code}")
             await asyncio.sleep(KILLED_FOR_SECONDS)
             self.operators[number] = self._start(number)

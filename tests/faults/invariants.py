@@ -37,6 +37,10 @@ class Invariants:
         self._over = False
         feed.listeners.append(self._seen)
 
+    def judge(self, application: JudgedApplication) -> None:
+        """From now on this one, too; before its first executor pod is made."""
+        self._applications[application.pod_uid] = application
+
     def foreign(self, pod: Document) -> None:
         """A pod that is not the operator's: nobody may touch it."""
         self._foreign[pod["metadata"]["uid"]] = pod
@@ -72,8 +76,11 @@ class Invariants:
             self._break(f"{application.name}: executor id {number} was used twice")
 
     def _not_above_maximum(self, application: JudgedApplication, pod: Document) -> None:
+        life = (incarnation(pod), profile_id(pod))
         living = [
-            each for each in self.living(application) if incarnation(each) == incarnation(pod)
+            each
+            for each in self.living(application)
+            if (incarnation(each), profile_id(each)) == life
         ]
         now = time.monotonic()
         allowed = application.maximum(since=now - BOUNDS_ARE_KNOWN_SECONDS)
@@ -180,3 +187,8 @@ def incarnation(pod: Document) -> str:
     """Which life of its driver a pod was made for."""
     annotations = pod["metadata"].get("annotations") or {}
     return str(annotations.get("sparkallocation.dev/incarnation", ""))
+
+
+def profile_id(pod: Document) -> str:
+    """Which resource profile a pod was made for; bounds are of each."""
+    return str(pod["metadata"]["labels"].get("spark-exec-resourceprofile-id", "0"))

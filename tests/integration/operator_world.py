@@ -178,12 +178,14 @@ class HostOperator:
         kubeconfig: Path | None = None,
         context: str = "",
         lease: bool = True,
+        everywhere: bool = False,
     ) -> None:
         """
         Args:
             name: in the Lease, and of the log, which is appended to.
             kubeconfig: another way to the API server than the cluster's own, with its context.
             lease: whether it has to hold the Lease before it does anything.
+            everywhere: serve all namespaces of the cluster.
         """
         self.log_file = folder / f"{name}.log"
         environment = {
@@ -198,7 +200,7 @@ class HostOperator:
         command = [
             *("setpriv", "--pdeathsig", "KILL", "--"),
             *(str(Path(sys.executable).with_name("spark-allocation")), "run"),
-            f"--namespace={world.namespace}",
+            *(() if everywhere else (f"--namespace={world.namespace}",)),
         ]
         with self.log_file.open("ab") as output:
             self.process = subprocess.Popen(
