@@ -95,6 +95,58 @@ def test_the_longest_waiting_gets_what_comes_free() -> None:
     assert (freed["a", 0].granted, freed["b", 0].granted) == (0, 1)
 
 
+def test_what_nobody_needs_is_taken_back_once_others_have_been_short_of_it_for_long() -> None:
+    """Idle executors that have not timed out, or never would: here twelve of twenty."""
+    notebook = Demand("a", 0, wanted=2, running=14)
+    newcomer = Demand("b", 0, wanted=10)
+    first = grants(TEAM, notebook, newcomer)
+    assert (first.grants["a", 0].stays, first.grants["b", 0].granted) == (None, 6)
+    assert first.again_at_ms == RECLAIM_AFTER_MS
+    grown = replace(newcomer, running=6)
+    later = grants(TEAM, notebook, grown, state=first.state, now_ms=RECLAIM_AFTER_MS)
+    assert later.grants["a", 0].stays == 10, "only as many as others lack"
+    assert later.grants["b", 0].granted == 6, "not before they have gone"
+    # and nobody is short of anything: nothing is taken back, however long
+    alone = grants(TEAM, notebook, state=first.state, now_ms=10 * RECLAIM_AFTER_MS)
+    assert alone.grants["a", 0].stays is None
+
+
+def test_a_budget_lowered_below_what_exists_takes_idle_executors_first_and_leaves_the_minima() -> (
+    None
+):
+    idle = Demand("a", 0, wanted=0, minimum=2, running=8)
+    busy = Demand("b", 0, wanted=12, minimum=3, running=12)
+    found = grants(Budget("team-a", executors=16), idle, busy).grants
+    assert (found["a", 0].stays, found["b", 0].stays) == (4, None)
+    found = grants(Budget("team-a", executors=9), idle, busy).grants
+    assert (found["a", 0].stays, found["b", 0].stays) == (2, 7)
+    found = grants(Budget("team-a", executors=1), idle, busy).grants
+    assert (found["a", 0].stays, found["b", 0].stays) == (2, 3), "never below the minima"
+    assert sum(each.granted for each in found.values()) <= 1
+
+
+def test_what_cannot_be_drained_counts_and_the_others_share_what_it_leaves() -> None:
+    paused = Demand("p", 0, wanted=0, running=12, fixed=True)
+    first, second = Demand("a", 0, wanted=9, running=2), Demand("b", 0, wanted=9)
+    found = grants(TEAM, paused, first, second, now_ms=0).grants
+    assert (found["a", 0].granted, found["b", 0].granted) == (4, 4)
+    assert found["p", 0].granted == 12
+    lowered = grants(Budget("team-a", executors=5), paused, first, second).grants
+    assert lowered["p", 0].stays is None
+    assert (lowered["a", 0].granted, lowered["b", 0].granted) == (0, 0)
+
+
+def test_no_more_pods_are_pending_than_the_budget_allows_whoever_had_them_first() -> None:
+    budget = Budget("team-a", pending_pods=6)
+    early = Demand("a", 0, wanted=50, pending=5)
+    late = Demand("b", 0, wanted=50)
+    found = grants(budget, early, late).grants
+    assert (found["a", 0].pending, found["b", 0].pending) == (5, 1)
+    # as those of the first begin to run, the other catches up
+    found = grants(budget, replace(early, running=4, pending=1), late).grants
+    assert (found["a", 0].pending, found["b", 0].pending) == (3, 3)
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.data())
 def test_an_executor_is_granted_once_at_most(data: st.DataObject) -> None:
@@ -112,6 +164,15 @@ def test_an_executor_is_granted_once_at_most(data: st.DataObject) -> None:
     there = sum(demand.held + demand.leaving for demand in demands)
     made = sum(max(0, found[demand.key].granted - demand.held) for demand in demands)
     assert there + made <= max(budget.executors or 0, there)
+    for demand in demands:
+        grant = found[demand.key]
+        assert there + max(0, grant.granted - demand.held) <= max(budget.executors or 0, there)
+        if grant.stays is not None:
+            assert min(demand.held, demand.minimum) <= grant.stays < demand.held
+    # once everybody who is to go has gone, the budget holds, unless minima alone are more
+    kept = sum(d.held if (s := found[d.key].stays) is None else s for d in demands)
+    minima = sum(min(demand.held, demand.minimum) for demand in demands)
+    assert kept <= max(budget.executors or 0, minima)
 
 
 class BudgetOverTime(RuleBasedStateMachine):

@@ -16,6 +16,8 @@ What the operator adds to Spark's rules, each time for the sake of running work:
 - Only an executor whose pod runs and is ours can be drained, only so many at once, and never the last one that could take
   over what the others hand on (`drains`). A pod that is being deleted counts neither as running nor as excess.
 - Executors on a node that is about to go are replaced first and drained then (`node_evacuation`).
+- Budgets over several applications bound what is asked for, and may take executors back (`budget_cap`). Without one
+  nothing of that happens.
 - Targets survive a restart of the operator: they are taken from where they were last published, moved into the bounds
   that hold now, and the initial number is not asked for a second time.
 - While nothing may be done (`Allocation.step` with ``acts=False``), targets are computed and shown, and no pod is
@@ -31,9 +33,10 @@ from dataclasses import dataclass, field, replace
 
 from spark_allocation.core.allocation_decisions import ProfileDecision, SparkLogLine, TickResult
 from spark_allocation.core.allocation_manager import ExecutorAllocationManager
+from spark_allocation.core.budget_cap import BudgetCap, Grants, ProfileDemand
 from spark_allocation.core.drains import DrainConf, Drains
 from spark_allocation.core.driver_feeder import DriverFeeder
-from spark_allocation.core.driver_report import DriverReport
+from spark_allocation.core.driver_report import DriverReport, ExecutorReport
 from spark_allocation.core.dynamic_allocation_conf import DynamicAllocationConf
 from spark_allocation.core.executor_exits import ExecutorExit
 from spark_allocation.core.executor_failures import ExecutorFailures
@@ -93,6 +96,7 @@ class Step:
         plan: pods to ask for and to withdraw; None when no round was due.
         drains: running executors to remove because they are idle.
         evacuations: running executors to remove because their node is about to go.
+        surplus: running executors to remove because budgets grant them to others.
         delete: pods that have ended or that the driver has lost.
         removals: executors that ended since the last step, each told once.
         start_problem: what keeps the pod that has waited longest from starting; None when none waits for long.
@@ -100,6 +104,7 @@ class Step:
         failures: executors that ended unasked lately, against the limit.
         avoid_nodes: nodes that new pods are sent away from.
         retry_at_ms: epoch milliseconds from which on one is tried while ``held_back``; None while one is under way.
+        demands: what budgets are asked for; empty when none covers the application.
         decisions: per profile; empty when the driver's answer was too old to decide.
         log: sentences in Spark's words.
         wake_at_ns: when a timer runs out; None when only news can change anything.
@@ -119,6 +124,8 @@ class Step:
     failures: FailureCount = field(default_factory=FailureCount)
     avoid_nodes: frozenset[str] = frozenset()
     retry_at_ms: int | None = None
+    surplus: tuple[ExecutorPod, ...] = ()
+    demands: tuple[ProfileDemand, ...] = ()
 
 
 @dataclass(slots=True)
@@ -171,10 +178,8 @@ class Allocation:
         )
         self.feeder = DriverFeeder(self.monitor, self._holders)
         self._drains = Drains(settings.drains, self._holders, lambda: self.feeder.executors)
-        self._evacuation = NodeEvacuation(
-            lambda profile_id: self._settings.dynamic.bounds(profile_id).max_executors,
-            self._loses_something,
-        )
+        self._cap = BudgetCap()
+        self._evacuation = NodeEvacuation(self._most, self._loses_something)
         self.manager = ExecutorAllocationManager(
             settings.dynamic, self, self.monitor, profiles, self.feeder
         )
@@ -202,6 +207,12 @@ class Allocation:
         self._holders.reconfigure(settings.shuffle)
         self._drains.reconfigure(settings.drains)
         self.failures.reconfigure(settings.failures)
+
+    def grant(self, grants: Grants | None) -> None:
+        """What budgets grant from the next step on; None when none covers the application, as in Spark."""
+        if grants is None and self._cap.applies:
+            self.pods.expect(self.manager.targets)
+        self._cap.grants = grants
 
     def take_report(self, report: DriverReport, *, now_ns: int, now_ms: int) -> None:
         """Take one answer of the driver.
@@ -278,12 +289,14 @@ class Allocation:
             going_nodes=going_nodes,
             leaving=self._drains.leaving,
             registered=self.feeder.executors.keys(),
-            targets=self.manager.targets,
+            targets=self._evacuation_targets(),
             now_ms=now_ms,
         )
         evacuations = self._evacuate(evacuation) if acts and report_is_fresh else ()
         leaving = frozenset(self._drains.leaving)
         self._not_counted = leaving | review.driver_lost | evacuation.replaced
+        if self._cap.applies:
+            self._keep_within_budgets(leaving | review.driver_lost, evacuation, going_nodes)
         plan = None
         self._vanished.extend(
             pod for pod in vanished if acts or pod.executor_id in self.pods.unseen
@@ -296,6 +309,7 @@ class Allocation:
                 now=now_ms,
                 vanished=self._vanished,
                 not_counted=self._not_counted,
+                caps=self._cap.round_caps(self.pods.expected),
             )
             self._vanished.clear()
             create = self.failures.allowed(
@@ -305,13 +319,17 @@ class Allocation:
             self._last_bounds = {
                 profile_id: profile.bound for profile_id, profile in plan.profiles.items()
             }
+            self._last_bounds.update(self._cap.bounds(plan, self.manager.targets))
             for request in create:
                 if request.held_back:
                     self._last_bounds[request.profile_id] = RequestBound.BACK_OFF
+        surplus = self._give_back(going_nodes) if acts and report_is_fresh else ()
         return Step(
             plan=plan,
             drains=tuple(self._asked.drains),
             evacuations=evacuations,
+            surplus=surplus,
+            demands=self._demands(plan) if self._cap.applies else (),
             delete=review.delete if acts else (),
             removals=review.removals,
             held_back=self.failures.held_back,
@@ -330,6 +348,7 @@ class Allocation:
                 bounds=self._last_bounds,
                 targets=self.manager.targets,
                 now_ns=now_ns,
+                cap=self._cap,
             ),
             log=tick.log,
             wake_at_ns=self._wake_at(
@@ -390,13 +409,14 @@ class Allocation:
     def _remove(self, executor_ids: Sequence[str]) -> list[str]:
         if not self._acts:
             return []
-        executors = self._driver_executors
-        begun = self._drains.begin_idle(
-            executor_ids,
-            report_age_ms=None if executors is None else self._now_ms - executors.observed_at,
-        )
+        begun = self._drains.begin_idle(executor_ids, report_age_ms=self._report_age_ms)
         self._asked.drains += begun
         return [str(pod.executor_id) for pod in begun]
+
+    @property
+    def _report_age_ms(self) -> int | None:
+        executors = self._driver_executors
+        return None if executors is None else self._now_ms - executors.observed_at
 
     def _evacuate(self, evacuation: Evacuation) -> tuple[ExecutorPod, ...]:
         begun = self._drains.begin(evacuation.may_leave)
@@ -404,13 +424,90 @@ class Allocation:
             self.monitor.executors_decommissioned(str(pod.executor_id) for pod in begun)
         return tuple(begun)
 
+    # -- budgets -----------------------------------------------------------------------------------------------------
+
+    def _most(self, profile_id: ProfileId) -> int:
+        most = self._settings.dynamic.bounds(profile_id).max_executors
+        return min(most, self._cap.granted(profile_id, most))
+
+    def _evacuation_targets(self) -> Mapping[ProfileId, int]:
+        """Where the budget holds fewer than the target, so many are to be at work elsewhere."""
+        targets = self.manager.targets
+        if not self._cap.applies:
+            return targets
+        return {
+            profile_id: min(target, self._cap.granted(profile_id, target))
+            for profile_id, target in targets.items()
+        }
+
+    def _keep_within_budgets(
+        self,
+        leaving: AbstractSet[ExecutorId],
+        evacuation: Evacuation,
+        going_nodes: AbstractSet[str],
+    ) -> None:
+        self._cap.look(
+            self._snapshot,
+            self.pods,
+            leaving=leaving,
+            replaced=evacuation.replaced,
+            going_nodes=going_nodes,
+        )
+        capped = self._cap.capped(self.manager.targets)
+        nothing_outstanding = self.pods.expect(capped)
+        if self._cap.changed(capped) and nothing_outstanding:
+            self._asked.plan_now = True
+
+    def _give_back(self, going_nodes: AbstractSet[str]) -> tuple[ExecutorPod, ...]:
+        """Let running executors go that budgets grant to others."""
+        if not self._cap.applies:
+            return ()
+        chosen = self._cap.surplus(
+            self._snapshot,
+            leaving=self._drains.leaving,
+            may_go=self._may_be_given_back,
+            tasks=lambda executor_id: self.feeder.executors[executor_id].active_tasks,
+            going_nodes=going_nodes,
+        )
+        if not chosen:
+            return ()
+        begun = tuple(self._drains.begin_idle(map(str, chosen), report_age_ms=self._report_age_ms))
+        if not begun:
+            return ()
+        gone = [str(pod.executor_id) for pod in begun]
+        if self._settings.dynamic.decommission_enabled:
+            self.monitor.executors_decommissioned(gone)
+        else:
+            self.monitor.executors_killed(gone)
+        return begun
+
+    def _may_be_given_back(self, executor_id: ExecutorId) -> bool:
+        """The driver knows the executor, and nothing that it runs or holds is lost with it."""
+        executor = self.feeder.executors.get(executor_id)
+        if executor is None:
+            return False
+        if executor.active_tasks > 0 and not self._settings.dynamic.decommission_enabled:
+            return False
+        return self._holders.hands_on or not self._holds_something(executor)
+
+    def _demands(self, plan: PodsPlan | None) -> tuple[ProfileDemand, ...]:
+        dynamic = self._settings.dynamic
+        return self._cap.demands(
+            self.manager.targets,
+            plan,
+            minimum=lambda profile_id: dynamic.bounds(profile_id).min_executors,
+            maximum=lambda profile_id: dynamic.bounds(profile_id).max_executors,
+        )
+
     def _loses_something(self, executor_id: ExecutorId) -> bool:
         """Draining this executor now would lose what it runs or holds."""
         executor = self.feeder.executors.get(executor_id)
         if executor is None or not self._settings.dynamic.decommission_enabled:
             return True
-        holds = self._holders.holds(executor) or executor.rdd_blocks > 0
-        return holds and not self._holders.hands_on
+        return self._holds_something(executor) and not self._holders.hands_on
+
+    def _holds_something(self, executor: ExecutorReport) -> bool:
+        return self._holders.holds(executor) or executor.rdd_blocks > 0
 
     def _within_bounds(self, profile_id: ProfileId, target: int) -> int:
         bounds = self._settings.dynamic.bounds(profile_id)

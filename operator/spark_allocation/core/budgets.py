@@ -3,14 +3,18 @@
 Theory of operation
 -------------------
 A budget caps executors, cores and memory over all applications that it covers; `fair_division` divides it by weighted
-max-min, minima first. Around that stand three rules that a division alone does not have:
+max-min, minima first. Around that stand five rules that a division alone does not have:
 
-- *Nobody loses what it holds to a passing need.* An executor above its owner's fair part is taken back only after others
+- *Nobody loses what it needs to a passing need.* An executor above its owner's fair part is taken back only after others
   have wanted it without a break for `RECLAIM_AFTER_MS`. What is free is given at once.
+- *What nobody needs comes first.* Executors beyond what their own application wants (idle ones that have not timed out,
+  or that never would) are no part of anybody's fair share. They are taken back when others have been short of them for
+  as long, and at once when the budget was lowered below what exists.
 - *Nothing is granted twice.* Executors that are to go still count until they have gone; who is to get them is granted
   them then. So executors that exist and executors that may be made never exceed the budget together, unless it was
   lowered below what exists.
 - *Pending pods have a cap of their own*, divided in the same way among the pods that are still to come.
+- *What is not served is not drained.* A `Demand.fixed` holds what it has until somebody serves it again.
 
 When the budget is below the sum of all ``minExecutors``, the budget holds: the minima are divided fairly, and everybody
 who gets less than its minimum is told. Executors that exist already are not drained below the minimum for it.
@@ -19,6 +23,7 @@ The state between two divisions is a value, `BudgetState`; time is an argument.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 
 from spark_allocation.core.fair_division import Claim, ClaimKey, divide, total
@@ -59,12 +64,13 @@ class Demand:
         wanted: executors that it would have without the budget.
         minimum: its ``minExecutors``.
         running: executors that run and are to stay.
-        pending: pods that exist and do not run yet.
-        leaving: executors that drain.
+        pending: pods that exist and do not run yet, and those that are being asked for.
+        leaving: executors that drain, or whose pods are there for another reason without being counted.
         milli_cores: of one executor pod.
         memory_mib: of one executor pod.
         weight: of the application, above 0.
         waiting_since_ms: since when it has waited for its first executor.
+        fixed: none of its executors can be drained now: nobody serves it, its driver is silent, or it is paused.
     """
 
     application: str
@@ -78,6 +84,7 @@ class Demand:
     memory_mib: int = 1024
     weight: int = 1
     waiting_since_ms: int = 0
+    fixed: bool = False
 
     @property
     def key(self) -> ClaimKey:
@@ -94,6 +101,16 @@ class Demand:
         """Executors that exist and are to stay."""
         return self.running + self.pending
 
+    @property
+    def floor(self) -> int:
+        """Executors that come before those of anybody who has its own."""
+        return max(self.minimum, self.held) if self.fixed else self.minimum
+
+    @property
+    def most(self) -> int:
+        """Executors that it has a use for, whatever the division says."""
+        return max(self.wanted, self.floor)
+
 
 @dataclass(frozen=True, slots=True)
 class Grant:
@@ -103,20 +120,46 @@ class Grant:
         granted: executors, counting those it has.
         keeps: executors that are not drained for the budget's sake: as many of its minimum as it has.
         pending: pods that may be pending at once; None for no cap.
-        reason: such as "wanted 40, budget team-a left 12 → 12".
+        clauses: what led there, such as "wanted 40" and "budget team-a left 12".
+        ceiling: executors that may be there, counting those that leave.
+        stays: so many of those it has may stay, the others are to be drained; None when nobody has to go.
+        budget: the one that allows no more; "" when all that is wanted is granted.
+        pending_budget: the one that caps pending pods; "" when none does.
+        below_minimum: the budget does not suffice for all minima, and this is less than its own.
     """
 
     granted: int
     keeps: int
     pending: int | None
-    reason: str
+    clauses: tuple[str, ...]
+    ceiling: int
+    stays: int | None = None
+    budget: str = ""
+    pending_budget: str = ""
+    below_minimum: bool = False
+
+    @property
+    def reason(self) -> str:
+        """Such as "wanted 40, budget team-a left 12 → 12"."""
+        return f"{', '.join(self.clauses)} → {self.granted}"
+
+    @property
+    def numbers(self) -> tuple[int | None, ...]:
+        """What is acted on: without the words."""
+        return self.granted, self.keeps, self.pending, self.ceiling, self.stays
 
 
 @dataclass(frozen=True, slots=True)
 class BudgetState:
-    """What one division leaves for the next: since when others have wanted what a profile holds, in milliseconds."""
+    """What one division leaves for the next, in milliseconds.
+
+    Attributes:
+        pressed_since_ms: since when others have wanted what a profile holds and needs.
+        spare_since_ms: since when others have been short of what a profile holds beyond its need.
+    """
 
     pressed_since_ms: Mapping[ClaimKey, int] = field(default_factory=dict)
+    spare_since_ms: Mapping[ClaimKey, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +194,7 @@ def divide_budget(
     pressed = {
         demand.key: state.pressed_since_ms.get(demand.key, now_ms)
         for demand in ordered
-        if fair[demand.key] < min(demand.held, max(demand.wanted, demand.minimum))
+        if fair[demand.key] < min(demand.held, demand.most)
     }
     spared = {key for key, since in pressed.items() if now_ms - since < RECLAIM_AFTER_MS}
     entitled = fair
@@ -165,14 +208,17 @@ def divide_budget(
         )
     granted = _without_what_is_still_there(capacities, ordered, claims, entitled)
     pending = _pending(budget, ordered, granted)
-    minima = {claim.key: claim.floor for claim in claims}
+    minima = {demand.key: demand.minimum for demand in ordered}
     below = not _fits(capacities, total(claims, minima, _KINDS))
+    spare = _spare(ordered, entitled, granted, state, now_ms)
+    due = {key for key, since in spare.items() if now_ms - since >= RECLAIM_AFTER_MS}
+    stays = _stays(capacities, ordered, claims, entitled, due)
     grants = {
         demand.key: Grant(
             granted=granted[demand.key],
             keeps=min(demand.held, demand.minimum),
             pending=pending.get(demand.key),
-            reason=_reason(
+            clauses=_clauses(
                 budget,
                 demand,
                 entitled[demand.key],
@@ -180,21 +226,30 @@ def divide_budget(
                 spared_for_ms=RECLAIM_AFTER_MS - (now_ms - pressed[demand.key])
                 if demand.key in spared
                 else None,
+                below_minima=below,
             ),
+            ceiling=max(granted[demand.key], demand.held) + demand.leaving,
+            stays=stays.get(demand.key),
+            budget=budget.name if granted[demand.key] < demand.most else "",
+            pending_budget="" if budget.pending_pods is None else budget.name,
+            below_minimum=below and granted[demand.key] < demand.minimum,
         )
         for demand in ordered
     }
-    again = min((pressed[key] + RECLAIM_AFTER_MS for key in spared), default=None)
-    return BudgetDivision(grants, BudgetState(pressed), below, again)
+    moments = [pressed[key] + RECLAIM_AFTER_MS for key in spared]
+    moments += [
+        since + RECLAIM_AFTER_MS for since in spare.values() if now_ms - since < RECLAIM_AFTER_MS
+    ]
+    return BudgetDivision(grants, BudgetState(pressed, spare), below, min(moments, default=None))
 
 
 def _claim(demand: Demand) -> Claim:
     return Claim(
         application=demand.application,
         profile=demand.profile,
-        wanted=max(demand.wanted, demand.minimum),
+        wanted=demand.most,
         cost=demand.cost,
-        floor=demand.minimum,
+        floor=demand.floor,
         held=demand.held,
         weight=demand.weight,
         waiting_since=demand.waiting_since_ms,
@@ -214,13 +269,8 @@ def _without_what_is_still_there(
     }
     if _fits(capacities, total(claims, wished, _KINDS)):
         return dict(entitled)
-    occupied = total(claims, there, _KINDS)
-    room = [
-        None if capacity is None else max(capacity, used)
-        for capacity, used in zip(capacities, occupied, strict=True)
-    ]
     reached = divide(
-        room,
+        _room(capacities, claims, there),
         [
             replace(claim, wanted=wished[claim.key], floor=there[claim.key], kept=0)
             for claim in claims
@@ -230,24 +280,109 @@ def _without_what_is_still_there(
     return {key: min(count, max(0, reached[key] - leaving[key])) for key, count in entitled.items()}
 
 
+def _room(
+    capacities: Sequence[int | None], claims: Sequence[Claim], there: Mapping[ClaimKey, int]
+) -> list[int | None]:
+    """The capacities, or what is used of them already where that is more."""
+    occupied = total(claims, there, _KINDS)
+    return [
+        None if capacity is None else max(capacity, used)
+        for capacity, used in zip(capacities, occupied, strict=True)
+    ]
+
+
 def _pending(
     budget: Budget, demands: Sequence[Demand], granted: Mapping[ClaimKey, int]
 ) -> dict[ClaimKey, int]:
+    """How many pods of each may be pending; what is pending already counts first, so nobody takes its place."""
     if budget.pending_pods is None:
         return {}
+    there = sum(demand.pending for demand in demands)
     return divide(
-        (budget.pending_pods,),
+        (max(budget.pending_pods, there),),
         [
             Claim(
                 application=demand.application,
                 profile=demand.profile,
-                wanted=max(0, granted[demand.key] - demand.running),
+                wanted=max(demand.pending, granted[demand.key] - demand.running),
                 cost=(1,),
-                held=demand.pending,
+                floor=demand.pending,
                 weight=demand.weight,
                 waiting_since=demand.waiting_since_ms,
             )
             for demand in demands
+        ],
+    )
+
+
+def _spare(
+    demands: Sequence[Demand],
+    entitled: Mapping[ClaimKey, int],
+    granted: Mapping[ClaimKey, int],
+    state: BudgetState,
+    now_ms: int,
+) -> dict[ClaimKey, int]:
+    """Who holds more than it has a use for while somebody is short of it, and since when."""
+    if all(granted[key] >= count for key, count in entitled.items()):
+        return {}
+    return {
+        demand.key: state.spare_since_ms.get(demand.key, now_ms)
+        for demand in demands
+        if demand.held > demand.most
+    }
+
+
+def _stays(
+    capacities: Sequence[int | None],
+    demands: Sequence[Demand],
+    claims: Sequence[Claim],
+    entitled: Mapping[ClaimKey, int],
+    due: AbstractSet[ClaimKey],
+) -> dict[ClaimKey, int]:
+    """Of those who have executors that are to be drained now: how many stay.
+
+    Args:
+        due: those who have held more than they need for so long that it is taken back.
+    """
+    excess = [each for each in demands if not each.fixed and each.held > entitled[each.key]]
+    if not excess:
+        return {}
+    held = {demand.key: demand.held for demand in demands}
+    now = held
+    if not _fits(capacities, total(claims, held, _KINDS)):
+        now = _staying(capacities, claims, held, entitled)
+    wished = {key: max(count, held[key]) for key, count in entitled.items()}
+    soon = _staying(capacities, claims, wished, entitled) if due else held
+    found: dict[ClaimKey, int] = {}
+    for demand in excess:
+        key = demand.key
+        stays = min(now[key], soon[key] if key in due else demand.held)
+        if demand.held <= demand.most:
+            # it needs them: others have been entitled to them for long enough, or the budget was lowered
+            stays = entitled[key]
+        stays = max(stays, min(demand.held, demand.minimum))
+        if stays < demand.held:
+            found[key] = stays
+    return found
+
+
+def _staying(
+    capacities: Sequence[int | None],
+    claims: Sequence[Claim],
+    wished: Mapping[ClaimKey, int],
+    entitled: Mapping[ClaimKey, int],
+) -> dict[ClaimKey, int]:
+    """What is left for executors beyond what their owners are entitled to."""
+    return divide(
+        capacities,
+        [
+            replace(
+                claim,
+                wanted=wished[claim.key],
+                floor=min(wished[claim.key], entitled[claim.key]),
+                kept=0,
+            )
+            for claim in claims
         ],
     )
 
@@ -259,18 +394,30 @@ def _fits(capacities: Sequence[int | None], used: Sequence[int]) -> bool:
     )
 
 
-def _reason(
-    budget: Budget, demand: Demand, entitled: int, granted: int, *, spared_for_ms: int | None
-) -> str:
-    wanted = max(demand.wanted, demand.minimum)
-    said = f"wanted {wanted}"
+def _clauses(
+    budget: Budget,
+    demand: Demand,
+    entitled: int,
+    granted: int,
+    *,
+    spared_for_ms: int | None,
+    below_minima: bool,
+) -> tuple[str, ...]:
+    wanted = demand.most
+    said = [f"wanted {wanted}"]
     if spared_for_ms is not None:
         seconds = -(-spared_for_ms // 1000)
-        said += f", others want some of its {demand.held}: they are taken back in {seconds} s at the soonest"
-    if granted < demand.minimum:
-        return f"{said}, budget {budget.name} is below the sum of all minExecutors → {granted} of {demand.minimum}"
-    if granted < entitled:
-        return f"{said}, budget {budget.name} left {entitled}, {entitled - granted} of them still taken → {granted}"
-    if granted < wanted:
-        return f"{said}, budget {budget.name} left {granted} → {granted}"
-    return f"{said} → {granted}"
+        said.append(
+            f"others want some of its {demand.held}: they are taken back in {seconds} s at the soonest"
+        )
+    if below_minima and granted < demand.minimum:
+        said.append(
+            f"minExecutors {demand.minimum}, budget {budget.name} is below the sum of all minExecutors"
+        )
+    elif granted < entitled:
+        said.append(
+            f"budget {budget.name} left {entitled}, {entitled - granted} of them still taken"
+        )
+    elif granted < wanted:
+        said.append(f"budget {budget.name} left {granted}")
+    return tuple(said)

@@ -25,6 +25,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import NewType
 
+from spark_allocation.core.pod_size import PodSize
 from spark_allocation.core.resource_profiles import ProfileId
 
 ExecutorId = NewType("ExecutorId", int)
@@ -57,6 +58,11 @@ class PodState(StrEnum):
 _FINAL_STATES = frozenset(
     {PodState.SUCCEEDED, PodState.FAILED, PodState.DELETED, PodState.TERMINATING}
 )
+
+
+_WITHOUT_A_PLACE = frozenset({PodState.SUCCEEDED, PodState.FAILED, PodState.DELETED})
+
+NO_SIZE = PodSize()
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +121,7 @@ class ExecutorPod:
         phase: ``status.phase`` as written; only `judged` looks at it.
         restart_policy: ``spec.restartPolicy`` as written.
         node_silent: its node does not report any more, says the node controller.
+        size: what it asks for.
     """
 
     uid: str
@@ -135,6 +142,15 @@ class ExecutorPod:
     phase: str = ""
     restart_policy: str = "Never"
     node_silent: bool = False
+    size: PodSize = NO_SIZE
+
+    @property
+    def occupies(self) -> bool:
+        """Whether it still has a place on a node, or is to get one: only the end of all its containers frees that."""
+        phase = self.phase.lower()
+        if phase:
+            return phase not in ("succeeded", "failed")
+        return self.state not in _WITHOUT_A_PLACE
 
 
 def judged(pod: ExecutorPod, rule: ContainerRule) -> ExecutorPod:

@@ -50,12 +50,14 @@ from spark_allocation.core.pods_plan import (
     PodsPlan,
     ProfilePods,
     RequestBound,
+    RoundCap,
     UnseenPod,
 )
 from spark_allocation.core.resource_profiles import DEFAULT_PROFILE_ID, ProfileId
 from spark_allocation.core.snapshots import EMPTY_SNAPSHOT, ExecutorPodsSnapshot
 
 _NOBODY: frozenset[ExecutorId] = frozenset()
+_NO_CAPS: Mapping[ProfileId, RoundCap] = {}
 
 
 OrderOfExcess = Callable[[Iterable[ExecutorPod]], Sequence[ExecutorPod]]
@@ -149,6 +151,7 @@ class ExecutorPodsAllocator:
         now: int,
         vanished: Iterable[ExecutorPod] = (),
         not_counted: AbstractSet[ExecutorId] = _NOBODY,
+        caps: Mapping[ProfileId, RoundCap] = _NO_CAPS,
     ) -> PodsPlan:
         """Plan one round (``onNewSnapshots``).
 
@@ -158,6 +161,7 @@ class ExecutorPodsAllocator:
             now: epoch milliseconds.
             vanished: pods that were seen since the last round and are not in ``snapshot``.
             not_counted: executors that are leaving or that the driver has lost, though their pods run.
+            caps: what budgets leave to each profile; one that is not named is not capped, as in Spark.
         """
         self._published = (self._withdrawn, self.outstanding)
         self._outstanding_when_broken_off = None
@@ -175,7 +179,10 @@ class ExecutorPodsAllocator:
             }
         pods = _PodsByProfile(self, registered, frozenset(not_counted))
         counted = [pods.count(profile_id) for profile_id in sorted(self._expected)]
-        excess = [self._withdraw_excess(pods, profile, now) for profile in counted]
+        excess = [
+            self._withdraw_excess(pods, profile, now, caps.get(profile.profile_id))
+            for profile in counted
+        ]
         not_running = [
             profile.not_running - surplus.count
             for profile, surplus in zip(counted, excess, strict=True)
@@ -184,7 +191,7 @@ class ExecutorPodsAllocator:
             profile.pending - len(surplus.pending)
             for profile, surplus in zip(counted, excess, strict=True)
         )
-        bounds, create = self._grow(counted, not_running, has_news=snapshot is not None)
+        bounds, create = self._grow(counted, not_running, caps, has_news=snapshot is not None)
         return PodsPlan(
             given_up=given_up,
             withdraw=tuple(surplus for surplus in excess if surplus.count),
@@ -281,12 +288,13 @@ class ExecutorPodsAllocator:
         )
 
     def _withdraw_excess(
-        self, pods: "_PodsByProfile", profile: ProfilePods, now: int
+        self, pods: "_PodsByProfile", profile: ProfilePods, now: int, cap: RoundCap | None
     ) -> ExcessPods:
         excess = profile.known - profile.target
         if excess <= 0:
             return ExcessPods(profile.profile_id)
-        idle_timeout = self._conf.idle_timeout_ms
+        at_once = cap is not None and cap.withdraw_now
+        idle_timeout = -1 if at_once else self._conf.idle_timeout_ms
         unseen = tuple(
             pod
             for pod in pods.unseen(profile.profile_id)
@@ -305,7 +313,12 @@ class ExecutorPodsAllocator:
         return chosen
 
     def _grow(
-        self, counted: Sequence[ProfilePods], not_running: Sequence[int], *, has_news: bool
+        self,
+        counted: Sequence[ProfilePods],
+        not_running: Sequence[int],
+        caps: Mapping[ProfileId, RoundCap],
+        *,
+        has_news: bool,
     ) -> tuple[dict[ProfileId, RequestBound], tuple[PodRequests, ...]]:
         bounds = {profile.profile_id: RequestBound.NOTHING for profile in counted}
         candidates: list[tuple[ProfilePods, int]] = []
@@ -325,14 +338,16 @@ class ExecutorPodsAllocator:
         if refusal is not None:
             return bounds | {profile.profile_id: refusal for profile, _ in candidates}, ()
         create = tuple(
-            self._request(profile, waiting, share)
+            self._request(profile, waiting, share, caps.get(profile.profile_id))
             for (profile, waiting), share in zip(
                 candidates, split_slots(len(candidates), slots), strict=True
             )
         )
         return bounds | {ask.profile_id: ask.bound for ask in create}, create
 
-    def _request(self, profile: ProfilePods, waiting: int, share: int) -> PodRequests:
+    def _request(
+        self, profile: ProfilePods, waiting: int, share: int, cap: RoundCap | None
+    ) -> PodRequests:
         missing = profile.target - profile.known
         limits = [
             (missing, RequestBound.NOTHING),
@@ -346,6 +361,10 @@ class ExecutorPodsAllocator:
                 RequestBound.MAX_PENDING_PODS_PER_PROFILE,
             ),
         ]
+        if cap is not None:
+            limits.append((cap.room, RequestBound.BUDGET))
+            if cap.pending is not None:
+                limits.append((cap.pending - waiting, RequestBound.BUDGET_PENDING_PODS))
         count, bound = min(limits, key=lambda limit: limit[0])
         return PodRequests(
             profile_id=profile.profile_id,

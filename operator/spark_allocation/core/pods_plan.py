@@ -28,6 +28,25 @@ class RequestBound(StrEnum):
     CLAIM_REUSE = "WaitingForClaims"
     BACK_OFF = "BackOff"
     """Executors keep failing; the plan itself never says so."""
+    BUDGET = "Budget"
+    """A budget grants no more."""
+    BUDGET_PENDING_PODS = "BudgetPendingPods"
+    """A budget lets no more pods be pending."""
+
+
+@dataclass(frozen=True, slots=True)
+class RoundCap:
+    """What budgets leave to one profile in one round (ours).
+
+    Attributes:
+        room: pods that may be asked for.
+        pending: pods that may be pending at once; None for no cap.
+        withdraw_now: pods in excess go whatever their age.
+    """
+
+    room: int
+    pending: int | None = None
+    withdraw_now: bool = False
 
 
 @dataclass(frozen=True, slots=True)

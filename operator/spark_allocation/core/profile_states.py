@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from spark_allocation.core.allocation_decisions import ProfileDecision
+from spark_allocation.core.budget_cap import BudgetCap
 from spark_allocation.core.driver_feeder import DriverFeeder
 from spark_allocation.core.executor_monitor import ExecutorMonitor, IdleCounts
 from spark_allocation.core.executor_pods import ExecutorId
@@ -22,6 +23,14 @@ from spark_allocation.core.resource_profiles import ProfileId
 from spark_allocation.core.snapshots import ExecutorPodsSnapshot
 
 _NO_IDLE = IdleCounts()
+_NO_BUDGET = BudgetCap()
+
+_LIMIT_WORDS: Mapping[RequestBound, str] = {
+    RequestBound.MAX_PENDING_PODS: "maxPendingPods reached",
+    RequestBound.MAX_PENDING_PODS_PER_PROFILE: "maxPendingPodsPerProfile reached",
+    RequestBound.BACK_OFF: "held back because executors keep failing",
+    RequestBound.CLAIM_REUSE: "waiting for volume claims",
+}
 
 
 HELD_BY_SHUFFLE = "HeldByShuffle"
@@ -30,7 +39,13 @@ HELD_BY_CACHE = "HeldByCache"
 
 @dataclass(frozen=True, slots=True)
 class ProfileState:
-    """One resource profile as status, metrics and logs show it; counts of executors."""
+    """One resource profile as status, metrics and logs show it; counts of executors.
+
+    Attributes:
+        granted: executors that budgets allow; None when none covers the application.
+        grant_reason: how that came about, in a sentence; "" without budgets.
+        below_minimum: a budget does not suffice for all minima, and this profile has less than its own.
+    """
 
     profile_id: ProfileId
     desired: int
@@ -47,6 +62,9 @@ class ProfileState:
     running_tasks: int
     reason: str
     bound: RequestBound = RequestBound.NOTHING
+    granted: int | None = None
+    grant_reason: str = ""
+    below_minimum: bool = False
 
 
 def profile_states(
@@ -60,6 +78,7 @@ def profile_states(
     bounds: Mapping[ProfileId, RequestBound],
     targets: Mapping[ProfileId, int],
     now_ns: int,
+    cap: BudgetCap = _NO_BUDGET,
 ) -> tuple[ProfileState, ...]:
     """One entry for each profile with a target, a pod or an executor, in the order of their ids.
 
@@ -73,6 +92,7 @@ def profile_states(
         bounds: what kept a profile below its target in the last round.
         targets: of the allocation manager.
         now_ns: monotonic nanoseconds.
+        cap: what budgets grant.
     """
     staying = snapshot.staying(leaving)
     unseen = Counter(
@@ -92,6 +112,8 @@ def profile_states(
         tasks = feeder.of_profile(profile_id)
         at_rest = idle.get(profile_id, _NO_IDLE)
         running = staying.running.get(profile_id, 0)
+        bound = bounds.get(profile_id, RequestBound.NOTHING)
+        grant = cap.grants.get(profile_id) if cap.grants is not None else None
         states.append(
             ProfileState(
                 profile_id=profile_id,
@@ -108,7 +130,15 @@ def profile_states(
                 pending_tasks=tasks.pending,
                 running_tasks=tasks.running,
                 reason=_reason(decision, running, at_rest),
-                bound=bounds.get(profile_id, RequestBound.NOTHING),
+                bound=bound,
+                granted=None if grant is None else grant.granted,
+                grant_reason=cap.chain(
+                    profile_id,
+                    bound,
+                    running + staying.waiting.get(profile_id, 0) + unseen[profile_id],
+                    _LIMIT_WORDS.get(bound, ""),
+                ),
+                below_minimum=grant is not None and grant.below_minimum,
             )
         )
     return tuple(states)

@@ -1,6 +1,7 @@
 """From a pod on the wire to what the store keeps of it."""
 
 import sys
+from functools import lru_cache
 
 from spark_allocation.api.group import (
     ALLOCATION_UID_LABEL,
@@ -18,6 +19,7 @@ from spark_allocation.core.executor_pods import (
     PodState,
     pod_state,
 )
+from spark_allocation.core.pod_size import ContainerSize, PodSize, pod_size
 from spark_allocation.core.resource_profiles import DEFAULT_PROFILE_ID, ProfileId
 from spark_allocation.snapshots_store import DriverKey, SeenPod
 from spark_allocation.sources import wire
@@ -75,12 +77,37 @@ def seen_pod(pod: wire.Pod) -> SeenPod | None:
             phase=intern(pod.status.phase),
             restart_policy=intern(pod.spec.restart_policy),
             node_silent=_node_is_silent(pod),
+            size=_size(pod),
         ),
         allocation_uid=intern(labels.get(ALLOCATION_UID_LABEL, "")),
         incarnation=intern(annotations.get(INCARNATION_ANNOTATION, "")),
         next_executor_id=wire.whole_number(annotations.get(NEXT_EXECUTOR_ID_ANNOTATION, "")) or 0,
         application_id=intern(labels.get("spark-app-selector", "")),
     )
+
+
+def _size(pod: wire.Pod) -> PodSize:
+    """Equal sizes are one object: an application has thousands of pods and a few sizes."""
+    return _interned_size(
+        tuple(
+            (*_requested(each), is_init and each.restart_policy != "Always")
+            for containers, is_init in (
+                (pod.spec.containers, False),
+                (pod.spec.init_containers, True),
+            )
+            for each in containers
+        )
+    )
+
+
+def _requested(container: wire.Container) -> tuple[str, str]:
+    requests = container.resources.requests if container.resources is not None else None
+    return ("", "") if requests is None else (str(requests.cpu), str(requests.memory))
+
+
+@lru_cache(maxsize=1024)
+def _interned_size(containers: tuple[tuple[str, str, bool], ...]) -> PodSize:
+    return pod_size([ContainerSize(*each) for each in containers])
 
 
 def driver_pod(pod: wire.Pod) -> DriverPod:

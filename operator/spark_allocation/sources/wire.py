@@ -51,10 +51,24 @@ class Port(msgspec.Struct, rename="camel", gc=False):
     container_port: int = 0
 
 
+class Amounts(msgspec.Struct, gc=False):
+    """Quantities of what a scheduler counts."""
+
+    cpu: str | int | float = ""
+    memory: str | int | float = ""
+
+
+class Resources(msgspec.Struct, gc=False):
+    """What a container requests; the API server has filled in what follows from limits."""
+
+    requests: Amounts | None = None
+
+
 class Container(msgspec.Struct, rename="camel", gc=False):
-    """A container's name and ports; an init container that restarts is a native sidecar."""
+    """A container's name, ports and requests; an init container that restarts is a native sidecar."""
 
     name: str = ""
+    resources: Resources | None = None
     restart_policy: str | None = None
     ports: list[Port] = msgspec.field(default_factory=list)
 
