@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import aiohttp
@@ -227,6 +228,29 @@ async def test_a_passive_driver_gets_its_executors(operator: Operator, driver: F
     for pod in operator.executors:
         (owner,) = pod["metadata"]["ownerReferences"]
         assert owner["name"] == "driver"
+
+
+async def test_what_it_does_shows_in_the_metrics(operator: Operator, driver: FakeDriver) -> None:
+    polls: list[tuple[str, float]] = []
+    created: list[str] = []
+    operator.around = replace(
+        operator.around,
+        apis=replace(operator.around.apis, count_creation=created.append),
+        count_poll=lambda outcome, seconds: polls.append((outcome, seconds)),
+    )
+    runner = await served(operator, driver, 3)
+    assert created == ["created"] * 3
+    assert {outcome for outcome, _ in polls} == {"Answered"}
+    assert all(0 < seconds < 5 for _, seconds in polls)
+    assert runner.figures.namespace == "jobs"
+    counts = runner.figures.executors
+    assert (counts["target"], counts["running"], counts["pending"]) == (3, 3, 0)
+    problems = dict(runner.figures.problems)
+    assert "DriverReachable" not in problems
+    # and a driver that answers no more is a problem
+    await driver.stop()
+    await operator.until(lambda: "DriverReachable" in dict(runner.figures.problems))
+    await operator.until(lambda: any(outcome != "Answered" for outcome, _ in polls))
 
 
 async def test_nothing_is_decided_before_the_first_full_list(driver: FakeDriver) -> None:

@@ -4,7 +4,6 @@ That the rights in them are those that are used is shown on a real API server (t
 """
 
 import copy
-import re
 from pathlib import Path
 from typing import Any
 
@@ -130,13 +129,3 @@ def test_a_network_policy_lets_out_what_is_asked_and_no_more(found: list[Object]
     assert {port["port"] for port in probes["ports"]} == {
         port["containerPort"] for port in container["ports"]
     }
-
-
-def test_alerts_speak_of_metrics_that_there_are() -> None:
-    code = (DEPLOY.parent / "operator/spark_allocation/reports/metrics.py").read_text()
-    (document,) = documents(DEPLOY / "samples" / "alerts.yaml")
-    rules = [rule for group in document["groups"] for rule in group["rules"]]
-    names = {name for rule in rules for name in re.findall(r"spark_allocation_(\w+)", rule["expr"])}
-    assert names
-    for name in names:
-        assert f'f"{{PREFIX}}{name}"' in code, f"no such metric: {name}"

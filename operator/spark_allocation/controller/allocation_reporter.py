@@ -27,6 +27,7 @@ from spark_allocation.epoch_clock import epoch_seconds
 from spark_allocation.reports.events import EventWriter
 from spark_allocation.reports.executor_ends import ExecutorEnds
 from spark_allocation.reports.failure_words import REMEDIES, reaction, too_few
+from spark_allocation.reports.metrics import EXECUTOR_COUNTS
 from spark_allocation.reports.status import (
     LARGEST_STATUS_PROFILES,
     Conditions,
@@ -97,6 +98,26 @@ class AllocationReporter:
     def object_gone(self) -> bool:
         """The SparkAllocation itself is no more."""
         return self._writer.object_gone
+
+    @property
+    def executors(self) -> dict[str, int]:
+        """Sums over the profiles that were reported last, by the keys of `EXECUTOR_COUNTS`."""
+        profiles: list[ProfileStatus] = self._fields.get("profiles") or []
+        sums = {name: sum(getattr(each, name) for each in profiles) for name in EXECUTOR_COUNTS}
+        sums["pending"] += sum(each.unacknowledged for each in profiles)
+        return sums
+
+    @property
+    def problems(self) -> list[tuple[str, str]]:
+        """Condition and reason of what wants somebody's attention."""
+        finished = self.conditions[ConditionType.FINISHED]
+        if finished is not None and finished.status == "True":
+            return []
+        return [
+            (each.type, each.reason)
+            for each in self.conditions.all()
+            if each.status != "Unknown" and (each.type, each.status == "True") in _WARNINGS
+        ]
 
     def say(
         self, condition: ConditionType, holds: bool | None, reason: Reason, message: str = ""

@@ -44,6 +44,7 @@ from spark_allocation.core.resource_profiles import ProfileId
 from spark_allocation.core.spark_conf import InvalidSetting
 from spark_allocation.kube.api_client import ApiUnavailable
 from spark_allocation.reports.events import EventWriter
+from spark_allocation.reports.metrics import AllocationFigures
 from spark_allocation.reports.status import StatusWriter, stored_status
 
 LOOK_AGAIN_SECONDS = 3.0
@@ -98,6 +99,11 @@ class AllocationRunner:
             surroundings, self._reporter, self._statements, (self.namespace, self.name, self.uid)
         )
         self._read(body)
+
+    @property
+    def figures(self) -> AllocationFigures:
+        """What it adds to the metrics."""
+        return AllocationFigures(self.namespace, self._reporter.executors, self._reporter.problems)
 
     @property
     def served_uid(self) -> str:
@@ -312,6 +318,7 @@ class AllocationRunner:
             template=self._pod_template,
             allowed=self._allowed_fields,
             targets=_stored_targets(self._stored) if same_life else None,
+            count_poll=self._around.count_poll,
         )
         log.info(
             "driver_served",

@@ -39,6 +39,7 @@ from spark_allocation.core.spark_conf import InvalidSetting
 from spark_allocation.epoch_clock import epoch_ms
 from spark_allocation.kube.api_client import ApiUnavailable
 from spark_allocation.kube.pods_api import PodsApi
+from spark_allocation.reports.metrics import ANSWERED
 from spark_allocation.snapshots_store import (
     DriverKey,
     ExecutorPodsSnapshotsStore,
@@ -104,6 +105,7 @@ class DriverLife:
         profile_errors: str,
         poll_seconds: float,
         idle_poll_seconds: float,
+        count_poll: Callable[[str, float], None] = lambda _outcome, _seconds: None,
     ) -> None:
         self._key = key
         self._incarnation = incarnation
@@ -117,6 +119,7 @@ class DriverLife:
         self._settings = settings
         self._poll_seconds = poll_seconds
         self._idle_poll_seconds = idle_poll_seconds
+        self._count_poll = count_poll
         self._wake = asyncio.Event()
         self._polled = asyncio.Event()
         self._report: DriverReport | None = None
@@ -299,10 +302,13 @@ class DriverLife:
             began = time.monotonic()
             with_dead = began - dead_asked_at >= DEAD_EXECUTORS_EVERY_SECONDS
             answer = await self._rest.poll(with_dead_executors=with_dead)
+            seconds = time.monotonic() - began
             if isinstance(answer, Unreachable):
+                self._count_poll(answer.reason, seconds)
                 self._unreachable = answer
                 self._failed_polls += 1
             else:
+                self._count_poll(ANSWERED, seconds)
                 if with_dead:
                     dead_asked_at = began
                 await self._learn_profiles(answer)

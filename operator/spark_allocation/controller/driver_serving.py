@@ -53,6 +53,7 @@ async def make_life(
     template: Callable[[], PodTemplate | None],
     allowed: Callable[[], PodAllowList] = lambda: NOTHING_MORE,
     targets: Mapping[ProfileId, int] | None,
+    count_poll: Callable[[str, float], None] = lambda _outcome, _seconds: None,
 ) -> ServedLife:
     """Make it.
 
@@ -68,6 +69,7 @@ async def make_life(
         template: ``spec.executor.podTemplate`` whenever it is needed.
         allowed: what policies allow executors beyond their driver pod.
         targets: where an earlier run left them in this same life.
+        count_poll: told the outcome of each question to the driver and the seconds that it took.
 
     Raises:
         ApiUnavailable: the ids that may be used are not known.
@@ -112,6 +114,7 @@ async def make_life(
         settings=connection.settings,
         poll_seconds=process.poll_seconds,
         idle_poll_seconds=process.idle_poll_seconds,
+        count_poll=count_poll,
     )
     return ServedLife(life, core, ids)
 

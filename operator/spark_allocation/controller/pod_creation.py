@@ -67,6 +67,7 @@ class Apis:
     objects: ObjectsApi
     pacer: CreationPacer
     status_pacer: StatusPacer = field(default_factory=lambda: StatusPacer(STATUS_WRITES_PER_SECOND))
+    count_creation: Callable[[str], None] = lambda _: None
 
 
 _REFUSALS: Mapping[CreateResult, tuple[Reason, FailureClass]] = {
@@ -238,6 +239,7 @@ class PodCreation:
         try:
             pod = avoiding(manifest.pod, self._allocation.avoid_nodes)
             outcome = await self._apis.pods.create(self._identity.namespace, pod)
+            self._apis.count_creation(outcome.result)
             uid = outcome.uid
             if outcome.result is CreateResult.EXISTS:
                 uid = await self.uid_if_ours(executor_id)

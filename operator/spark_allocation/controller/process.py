@@ -17,7 +17,7 @@ from typing import Any
 
 import aiohttp
 import structlog
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, ProcessCollector
 
 from spark_allocation.api.group import (
     CLUSTER_POLICY_KIND,
@@ -49,8 +49,12 @@ from spark_allocation.kube.api_client import (
 from spark_allocation.kube.leader_lease import LeaderLease, LeaseLost
 from spark_allocation.kube.objects_api import KubernetesObjectsApi
 from spark_allocation.kube.pacing import CreationPacer
-from spark_allocation.kube.pods_api import KubernetesPodsApi
-from spark_allocation.reports.metrics import ExecutorEndCounters, ProcessMetrics
+from spark_allocation.kube.pods_api import CreateResult, KubernetesPodsApi
+from spark_allocation.reports.metrics import (
+    ExecutorEndCounters,
+    ProcessMetrics,
+    RequestCounters,
+)
 from spark_allocation.snapshots_store import ExecutorPodsSnapshotsStore, SeenPod
 from spark_allocation.sources.driver_rest import open_driver_session
 from spark_allocation.sources.executor_pods import EXECUTOR_SELECTOR, driver_pod, seen_pod
@@ -77,7 +81,10 @@ class Process:
     ) -> None:
         self._settings = settings
         registry = CollectorRegistry()
+        ProcessCollector(registry=registry)
         self._ends = ExecutorEndCounters(registry)
+        self._requests = RequestCounters(registry, CreateResult)
+        api.observe_requests(self._requests.api_request)
         self._api = api
         pods = KubernetesPodsApi(api)
         objects = KubernetesObjectsApi(api)
@@ -92,7 +99,13 @@ class Process:
         if self._lease is not None:
             lease = self._lease
             api.guard_writes(lambda: lease.held)
-        apis = Apis(pods, allocations, objects, CreationPacer(settings.creates_per_second))
+        apis = Apis(
+            pods,
+            allocations,
+            objects,
+            CreationPacer(settings.creates_per_second),
+            count_creation=self._requests.creation,
+        )
         self._runners = Runners(
             lambda claims: self._surroundings(
                 claims, apis, DriverFinder(self._directory, pods), session
@@ -146,9 +159,10 @@ class Process:
         registry.register(
             ProcessMetrics(
                 store=self._store,
-                runners=lambda: len(self._runners),
+                allocations=self._runners.figures,
                 watches=(*self._executor_watches, *self._driver_watches),
                 loop_lag=lambda: self._heartbeat.lag_seconds,
+                leads=lambda: self._lease is None or self._lease.held,
                 unallocated=lambda: self._unallocated.count,
             )
         )
@@ -174,6 +188,7 @@ class Process:
             policies=self._policies,
             going_nodes=self._going_nodes,
             count_end=self._ends.count,
+            count_poll=self._requests.poll,
         )
 
     async def run(self) -> None:

@@ -56,3 +56,4 @@ class Surroundings:
     policies: PolicyDirectory = field(default_factory=PolicyDirectory)
     going_nodes: GoingNodes = field(default_factory=GoingNodes)
     count_end: Callable[[str], None] = lambda _: None
+    count_poll: Callable[[str, float], None] = lambda _outcome, _seconds: None

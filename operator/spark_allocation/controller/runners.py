@@ -13,6 +13,7 @@ from spark_allocation.controller.leaving import LET_GO_SECONDS
 from spark_allocation.controller.runner_surroundings import Stopper, Surroundings
 from spark_allocation.core.driver_report import DriverPod
 from spark_allocation.kube.api_client import ApiUnavailable
+from spark_allocation.reports.metrics import AllocationFigures
 
 log = structlog.get_logger("runners")
 
@@ -80,8 +81,9 @@ class Runners:
         self._seen: set[str] = set()
         self._begun: set[str] = set()
 
-    def __len__(self) -> int:
-        return len(self._runners)
+    def figures(self) -> list[AllocationFigures]:
+        """What each SparkAllocation adds to the metrics."""
+        return [runner.figures for runner in self._runners.values()]
 
     def seen(self, uid: str, body: Mapping[str, Any], *, deleted: bool) -> None:
         """A SparkAllocation was added, changed or deleted; only wakes its runner."""

@@ -7,6 +7,7 @@ requests and answers to the caller.
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
@@ -104,17 +105,29 @@ class ApiCredentials:
     token: str | None
 
 
+RequestObserver = Callable[[str, int | None, float], None]
+
+
+def _unobserved(_method: str, _status: int | None, _seconds: float) -> None:
+    """Nobody wants to know."""
+
+
 class KubernetesApi:
     """One API server. Close it when done; safe for many concurrent calls on one event loop."""
 
     def __init__(self, client: kubernetes.aio.client.ApiClient) -> None:
         self._client = client
         self._may_write: Callable[[], bool] = lambda: True
+        self._observe: RequestObserver = _unobserved
         self._host = client.configuration.host.rstrip("/")
 
     def guard_writes(self, may_write: Callable[[], bool]) -> None:
         """Ask before each request that changes something; a request that may not be made counts as unanswered."""
         self._may_write = may_write
+
+    def observe_requests(self, observe: "RequestObserver") -> None:
+        """Tell of each request: its method, the status of its answer (None without one), and the seconds it took."""
+        self._observe = observe
 
     async def credentials(self) -> "ApiCredentials":
         """How this connection authenticates now, for a second client of the same server."""
@@ -161,6 +174,7 @@ class KubernetesApi:
         """
         if guarded and method != "GET" and not self._may_write():
             raise ApiUnavailable(f"{method} {path}: this process does not lead any more")
+        began = time.monotonic()
         try:
             response = await self._client.call_api(
                 method,
@@ -171,7 +185,9 @@ class KubernetesApi:
             )
             data = await response.read()
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            self._observe(method, None, time.monotonic() - began)
             raise ApiUnavailable(f"{method} {path}: {type(error).__name__}: {error}") from error
+        self._observe(method, response.status, time.monotonic() - began)
         return ApiAnswer(
             status=response.status,
             body=data or b"",
