@@ -31,6 +31,10 @@ _LISTS_OF_OBJECTS = (
 _CONTAINER_OBJECTS = ("resources", "resources.requests", "resources.limits")
 _CONTAINER_LISTS_OF_OBJECTS = ("env", "ports", "volumeMounts")
 _TEMPLATE = "spec.executor.podTemplate"
+LARGEST_TEMPLATE = 256 * 1024
+"""Characters of all keys and values: each executor pod holds them again, and so does every watch of pods."""
+DEEPEST_TEMPLATE = 64
+"""Objects and lists in each other; a pod has about a dozen."""
 
 
 def spark_pod_of(template: Mapping[str, Any] | None, container_name: str | None) -> SparkPod:
@@ -41,6 +45,7 @@ def spark_pod_of(template: Mapping[str, Any] | None, container_name: str | None)
     """
     if template is None:
         return SparkPod({"apiVersion": "v1", "kind": "Pod", "metadata": {}, "spec": {}}, {})
+    _check_size(template)
     pod: dict[str, Any] = copy.deepcopy(dict(template))
     _check_shape(pod)
     pod.setdefault("apiVersion", "v1")
@@ -54,6 +59,26 @@ def spark_pod_of(template: Mapping[str, Any] | None, container_name: str | None)
         return SparkPod(pod, {})
     extend(pod["spec"], "containers", [c for c in containers if c is not chosen])
     return SparkPod(pod, chosen)
+
+
+def _check_size(template: Mapping[str, Any]) -> None:
+    left = LARGEST_TEMPLATE
+    nodes: list[tuple[Any, int]] = [(template, 1)]
+    while nodes:
+        node, depth = nodes.pop()
+        left -= 1
+        if depth > DEEPEST_TEMPLATE:
+            _refuse_whole(f"must not be nested deeper than {DEEPEST_TEMPLATE}")
+        match node:
+            case Mapping():
+                left -= sum(len(str(key)) for key in node)
+                nodes.extend((value, depth + 1) for value in node.values())
+            case list():
+                nodes.extend((value, depth + 1) for value in node)
+            case _:
+                left -= len(str(node))
+        if left < 0:
+            _refuse_whole(f"must not be larger than {LARGEST_TEMPLATE // 1024} KiB")
 
 
 def _check_shape(pod: dict[str, Any]) -> None:
@@ -93,6 +118,10 @@ def _at(parent: Any, path: str) -> Any:
             return None
         parent = parent.get(name)
     return parent
+
+
+def _refuse_whole(rule: str) -> None:
+    refuse(RefusalReason.INVALID_TEMPLATE, _TEMPLATE, "", rule)
 
 
 def _refuse(path: str, found: Any, rule: str) -> None:
