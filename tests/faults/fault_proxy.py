@@ -159,6 +159,7 @@ class FaultProxy:
     def calm(self) -> None:
         """Whatever is silent or late now is so no longer."""
         self._calm.set()
+        self._calm = asyncio.Event()
 
     def break_watches(self) -> None:
         """End the watches that are open, so that they are asked for again."""

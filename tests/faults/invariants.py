@@ -124,6 +124,12 @@ class Invariants:
         if passage.kind is Kind.DELETE:
             self._was_idle(passage, name)
 
+    def answered(self, passage: Passage) -> None:
+        """The API server's answer to a request of the operator, whether or not the operator got it."""
+        application = self._applications.get(owner_uid(passage.answer or {"metadata": {}}))
+        if passage.kind is Kind.CREATE and passage.status == 201 and application is not None:
+            self._id_is_new(application, passage.answer)
+
     def _was_idle(self, passage: Passage, name: str) -> None:
         uid = (passage.body.get("preconditions") or {}).get("uid")
         if not uid:
@@ -163,9 +169,7 @@ class Invariants:
         """
         self._over = True
         for passage in passages:
-            application = self._applications.get(owner_uid(passage.answer or {"metadata": {}}))
-            if passage.kind is Kind.CREATE and passage.status == 201 and application is not None:
-                self._id_is_new(application, passage.answer)
+            self.answered(passage)
         for uid, before in self._foreign.items():
             after = self._feed.pods.get(uid)
             if after is None:

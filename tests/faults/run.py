@@ -15,9 +15,10 @@ from tests.faults.cluster_actor import Kubelets, SparkApplication
 from tests.faults.disturbance import Disturbance
 from tests.faults.fault_proxy import Passage
 from tests.faults.fault_schedule import Deed, DeedKind, FaultSchedule
+from tests.faults.foreign_pods import foreign_pods
 from tests.faults.invariants import Invariants
 from tests.faults.pods_feed import PodsFeed
-from tests.integration.operator_world import NOBODY, operator_world
+from tests.integration.operator_world import operator_world
 
 from spark_allocation.testing.driver import FakeDriver
 
@@ -173,37 +174,10 @@ class Run:
         """Pods of somebody else that look as much like ours as they can without being so."""
         other = await self._world.put_driver("somebody-else")
         ours = self.applications[0]
-        theirs, mine = other["metadata"]["uid"], ours.pod_uid
-        for name, owner, owner_name, labels in (
-            ("foreign-exec-1", theirs, "somebody-else", {}),
-            ("forged-exec-2", theirs, "somebody-else", {"sparkallocation.dev/allocation-uid": "x"}),
-            ("unlabelled-exec-3", mine, ours.name, {}),
-        ):
-            pod = await self._world.did(
-                "POST",
-                self._world.pods_path,
-                {
-                    "metadata": {
-                        "name": name,
-                        "labels": {
-                            "spark-role": "executor",
-                            "spark-exec-id": name[-1],
-                            "spark-app-selector": ours.driver.application_id,
-                            "spark-exec-resourceprofile-id": "0",
-                            **labels,
-                        },
-                        "ownerReferences": [
-                            {"apiVersion": "v1", "kind": "Pod", "controller": True,
-                             "name": owner_name, "uid": owner}
-                        ],
-                    },
-                    "spec": {
-                        "schedulerName": NOBODY,
-                        "automountServiceAccountToken": False,
-                        "containers": [{"name": "spark-kubernetes-executor", "image": "spark:test"}],
-                    },
-                },
-            )  # fmt: skip
+        mine = (ours.name, ours.pod_uid)
+        theirs = ("somebody-else", other["metadata"]["uid"])
+        for document in foreign_pods(mine, theirs, ours.driver.application_id):
+            pod = await self._world.did("POST", self._world.pods_path, document)
             self._invariants.foreign(pod)
 
     # -- the course --------------------------------------------------------------------------------------------------

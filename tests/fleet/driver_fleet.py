@@ -8,6 +8,7 @@ On Linux every address of 127.0.0.0/8 is the loopback's. A driver costs a listen
 """
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable
 from typing import Self
@@ -45,6 +46,7 @@ class DriverFleet:
         self._applications: dict[str, FleetApplication] = {}
         self._numbers = 0
         self._runner: web.ServerRunner | None = None
+        self._calm = asyncio.Event()
 
     async def __aenter__(self) -> Self:
         self._runner = web.ServerRunner(
@@ -90,6 +92,11 @@ class DriverFleet:
             ):
                 transport.abort()
 
+    def calm(self) -> None:
+        """Whatever is late now is so no longer."""
+        self._calm.set()
+        self._calm = asyncio.Event()
+
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         self.requests += 1
         assert request.transport is not None
@@ -117,21 +124,25 @@ class DriverFleet:
         wrong = fate is not None and fate.fault is Fault.WRONG_TYPE
         return web.Response(body=content, content_type="text/html" if wrong else "application/json")
 
-    @staticmethod
-    async def _badly(request: web.BaseRequest, fate: Fate) -> web.StreamResponse | None:
+    async def _badly(self, request: web.BaseRequest, fate: Fate) -> web.StreamResponse | None:
         match fate.fault:
             case Fault.RESET:
                 return _reset(request)
             case Fault.HANGS:
-                await asyncio.sleep(fate.seconds)
+                await self._pause(fate.seconds)
                 return _reset(request)
             case Fault.LATE:
-                await asyncio.sleep(fate.seconds)
+                await self._pause(fate.seconds)
                 return None
             case Fault.CUT | Fault.WRONG_TYPE:
                 return None
             case _:
                 return refusal(fate.fault)
+
+    async def _pause(self, seconds: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._calm.wait()
 
 
 async def _cut(request: web.BaseRequest, content: bytes) -> web.StreamResponse:
