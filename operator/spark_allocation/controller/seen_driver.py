@@ -65,7 +65,7 @@ async def see_driver(
     try:
         properties = {str(key): str(value) for key, value in pairs or ()}
         version = SparkVersion.parse(str(attempt.get("appSparkVersion") or ""))
-    except ValueError:
+    except (ValueError, TypeError):
         properties, version = {}, UNKNOWN_VERSION
     return SeenDriver(
         pod_name,
@@ -90,7 +90,7 @@ def _decoded(answer: ApiAnswer | None) -> Any:
         return None
     try:
         return json.loads(answer.body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
 
 
@@ -99,4 +99,5 @@ def _first_application(answer: ApiAnswer | None) -> dict[str, Any] | None:
     if not isinstance(listed, list) or not listed or not isinstance(listed[0], dict):
         return None
     attempts = listed[0].get("attempts")
-    return listed[0] if isinstance(attempts, list) and attempts else None
+    told = isinstance(attempts, list) and attempts and isinstance(attempts[0], dict)
+    return listed[0] if told else None
