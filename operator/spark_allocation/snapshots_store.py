@@ -60,6 +60,7 @@ class _Driver:
     pods: dict[str, SeenPod] = field(default_factory=dict)
     departed: list[SeenPod] = field(default_factory=list)
     wakes: list[Callable[[], None]] = field(default_factory=list)
+    version: int = 0
 
 
 class ExecutorPodsSnapshotsStore:
@@ -74,6 +75,7 @@ class ExecutorPodsSnapshotsStore:
         self._scopes: dict[str, dict[str, DriverKey]] = {}
         self._expected_scopes = scopes
         self._full_sync_at: dict[str, float] = {}
+        self._changes = 0
         self.synced = asyncio.Event()
 
     def __len__(self) -> int:
@@ -89,6 +91,7 @@ class ExecutorPodsSnapshotsStore:
         self._scopes.setdefault(scope, {}).pop(pod.pod.uid, None)
         driver = self._drivers.get(pod.key)
         if driver is not None and driver.pods.pop(pod.pod.uid, None) is not None:
+            self._note_change(driver)
             self._depart(driver, pod)
             self._forget_if_unused(pod.key)
         self._wake(pod.key)
@@ -130,6 +133,15 @@ class ExecutorPodsSnapshotsStore:
         departed, driver.departed = tuple(driver.departed), []
         return PodsView(tuple(driver.pods.values()), departed, full_sync_at)
 
+    def drivers(self) -> list[tuple[DriverKey, int]]:
+        """Every driver with executor pods, and a number that is another one after each change to them."""
+        return [(key, driver.version) for key, driver in self._drivers.items() if driver.pods]
+
+    def pods_of(self, key: DriverKey) -> tuple[SeenPod, ...]:
+        """The pods of one driver now; takes nothing from who reads them."""
+        driver = self._drivers.get(key)
+        return () if driver is None else tuple(driver.pods.values())
+
     def has_pods(self, key: DriverKey) -> bool:
         """Whether this driver has executor pods, whoever made them; takes nothing from who reads them."""
         driver = self._drivers.get(key)
@@ -156,14 +168,21 @@ class ExecutorPodsSnapshotsStore:
             self._take_from(before, pod.pod.uid)
             self._wake(before)
         uids[pod.pod.uid] = pod.key
-        self._drivers.setdefault(pod.key, _Driver()).pods[pod.pod.uid] = pod
+        driver = self._drivers.setdefault(pod.key, _Driver())
+        driver.pods[pod.pod.uid] = pod
+        self._note_change(driver)
 
     def _take_from(self, key: DriverKey, uid: str) -> None:
         driver = self._drivers.get(key)
         gone = driver.pods.pop(uid, None) if driver is not None else None
         if driver is not None and gone is not None:
+            self._note_change(driver)
             self._depart(driver, gone)
             self._forget_if_unused(key)
+
+    def _note_change(self, driver: _Driver) -> None:
+        self._changes += 1
+        driver.version = self._changes
 
     def _depart(self, driver: _Driver, pod: SeenPod) -> None:
         if driver.wakes:

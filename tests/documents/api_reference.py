@@ -60,6 +60,8 @@ def _type(field: dict[str, Any]) -> str:
     if "enum" in field:
         return ", ".join(f"`{each}`" for each in field["enum"])
     kind = str(field.get("type", ""))
+    if field.get("x-kubernetes-int-or-string"):
+        return "quantity"
     if field.get("x-kubernetes-preserve-unknown-fields"):
         return "any object"
     if isinstance(field.get("additionalProperties"), dict):

@@ -27,6 +27,7 @@ from spark_allocation.controller.policy_directory import (
     SelectedPolicies,
     watch_policy_file,
 )
+from spark_allocation.core.budgets import Budget
 from spark_allocation.core.pod_allow_list import PodAllowList
 from spark_allocation.core.setting_catalogue import SETTINGS
 from spark_allocation.core.setting_layers import Limit, Scope
@@ -383,6 +384,83 @@ async def test_limits_stay_when_the_api_server_turns_away(answer: Any) -> None:
     assert names(directory) == ["a"]
 
 
+# -- budgets ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_budget_reaches_the_core_with_whom_it_covers_and_how() -> None:
+    policy = stored(
+        cluster(
+            selector={"namespaces": ["team-*"]},
+            budgets=[
+                {
+                    "name": "batch",
+                    "selector": {"namespaces": ["team-a", "team-b"], "driverLabels": {"kind": "batch"}},
+                    "executors": 40,
+                    "cores": "1500m",
+                    "memory": "1.5Gi",
+                    "pendingPods": 7,
+                    "weights": [
+                        {"namespaces": ["team-a"], "driverLabels": {"urgent": "yes"}, "weight": 5},
+                        {"namespaces": ["team-a"], "weight": 2},
+                    ],
+                },
+                {"name": "all", "cores": 400},
+            ],
+        )
+    )  # fmt: skip
+    batch, everything = policy.budgets
+    assert batch.key == "prod/batch"
+    assert batch.budget == Budget("batch", 40, 1500, 1536, 7)
+    assert everything.budget == Budget("all", milli_cores=400_000)
+    label = {"kind": "batch"}
+    assert batch.covers("team-a", label)
+    assert not batch.covers("team-a", {}), "the budget's own labels"
+    assert not batch.covers("team-c", label), "the budget's own namespaces"
+    assert not everything.covers("other", {}), "what the policy does not select"
+    assert everything.covers("team-c", {})
+    weights = [batch.weight(*each) for each in (("team-a", {**label, "urgent": "yes"}), ("team-a", label), ("team-b", label))]  # fmt: skip
+    assert weights == [5, 2, 1]
+    # of a driver that nobody has seen the labels may be any
+    assert batch.covers("team-b", None)
+    assert batch.looks_at_labels
+    assert not everything.looks_at_labels
+
+
+@pytest.mark.parametrize(
+    ("budget", "words"),
+    [
+        ({"name": "a"}, "at least one of executors, cores, memory and pendingPods"),
+        ({"executors": 1}, "spec.budgets.0.name"),
+        ({"name": "A", "executors": 1}, "spec.budgets.0.name"),
+        ({"name": "a", "executors": -1}, "spec.budgets.0.executors"),
+        ({"name": "a", "pendingPods": 0}, "spec.budgets.0.pendingPods"),
+        ({"name": "a", "cores": -1}, "must be a number of cores"),
+        ({"name": "a", "cores": "1Gi"}, "must be a number of cores"),
+        ({"name": "a", "cores": True}, "must be a number of cores"),
+        ({"name": "a", "memory": "12 apples"}, "must be a quantity of memory"),
+        ({"name": "a", "memory": [1]}, "must be a quantity of memory"),
+        ({"name": "a", "executors": 1, "weights": [{"weight": 0}]}, "weights.0.weight"),
+        ({"name": "a", "executors": 1, "weights": []}, "spec.budgets.0.weights"),
+        ({"name": "a", "executors": 1, "namespaces": ["b"]}, "spec.budgets.0.namespaces"),
+    ],
+)
+def test_a_budget_that_makes_no_sense_is_told_with_its_field(budget: Document, words: str) -> None:
+    """What the schema refuses at a server is refused in a file too, where no server has looked."""
+    read = read_policy(cluster(budgets=[budget]))
+    assert isinstance(read, InvalidPolicy)
+    assert words in read.message
+
+
+def test_two_budgets_of_a_policy_have_two_names() -> None:
+    read = read_policy(cluster(budgets=[{"name": "a", "executors": 1}, {"name": "a", "cores": 1}]))
+    assert isinstance(read, InvalidPolicy)
+    assert "each budget of a policy has a name of its own" in read.message
+
+
+def test_a_policy_of_a_namespace_has_no_budgets() -> None:
+    assert isinstance(read_policy(own(budgets=[{"name": "a", "executors": 1}])), InvalidPolicy)
+
+
 # -- the schemas ------------------------------------------------------------------------------------------------------
 
 DEFINITIONS = [policy_crd(), cluster_policy_crd()]
@@ -392,6 +470,9 @@ DEFINITIONS = [policy_crd(), cluster_policy_crd()]
 def test_the_schema_is_structural_described_and_bounded(definition: Document) -> None:
     schema = definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
     for path, node in nodes(schema):
+        if node.get("x-kubernetes-int-or-string"):
+            assert node["description"], path
+            continue
         assert isinstance(node.get("type"), str), path
         assert not {"$ref", "anyOf", "oneOf", "allOf", "title", "default"} & node.keys(), path
         if path.startswith(".spec"):

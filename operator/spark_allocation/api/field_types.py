@@ -1,9 +1,11 @@
 """Field types of our kinds: each one a pattern for the CRD and one parser for the operator."""
 
-from typing import Annotated
+import re
+from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field, StringConstraints
+from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, WithJsonSchema
 
+from spark_allocation.core.quantities import quantity_amount
 from spark_allocation.core.spark_conf import SECOND, parse_time
 
 DURATION_PATTERN = r"^[0-9]+(us|ms|s|m|min|h|d)?$"
@@ -27,6 +29,51 @@ AccessName = Annotated[
     str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", max_length=63)
 ]
 KubernetesName = Annotated[str, StringConstraints(min_length=1, max_length=253)]
+
+
+def _quantity(pattern: str, what: str) -> tuple[Any, Any]:
+    """Kubernetes takes a number or a text; the operator keeps the text."""
+
+    def checked(value: object) -> object:
+        if isinstance(value, bool) or not isinstance(value, str | int):
+            raise ValueError(f"must be {what}")  # noqa: TRY004  (pydantic takes it for a fault of the input)
+        text = str(value)
+        if not re.fullmatch(pattern, text):
+            raise ValueError(f"must be {what}")
+        return text
+
+    schema = {
+        "anyOf": [{"type": "integer"}, {"type": "string"}],
+        "x-kubernetes-int-or-string": True,
+        "pattern": f"^{pattern}$",
+        "minimum": 0,
+        "maxLength": 24,
+    }
+    return BeforeValidator(checked), WithJsonSchema(schema)
+
+
+_CORES, _CORES_SCHEMA = _quantity(
+    r"([0-9]{1,9}(\.[0-9]{1,3})?|[0-9]{1,12}m)", "a number of cores, such as 400 or 1500m"
+)
+_MEMORY, _MEMORY_SCHEMA = _quantity(
+    r"[0-9]{1,15}(\.[0-9]{1,9})?(k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei)?",
+    "a quantity of memory, such as 1600Gi or 2Ti",
+)
+
+CoreQuantity = Annotated[str, _CORES, _CORES_SCHEMA]
+"""Cores as Kubernetes writes them: 400, 1.5 or 1500m."""
+MemoryQuantity = Annotated[str, _MEMORY, _MEMORY_SCHEMA]
+"""Memory as Kubernetes writes it: bytes, or 1600Gi, 2Ti, 500M."""
+
+
+def milli_cores(cores: str) -> int:
+    """A `CoreQuantity` in thousandths of a core."""
+    return int(quantity_amount(cores) * 1000)
+
+
+def mebibytes(memory: str) -> int:
+    """A `MemoryQuantity` in MiB; a part of one does not count."""
+    return int(quantity_amount(memory) / (1 << 20))
 
 
 def milliseconds(duration: str) -> int:

@@ -1,13 +1,17 @@
 """From policies as users write them to policies as the core applies them, and whom they are for."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from pydantic import ValidationError
 
+from spark_allocation.api.field_types import mebibytes, milli_cores
 from spark_allocation.api.group import CLUSTER_POLICY_KIND, POLICY_KIND
+from spark_allocation.api.policy_v1alpha1 import Budget as WrittenBudget
 from spark_allocation.api.policy_v1alpha1 import (
+    BudgetWeight,
+    ClusterPolicySelector,
     ClusterSparkAllocationPolicySpec,
     CountLimits,
     DurationLimits,
@@ -17,11 +21,75 @@ from spark_allocation.api.policy_v1alpha1 import (
     SparkAllocationPolicySpec,
 )
 from spark_allocation.api.spark_keys import setting_text, stated_values, wished_settings
+from spark_allocation.core.budgets import Budget
 from spark_allocation.core.pod_allow_list import NOTHING_MORE, PodAllowList
 from spark_allocation.core.setting_catalogue import Setting
 from spark_allocation.core.setting_layers import Limit, Policy, Scope
 
 PROBLEMS_TOLD = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Some applications.
+
+    Attributes:
+        namespaces: names, or beginnings followed by ``*``; empty for all.
+        driver_labels: that the driver pod must have.
+    """
+
+    namespaces: tuple[str, ...] = ()
+    driver_labels: Mapping[str, str] = field(default_factory=dict)
+
+    def selects(self, namespace: str, driver_labels: Mapping[str, str] | None) -> bool:
+        """Whether an application with such a driver in such a namespace is meant; labels that nobody knows may be any."""
+        if self.namespaces and not any(_matches(each, namespace) for each in self.namespaces):
+            return False
+        return driver_labels is None or all(
+            driver_labels.get(key) == value for key, value in self.driver_labels.items()
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class StoredBudget:
+    """A budget of a cluster policy and whom it covers.
+
+    Attributes:
+        policy: its name; with that of the budget it is unique.
+        of_policy: whom the policy selects.
+        own: whom the budget selects among those.
+        weights: the first that fits holds.
+    """
+
+    policy: str
+    budget: Budget
+    of_policy: Selection
+    own: Selection
+    weights: tuple[tuple[Selection, int], ...] = ()
+
+    @property
+    def key(self) -> str:
+        """Unique among the budgets of an installation."""
+        return f"{self.policy}/{self.budget.name}"
+
+    def covers(self, namespace: str, driver_labels: Mapping[str, str] | None) -> bool:
+        """Whether it covers an application with such a driver in such a namespace; labels that nobody knows may be any."""
+        return self.of_policy.selects(namespace, driver_labels) and self.own.selects(
+            namespace, driver_labels
+        )
+
+    def weight(self, namespace: str, driver_labels: Mapping[str, str] | None) -> int:
+        """Of an application that it covers."""
+        if driver_labels is None:
+            return 1
+        return next(
+            (weight for whom, weight in self.weights if whom.selects(namespace, driver_labels)), 1
+        )
+
+    @property
+    def looks_at_labels(self) -> bool:
+        """Whether it depends on labels whom it covers."""
+        return bool(self.of_policy.driver_labels or self.own.driver_labels)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +101,7 @@ class StoredPolicy:
         namespaces: names, or beginnings followed by ``*``; empty for all.
         driver_labels: that the driver pod must have.
         allowed: what executors may have beyond what their driver pod has.
+        budgets: of a cluster policy.
     """
 
     policy: Policy
@@ -40,14 +109,13 @@ class StoredPolicy:
     namespaces: tuple[str, ...]
     driver_labels: Mapping[str, str]
     allowed: PodAllowList = NOTHING_MORE
+    budgets: tuple[StoredBudget, ...] = ()
 
     def selects(self, namespace: str, driver_labels: Mapping[str, str]) -> bool:
         """Whether an application with such a driver in such a namespace is meant."""
         if self.namespace not in ("", namespace):
             return False
-        if self.namespaces and not any(_matches(each, namespace) for each in self.namespaces):
-            return False
-        return all(driver_labels.get(key) == value for key, value in self.driver_labels.items())
+        return Selection(self.namespaces, self.driver_labels).selects(namespace, driver_labels)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +149,7 @@ def read_policy(body: Mapping[str, Any]) -> StoredPolicy | InvalidPolicy:
                 tuple((selector.namespaces if selector else None) or ()),
                 (selector.driver_labels if selector else None) or {},
                 _allow_list(cluster.allow),
+                tuple(_budget(name, _selection(selector), each) for each in cluster.budgets or ()),
             )
         if kind == POLICY_KIND:
             own = SparkAllocationPolicySpec.model_validate(body.get("spec") or {})
@@ -104,6 +173,28 @@ def read_policy(body: Mapping[str, Any]) -> StoredPolicy | InvalidPolicy:
         )
         return InvalidPolicy(name, problems)
     return InvalidPolicy(name, f"kind {kind!r} is not {POLICY_KIND} or {CLUSTER_POLICY_KIND}")
+
+
+def _selection(selector: ClusterPolicySelector | BudgetWeight | None) -> Selection:
+    if selector is None:
+        return Selection()
+    return Selection(tuple(selector.namespaces or ()), selector.driver_labels or {})
+
+
+def _budget(policy: str, of_policy: Selection, written: WrittenBudget) -> StoredBudget:
+    return StoredBudget(
+        policy,
+        Budget(
+            written.name,
+            executors=written.executors,
+            milli_cores=None if written.cores is None else milli_cores(written.cores),
+            memory_mib=None if written.memory is None else mebibytes(written.memory),
+            pending_pods=written.pending_pods,
+        ),
+        of_policy,
+        _selection(written.selector),
+        tuple((_selection(each), each.weight) for each in written.weights or ()),
+    )
 
 
 def _limits(limits: SettingLimits | None) -> dict[str, Limit]:

@@ -8,12 +8,21 @@ from typing import Annotated, Any, Self
 
 from pydantic import ConfigDict, Field, StringConstraints, model_validator
 
-from spark_allocation.api.field_types import ExecutorCount, PositiveCount, SparkDuration
+from spark_allocation.api.field_types import (
+    CoreQuantity,
+    ExecutorCount,
+    MemoryQuantity,
+    PositiveCount,
+    SparkDuration,
+)
 from spark_allocation.api.v1alpha1 import Allocation, ApiModel, Decommission, DynamicAllocation
 
 ALLOW_BY_NAMESPACE = (
     "what executors may have is allowed to namespaces: driver labels are what the tenant writes"
 )
+
+CAPS_NOTHING = "a budget caps at least one of executors, cores, memory and pendingPods"
+NAMED_TWICE = "each budget of a policy has a name of its own"
 
 _MIN_ABOVE_MAX: dict[str, Any] = {
     "x-kubernetes-validations": [
@@ -222,6 +231,69 @@ class ClusterPolicySelector(NamespacePolicySelector):
     """Names of namespaces, or beginnings of names followed by *, such as team-*. Namespaces are what to select limits and locks by: driver labels are the tenant's own unless admission protects them."""
 
 
+class BudgetWeight(ApiModel):
+    """A greater share for some of the applications that a budget covers."""
+
+    namespaces: Annotated[list[NamespacePattern], Field(min_length=1, max_length=64)] | None = None
+    """Names of namespaces, or beginnings of names followed by *. Left out: all that the budget covers."""
+    driver_labels: Labels | None = None
+    """Every one of these labels must be on the driver pod with this value. Labels are the tenant's own unless admission protects them."""
+    weight: Annotated[int, Field(ge=1, le=1000)]
+    """How many times the share of an application of weight 1 it gets."""
+
+
+class Budget(ApiModel):
+    """What all applications that it covers may have together. It is divided fairly: minExecutors first, then by weight, an application as a whole before its resource profiles. Executors above minExecutors are drained when others have lacked them for half a minute, and at once when the budget is lowered below what exists; idle ones first."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "x-kubernetes-validations": [
+                {
+                    "rule": "has(self.executors) || has(self.cores) || has(self.memory) || has(self.pendingPods)",
+                    "message": CAPS_NOTHING,
+                }
+            ]
+        }
+    )
+
+    name: Annotated[
+        str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", max_length=63)
+    ]
+    """What status, metrics and explain call it."""
+    selector: ClusterPolicySelector | None = None
+    """Which of the applications that the policy selects are covered. Left out: all of them. Of several budgets that cover an application the smallest grant holds."""
+    executors: ExecutorCount | None = None
+    """Most executors of all of them together. Left out: no cap."""
+    cores: CoreQuantity | None = None
+    """Most cores that their executor pods request together, such as 400 or 1500m. Left out: no cap."""
+    memory: MemoryQuantity | None = None
+    """Most memory that their executor pods request together, such as 1600Gi. Left out: no cap."""
+    pending_pods: PositiveCount | None = None
+    """Most executor pods that may be pending at once. Left out: no cap."""
+    weights: Annotated[list[BudgetWeight], Field(min_length=1, max_length=64)] | None = None
+    """Greater shares, the first entry that fits an application holds; without one its weight is 1."""
+
+    @model_validator(mode="after")
+    def _caps_something(self) -> Self:
+        if all(
+            each is None for each in (self.executors, self.cores, self.memory, self.pending_pods)
+        ):
+            raise ValueError(CAPS_NOTHING)
+        return self
+
+
+Budgets = Annotated[
+    list[Budget],
+    Field(
+        max_length=64,
+        json_schema_extra={
+            "x-kubernetes-list-type": "map",
+            "x-kubernetes-list-map-keys": ["name"],
+        },
+    ),
+]
+
+
 Priority = Annotated[int, Field(ge=-1_000_000, le=1_000_000)]
 
 
@@ -241,7 +313,7 @@ class SparkAllocationPolicySpec(ApiModel):
 
 
 class ClusterSparkAllocationPolicySpec(ApiModel):
-    """Defaults, limits and locks for many namespaces. Limits and locks always win."""
+    """Defaults, limits, locks and budgets for many namespaces. Limits, locks and budgets always win."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -268,6 +340,15 @@ class ClusterSparkAllocationPolicySpec(ApiModel):
     """Values that nobody may change."""
     allow: ExecutorAllowList | None = None
     """What executors may have beyond what their driver pod has. The lists of several policies add up."""
+    budgets: Budgets | None = None
+    """What all selected applications of this installation may have together; each divides one pool."""
+
+    @model_validator(mode="after")
+    def _budgets_have_names(self) -> Self:
+        names = [budget.name for budget in self.budgets or ()]
+        if len(set(names)) < len(names):
+            raise ValueError(NAMED_TWICE)
+        return self
 
     @model_validator(mode="after")
     def _allows_by_namespace(self) -> Self:

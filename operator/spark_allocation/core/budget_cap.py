@@ -24,8 +24,8 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
 from spark_allocation.core.budgets import Grant
-from spark_allocation.core.executor_pods import NO_SIZE, ExecutorId, ExecutorPod, PodState
-from spark_allocation.core.pod_size import PodSize
+from spark_allocation.core.executor_pods import ExecutorId, ExecutorPod, PodState
+from spark_allocation.core.pod_size import NO_SIZE, PodSize
 from spark_allocation.core.pods_allocator import ExecutorPodsAllocator
 from spark_allocation.core.pods_plan import PodsPlan, RequestBound, RoundCap
 from spark_allocation.core.resource_profiles import ProfileId

@@ -25,7 +25,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import NewType
 
-from spark_allocation.core.pod_size import PodSize
+from spark_allocation.core.pod_size import NO_SIZE, PodSize
 from spark_allocation.core.resource_profiles import ProfileId
 
 ExecutorId = NewType("ExecutorId", int)
@@ -61,8 +61,6 @@ _FINAL_STATES = frozenset(
 
 
 _WITHOUT_A_PLACE = frozenset({PodState.SUCCEEDED, PodState.FAILED, PodState.DELETED})
-
-NO_SIZE = PodSize()
 
 
 @dataclass(frozen=True, slots=True)

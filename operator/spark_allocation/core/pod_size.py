@@ -27,6 +27,9 @@ class PodSize:
     memory_mib: int = 0
 
 
+NO_SIZE = PodSize()
+
+
 @dataclass(frozen=True, slots=True)
 class ContainerSize:
     """What one container requests, as written.
