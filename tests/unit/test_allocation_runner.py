@@ -395,6 +395,20 @@ async def test_a_masked_value_that_matters_is_named(operator, driver) -> None:
     assert "spec.sparkConf" in operator.condition("Ready")["message"]
 
 
+async def test_keys_that_make_no_difference_are_told(operator, driver) -> None:
+    put_driver(operator, driver)
+    conf = {"spark.executor.cores": "2", "spark.sql.shuffle.partitions": "10"}
+    runner = operator.allocate(sparkConf=conf)
+    await operator.until(lambda: operator.condition("Ignored")["status"] == "True")
+    told = operator.condition("Ignored")
+    assert told["reason"] == "NoEffect"
+    assert "spec.sparkConf: spark.sql.shuffle.partitions: without effect" in told["message"]
+    assert "spark.executor.cores" not in told["message"]
+    # and no longer, once they are left out
+    operator.change(runner, sparkConf={"spark.executor.cores": "2"})
+    await operator.until(lambda: operator.condition("Ignored")["status"] == "")
+
+
 async def test_a_spec_that_makes_no_sense_is_said(operator, driver) -> None:
     put_driver(operator, driver)
     operator.allocate(dynamicAllocation={"minExecutors": -1})

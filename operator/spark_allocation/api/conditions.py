@@ -22,6 +22,8 @@ class ConditionType(StrEnum):
     """Another SparkAllocation serves the same driver; this one touches nothing."""
     DECOMMISSIONING = "Decommissioning"
     """Whether executors can be drained without losing running tasks."""
+    IGNORED = "Ignored"
+    """Something in the spec makes no difference; the message says what, and why."""
     LIMITED = "Limited"
     """A lock or a limit of a policy changed a value; the message names each."""
     POLICY_CONFLICT = "PolicyConflict"
@@ -62,6 +64,7 @@ class Reason(StrEnum):
     # the object itself
     INVALID_SPEC = "InvalidSpec"
     INTERNAL_ERROR = "InternalError"
+    NO_EFFECT = "NoEffect"
     OLDER_ALLOCATION_WINS = "OlderAllocationWins"
     ONLY_ALLOCATION = "OnlyAllocation"
     PAUSED = "Paused"

@@ -19,6 +19,7 @@ _NO_MATTER_OF_TIME = (Reason.NO_ACCESS, Reason.NOT_TRUSTED, Reason.ADDRESS_NOT_A
 START_PATIENCE_SECONDS = 60.0
 """A driver that has started so lately and does not answer is starting; later it is unreachable."""
 LONGEST_MESSAGE = 1000
+MOST_KEYS_NAMED = 5
 
 
 class AllocationStatements:
@@ -92,7 +93,20 @@ class AllocationStatements:
             connection.passive,
             Reason.PASSIVE if connection.passive else Reason.ALLOCATES_ITSELF,
         )
+        self._say_ignored(connection.configuration.without_effect)
         self.policies(connection.settings)
+
+    def _say_ignored(self, keys: tuple[str, ...]) -> None:
+        if not keys:
+            self._reporter.conditions.drop(ConditionType.IGNORED)
+            return
+        named = ", ".join(keys[:MOST_KEYS_NAMED])
+        more = f" and {len(keys) - MOST_KEYS_NAMED} more" if len(keys) > MOST_KEYS_NAMED else ""
+        message = (
+            f"spec.sparkConf: {named}{more}: without effect. Only what executor pods are made of and how many there are "
+            "follows from sparkConf; set what the driver or tasks read when the driver is started"
+        )
+        self._reporter.say(ConditionType.IGNORED, True, Reason.NO_EFFECT, message[:LONGEST_MESSAGE])
 
     def policies(self, settings: EffectiveSettings) -> None:
         """What policies made of the settings, and where they contradict each other."""

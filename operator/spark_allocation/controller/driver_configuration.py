@@ -17,6 +17,7 @@ from spark_allocation.controller.mounted_files import MountedFiles
 from spark_allocation.core.driver_report import Application, Environment
 from spark_allocation.core.executor_java_options import rebuild_java_module_options
 from spark_allocation.core.executor_pod_context import DriverPodFacts, ExecutorConfigMap
+from spark_allocation.core.heeded_keys import not_heeded
 from spark_allocation.core.pod_limits.comparison import driver_container
 from spark_allocation.core.redacted_settings import REDACTED, required_keys_redacted
 from spark_allocation.core.spark_conf import SparkConf
@@ -39,6 +40,7 @@ class DriverConfiguration:
     Attributes:
         pod_template: from the driver's mounted template file; None when it names none, or one that cannot be read.
         pod_template_problem: why not, and what to do; it matters when the SparkAllocation has no template of its own.
+        without_effect: keys of ``spec.sparkConf`` that make no difference.
     """
 
     conf: SparkConf
@@ -47,6 +49,7 @@ class DriverConfiguration:
     config_map: ExecutorConfigMap | None
     pod_template: Mapping[str, Any] | None
     pod_template_problem: str = ""
+    without_effect: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +107,7 @@ async def read_driver_configuration(
         config_map=config_map,
         pod_template=template if isinstance(template, dict) else None,
         pod_template_problem=template if isinstance(template, str) else "",
+        without_effect=not_heeded(spark_conf, conf),
     )
 
 
