@@ -12,7 +12,7 @@ from tests.unit.executor_pod_documents import driver_document
 
 from spark_allocation.api.v1alpha1 import SparkAllocationSpec
 from spark_allocation.controller.driver_connection import Connection, Unconnected, connect
-from spark_allocation.controller.executor_building import ExecutorBuilding
+from spark_allocation.controller.executor_building import ExecutorBuilding, ExecutorWish
 from spark_allocation.controller.incarnation import incarnation_of
 from spark_allocation.controller.pod_creation import Apis, Obstacle
 from spark_allocation.core.allocation import Allocation
@@ -23,6 +23,7 @@ from spark_allocation.core.executor_pod_builder import ExecutorPodManifest
 from spark_allocation.core.executor_pod_settings import POD_SETTINGS
 from spark_allocation.core.executor_pods import ExecutorId
 from spark_allocation.core.resource_profiles import ProfileId
+from spark_allocation.core.setting_catalogue import FIELD_OF_SPARK_KEY
 from spark_allocation.core.snapshots import ExecutorPodsSnapshot
 from spark_allocation.kube.pacing import CreationPacer
 from spark_allocation.sources.driver_rest import DriverRest, Unreachable, open_driver_session
@@ -89,7 +90,11 @@ def test_every_endpoint(path: str, data: st.DataObject) -> None:
 def test_every_setting_of_a_driver(settings: dict[str, str], wished: dict[str, str]) -> None:
     async def ask(driver: RawDriver, session: Any) -> None:
         driver.good.properties |= settings
-        way = await the_way(driver, session, sparkConf=wished)
+        way = await the_way(
+            driver,
+            session,
+            sparkConf={key: text for key, text in wished.items() if key not in FIELD_OF_SPARK_KEY},
+        )
         if isinstance(way, Connection):
             built(way)
 
@@ -151,7 +156,7 @@ def built(way: Connection, template: dict[str, Any] | None = None) -> None:
         incarnation="0a1b2c3d",
         allocation_uid="uid",
         ids=ExecutorIds(),
-        template=lambda: template,
+        wish=lambda _: ExecutorWish(template),
     )
     for profile_id in (0, 1):
         pod = building.build(ExecutorId(1), ProfileId(profile_id))

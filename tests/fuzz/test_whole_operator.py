@@ -14,7 +14,7 @@ from tests.fuzz.hostile import Document, spoilt, spoilt_bytes
 from tests.fuzz.raw_driver import RawDriver
 from tests.fuzz.test_texts import SPEC
 from tests.unit.executor_pod_documents import driver_document, executor_document
-from tests.unit.test_allocation_runner import Operator, Stop
+from tests.unit.runner_world import Operator, Stop
 
 from spark_allocation.controller import allocation_runner, driver_life
 from spark_allocation.controller.allocation_runner import AllocationRunner

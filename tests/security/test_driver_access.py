@@ -14,7 +14,7 @@ import aiohttp
 import pytest
 from tests.security.certificates import Authority
 from tests.unit.executor_pod_documents import driver_document
-from tests.unit.test_allocation_runner import Operator
+from tests.unit.runner_world import Operator
 
 from spark_allocation.api.conditions import Reason
 from spark_allocation.api.v1alpha1 import SparkAllocationSpec

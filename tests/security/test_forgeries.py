@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from tests.unit.executor_pod_documents import driver_document, executor_document
-from tests.unit.test_allocation_runner import Operator
+from tests.unit.runner_world import Operator
 
 from spark_allocation.sources.driver_rest import open_driver_session
 from spark_allocation.testing.driver import FakeDriver

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import structlog
 from tests.unit.executor_pod_documents import driver_document
-from tests.unit.test_allocation_runner import Operator
+from tests.unit.runner_world import Operator
 
 from spark_allocation.controller.hidden_values import (
     event_without_hidden,

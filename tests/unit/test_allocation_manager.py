@@ -864,6 +864,27 @@ class TestReset:
         assert app.removed(after=10) == ()
 
 
+class TestImmediateRampUp:
+    """Ours: Spark's steps double."""
+
+    def test_the_target_is_the_need_in_the_first_round(self) -> None:
+        app = Application(0, 20, 0, immediate_ramp_up=True)
+        app.submit(0, tasks=13)
+
+        assert app.target() == 0, "not before the backlog timeout"
+        app.add()
+
+        assert app.target() == 13
+
+    def test_bounds_hold_as_ever(self) -> None:
+        app = Application(0, 8, 0, immediate_ramp_up=True)
+        app.submit(0, tasks=13)
+
+        app.add()
+
+        assert app.target() == 8
+
+
 class TestReconfiguration:
     """Ours: Spark's settings are fixed at start."""
 

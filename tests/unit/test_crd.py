@@ -1,6 +1,6 @@
 """The CustomResourceDefinition: what an API server takes, what users read, what an upgrade may not change."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -9,10 +9,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from spark_allocation.api.crd import crd_files, sparkallocation_crd, structural_schema
+from spark_allocation.api.crd import (
+    cluster_policy_crd,
+    crd_files,
+    policy_crd,
+    sparkallocation_crd,
+    structural_schema,
+)
 from spark_allocation.api.spark_keys import INERT_KEYS, allocation_conf
 from spark_allocation.api.v1alpha1 import SparkAllocationSpec
 from spark_allocation.core.passive_driver import PASSIVE_SETTINGS, offences
+from spark_allocation.core.setting_catalogue import FIELD_OF_SPARK_KEY
 
 CRDS = Path(__file__).parents[2] / "crds"
 VERSION = sparkallocation_crd()["spec"]["versions"][0]
@@ -57,7 +64,7 @@ def test_every_schema_has_one_type() -> None:
 
 def test_unknown_fields_are_kept_only_where_a_pod_is_written() -> None:
     kept = [path for path, schema in nodes() if schema.get("x-kubernetes-preserve-unknown-fields")]
-    assert kept == [".spec.executor.podTemplate"]
+    assert kept == [".spec.executor.podTemplate", ".spec.profiles[].podTemplate"]
     for path, schema in nodes():
         if path in kept:
             assert "additionalProperties" not in schema, (
@@ -73,9 +80,10 @@ def test_every_list_and_map_of_the_spec_is_bounded() -> None:
             continue
         if schema["type"] == "array":
             assert "maxItems" in schema, path
-        if isinstance(schema.get("additionalProperties"), dict):
+        values = schema.get("additionalProperties")
+        if isinstance(values, dict):
             assert "maxProperties" in schema, path
-            assert "maxLength" in schema["additionalProperties"], path
+            assert "maxLength" in values or "maximum" in values, path
 
 
 def test_lists_of_the_status_are_merged_by_their_keys() -> None:
@@ -84,13 +92,17 @@ def test_lists_of_the_status_are_merged_by_their_keys() -> None:
     assert status["profiles"]["x-kubernetes-list-map-keys"] == ["id"]
 
 
-def test_kubectl_explain_says_something_of_every_field() -> None:
+@pytest.mark.parametrize("crd", [sparkallocation_crd, policy_crd, cluster_policy_crd])
+def test_kubectl_explain_says_something_of_every_field(crd: Callable[[], dict[str, Any]]) -> None:
+    (version,) = crd()["spec"]["versions"]
+    schema = version["schema"]["openAPIV3Schema"]
+    assert schema["description"]
     silent = [
         path
-        for path, schema in nodes()
+        for path, each in nodes(schema)
         if path.startswith((".spec", ".status"))
         and not path.endswith("[]")
-        and not schema.get("description")
+        and not each.get("description", "").strip()
     ]
     assert silent == []
 
@@ -118,6 +130,7 @@ def test_nothing_is_required_but_the_driver() -> None:
         "": ["spec"],
         ".spec": ["driver"],
         ".spec.driver.selector": ["matchLabels"],
+        ".spec.profiles[]": ["match"],
     }
 
 
@@ -215,3 +228,59 @@ def test_the_driver_s_own_failure_limit_is_inert_and_the_object_s_counts() -> No
     conf = allocation_conf({"spark.executor.maxNumFailures": "2147483647"}, spec)
     assert conf["spark.executor.maxNumFailures"] == "9"
     assert conf["spark.executor.failuresValidityInterval"] == "1800000ms"
+
+
+# -- what CEL says, the models say too --------------------------------------------------------------------------------
+
+
+def rules(*path: str) -> dict[str, str]:
+    """Message → rule of a schema's CEL rules."""
+    place = SCHEMA["properties"]["spec"]
+    for part in path:
+        place = place["items"] if part == "[]" else place["properties"][part]
+    return {each["message"]: each["rule"] for each in place["x-kubernetes-validations"]}
+
+
+@pytest.mark.parametrize(("key", "field"), sorted(FIELD_OF_SPARK_KEY.items()))
+def test_a_spark_key_with_a_field_of_its_own_is_refused_naming_the_field(
+    key: str, field: str
+) -> None:
+    message = f"{key} has a field of its own: set spec.{field}"
+    assert rules("sparkConf")[message] == f"!('{key}' in self)"
+    with pytest.raises(ValidationError, match=message):
+        SparkAllocationSpec.model_validate({"driver": {"podName": "d"}, "sparkConf": {key: "1"}})
+    place = SCHEMA["properties"]["spec"]
+    for part in field.split("."):
+        place = place["properties"][part]
+
+
+def test_any_other_spark_key_may_be_set() -> None:
+    wished = {"spark.executor.memory": "4g", "spark.kubernetes.executor.secrets.a": "/a"}
+    spec = {"driver": {"podName": "d"}, "sparkConf": wished}
+    assert SparkAllocationSpec.model_validate(spec).spark_conf == wished
+
+
+@pytest.mark.parametrize(
+    ("entry", "words"),
+    [
+        ({"match": {}}, "exactly one of id and resources"),
+        ({"match": {"id": 1, "resources": {"cores": 1}}}, "exactly one of id and resources"),
+        ({"match": {"resources": {}}}, "name at least one resource"),
+        ({"match": {"id": 1}, "minExecutors": 3, "maxExecutors": 2}, "must not be above"),
+        ({"match": {"id": 1}, "initialExecutors": 3, "maxExecutors": 2}, "must not be above"),
+        ({"match": {"resources": {"memory": "much"}}}, "String should match pattern"),
+        ({"match": {"id": -1}}, "greater than or equal to 0"),
+        ({"maxExecutors": 2}, "Field required"),
+    ],
+)  # fmt: skip
+def test_an_entry_of_profiles_that_makes_no_sense_is_refused(entry: Any, words: str) -> None:
+    with pytest.raises(ValidationError, match=words):
+        SparkAllocationSpec.model_validate({"driver": {"podName": "d"}, "profiles": [entry]})
+
+
+def test_the_rules_of_entries_stand_in_the_schema() -> None:
+    assert set(rules("profiles", "[]")) == set(rules("dynamicAllocation"))
+    assert "match a resource profile by exactly one of id and resources" in rules(
+        "profiles", "[]", "match"
+    )
+    assert "name at least one resource" in rules("profiles", "[]", "match", "resources")

@@ -12,7 +12,7 @@ from spark_allocation.controller.driver_configuration import (
     read_driver_configuration,
 )
 from spark_allocation.controller.driver_connection import Connection
-from spark_allocation.controller.executor_building import ExecutorBuilding
+from spark_allocation.controller.executor_building import ExecutorBuilding, ExecutorWish
 from spark_allocation.controller.pod_creation import Obstacle
 from spark_allocation.core.driver_report import Application, Environment
 from spark_allocation.core.executor_ids import ExecutorIds
@@ -262,7 +262,7 @@ class TestBuilding:
             incarnation="0123abcd",
             allocation_uid="allocation",
             ids=ExecutorIds(),
-            template=lambda: template,
+            wish=lambda _: ExecutorWish(template),
         )
         return building.build(ExecutorId(1), DEFAULT_PROFILE_ID)
 

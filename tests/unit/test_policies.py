@@ -190,6 +190,28 @@ def test_the_core_gets_what_the_layers_make() -> None:
     assert found.drain_grace_seconds == 90
 
 
+def test_executors_may_be_deleted_at_once_and_a_driver_that_cannot_decommission_is_not_asked_to() -> (
+    None
+):
+    by_default = effective()
+    assert (by_default.drains, by_default.core.dynamic.decommission_enabled) == (True, True)
+    at_once = effective(decommission={"enabled": False, "gracePeriod": "1h"})
+    assert (at_once.drains, at_once.core.dynamic.decommission_enabled) == (False, False)
+    assert at_once.drain_grace_seconds == 5
+    cannot = effective(
+        driver={"spark.decommission.enabled": "false"}, decommission={"enabled": True}
+    )
+    assert (cannot.drains, cannot.core.dynamic.decommission_enabled) == (False, False)
+    assert cannot.drain_grace_seconds is None
+    platform = cluster(locks={"decommission": {"enabled": True}})
+    assert effective(platform, decommission={"enabled": False}).drains
+
+
+def test_the_target_rises_at_once_where_that_is_wished() -> None:
+    assert not effective().core.dynamic.immediate_ramp_up
+    assert effective(allocation={"rampUp": "Immediate"}).core.dynamic.immediate_ramp_up
+
+
 def test_without_policies_everything_is_as_spark_has_it() -> None:
     found = effective()
     assert found.core.dynamic.max_executors == 2**31 - 1

@@ -28,6 +28,8 @@ class ConditionType(StrEnum):
     """A lock or a limit of a policy changed a value; the message names each."""
     POLICY_CONFLICT = "PolicyConflict"
     """Policies contradict each other, or one of them cannot be used; the message says what holds."""
+    PROFILES_MATCHED = "ProfilesMatched"
+    """Each entry of spec.profiles is for a resource profile that the driver has named."""
     FINISHED = "Finished"
     """The application has ended and what it left is swept."""
 
@@ -96,6 +98,10 @@ class Reason(StrEnum):
     WITHIN_LIMITS = "WithinLimits"
     POLICIES_CONTRADICT = "PoliciesContradict"
     POLICY_IGNORED = "PolicyIgnored"
+    # resource profiles
+    MATCHED = "Matched"
+    NO_PROFILE_MATCHES = "NoProfileMatches"
+    SEVERAL_ENTRIES_MATCH = "SeveralEntriesMatch"
     # the end
     RUNNING = "Running"
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, WithJsonSchema
 
 from spark_allocation.core.quantities import quantity_amount
-from spark_allocation.core.spark_conf import SECOND, parse_time
+from spark_allocation.core.spark_conf import MIB, SECOND, parse_size, parse_time
 
 DURATION_PATTERN = r"^[0-9]+(us|ms|s|m|min|h|d)?$"
 
@@ -23,10 +23,35 @@ SparkDuration = Annotated[
 ]
 """A duration as Spark writes it: a whole number and us, ms, s, m or min, h, d; bare numbers are seconds."""
 
+SIZE_PATTERN = r"^[0-9]+(b|k|kb|m|mb|g|gb|t|tb|p|pb)?$"
+
+
+def _spark_size(text: str) -> str:
+    parse_size(text, MIB)
+    return text
+
+
+SparkSize = Annotated[
+    str,
+    StringConstraints(pattern=SIZE_PATTERN, max_length=24),
+    AfterValidator(_spark_size),
+]
+"""A size as Spark writes it: a whole number and b, k, m, g, t or p; bare numbers are MiB."""
+
 ExecutorCount = Annotated[int, Field(ge=0, le=2_147_483_647)]
 PositiveCount = Annotated[int, Field(ge=1, le=2_147_483_647)]
 AccessName = Annotated[
     str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", max_length=63)
+]
+AccountName = Annotated[
+    str,
+    StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", max_length=253),
+]
+INSTALL_NAME_PATTERN = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
+LONGEST_INSTALL_NAME = 36
+"""A finalizer's name, and the Lease's, hold it."""
+InstallName = Annotated[
+    str, StringConstraints(pattern=INSTALL_NAME_PATTERN, max_length=LONGEST_INSTALL_NAME)
 ]
 KubernetesName = Annotated[str, StringConstraints(min_length=1, max_length=253)]
 
@@ -74,6 +99,11 @@ def milli_cores(cores: str) -> int:
 def mebibytes(memory: str) -> int:
     """A `MemoryQuantity` in MiB; a part of one does not count."""
     return int(quantity_amount(memory) / (1 << 20))
+
+
+def mebibytes_of_spark(size: str) -> int:
+    """A `SparkSize` in MiB."""
+    return parse_size(size, MIB)
 
 
 def milliseconds(duration: str) -> int:

@@ -8,20 +8,49 @@ never rewrites what is stored.
 from enum import StrEnum
 from typing import Annotated, Any, Self
 
-from pydantic import AliasGenerator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    AliasGenerator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    model_validator,
+)
 from pydantic.alias_generators import to_camel
 
 from spark_allocation.api.field_types import (
     AccessName,
+    AccountName,
     ExecutorCount,
+    InstallName,
     KubernetesName,
     PositiveCount,
     SparkDuration,
+    SparkSize,
 )
+from spark_allocation.core.setting_catalogue import FIELD_OF_SPARK_KEY
 
 _ONE_DRIVER = "name the driver by exactly one of podName and selector"
 _MIN_ABOVE_MAX = "minExecutors must not be above maxExecutors"
 _INITIAL_ABOVE_MAX = "initialExecutors must not be above maxExecutors"
+_MATCHED_ONCE = "match a resource profile by exactly one of id and resources"
+_NO_RESOURCE = "name at least one resource"
+_MANAGED_BY_FOR_LIFE = "managedBy cannot be changed: delete the SparkAllocation and make it anew"
+
+_BOUNDS_IN_ORDER: list[Any] = [
+    {
+        "rule": "!has(self.minExecutors) || !has(self.maxExecutors) || self.minExecutors <= self.maxExecutors",
+        "message": _MIN_ABOVE_MAX,
+    },
+    {
+        "rule": "!has(self.initialExecutors) || !has(self.maxExecutors) || self.initialExecutors <= self.maxExecutors",
+        "message": _INITIAL_ABOVE_MAX,
+    },
+]
+
+
+def _typed(key: str) -> str:
+    return f"{key} has a field of its own: set spec.{FIELD_OF_SPARK_KEY[key]}"
 
 
 class ApiModel(BaseModel):
@@ -42,6 +71,13 @@ class Mode(StrEnum):
     ALLOCATE = "Allocate"
     RECOMMEND = "Recommend"
     PAUSED = "Paused"
+
+
+class RampUp(StrEnum):
+    """How executors are asked for while tasks wait."""
+
+    EXPONENTIAL = "Exponential"
+    IMMEDIATE = "Immediate"
 
 
 class DeletionPolicy(StrEnum):
@@ -97,6 +133,13 @@ class Driver(ApiModel):
         return self
 
 
+def _check_order(least: int | None, initial: int | None, most: int | None) -> None:
+    if most is not None and (least or 0) > most:
+        raise ValueError(_MIN_ABOVE_MAX)
+    if most is not None and (initial or 0) > most:
+        raise ValueError(_INITIAL_ABOVE_MAX)
+
+
 class ShuffleTracking(ApiModel):
     """How long executors that hold shuffle data are kept."""
 
@@ -111,16 +154,7 @@ class DynamicAllocation(ApiModel):
 
     model_config = ConfigDict(
         json_schema_extra={
-            "x-kubernetes-validations": [
-                {
-                    "rule": "!has(self.minExecutors) || !has(self.maxExecutors) || self.minExecutors <= self.maxExecutors",
-                    "message": _MIN_ABOVE_MAX,
-                },
-                {
-                    "rule": "!has(self.initialExecutors) || !has(self.maxExecutors) || self.initialExecutors <= self.maxExecutors",
-                    "message": _INITIAL_ABOVE_MAX,
-                },
-            ]
+            "x-kubernetes-validations": _BOUNDS_IN_ORDER,
         }
     )
 
@@ -147,11 +181,7 @@ class DynamicAllocation(ApiModel):
 
     @model_validator(mode="after")
     def _bounds_in_order(self) -> Self:
-        if self.max_executors is not None:
-            if (self.min_executors or 0) > self.max_executors:
-                raise ValueError(_MIN_ABOVE_MAX)
-            if (self.initial_executors or 0) > self.max_executors:
-                raise ValueError(_INITIAL_ABOVE_MAX)
+        _check_order(self.min_executors, self.initial_executors, self.max_executors)
         return self
 
 
@@ -167,6 +197,8 @@ class Failures(ApiModel):
 class Allocation(ApiModel):
     """How pods are asked for."""
 
+    ramp_up: RampUp | None = None
+    """How the target rises once tasks have waited for schedulerBacklogTimeout. Exponential (if left out): by 1, 2, 4, 8 … executors in each round, as Spark does. Immediate: at once to what the tasks need; for short bursts and streams."""
     batch_size: PositiveCount | None = None
     """Pods of one profile to create in one round (spark.kubernetes.allocation.batch.size of the driver's Spark)."""
     pod_allocation_delay: SparkDuration | None = None
@@ -184,6 +216,8 @@ class Allocation(ApiModel):
 class Decommission(ApiModel):
     """How executors leave."""
 
+    enabled: bool | None = None
+    """Executors that leave finish their tasks first and hand on what they store as the driver is set (as spark.decommission.enabled of the driver if left out). False deletes idle executors at once. True asks for a driver with spark.decommission.enabled=true; driver-conf sets it."""
     grace_period: SparkDuration | None = None
     """How long a draining executor may finish its tasks (10min if left out)."""
     max_concurrent: PositiveCount | None = None
@@ -198,18 +232,149 @@ PodTemplate = Annotated[
 ]
 
 
+def _no_typed_keys(properties: dict[str, str]) -> dict[str, str]:
+    for key in properties:
+        if key in FIELD_OF_SPARK_KEY:
+            raise ValueError(_typed(key))
+    return properties
+
+
+SparkProperties = Annotated[
+    dict[str, Annotated[str, Field(max_length=4096)]],
+    Field(
+        max_length=256,
+        json_schema_extra={
+            "x-kubernetes-validations": [
+                {"rule": f"!('{key}' in self)", "message": _typed(key)}
+                for key in FIELD_OF_SPARK_KEY
+            ]
+        },
+    ),
+    AfterValidator(_no_typed_keys),
+]
+
+
 class Executor(ApiModel):
     """What executor pods look like beyond what the driver's configuration says."""
 
+    image: KubernetesName | None = None
+    """Image of executors (as spark.kubernetes.executor.container.image of the driver if left out). Another one than the driver pod's needs a cluster policy that allows it."""
+    service_account_name: AccountName | None = None
+    """Service account of executor pods (as spark.kubernetes.authenticate.executor.serviceAccountName of the driver if left out). Another one than the driver pod's needs a cluster policy that allows it."""
     pod_template: PodTemplate | None = None
     """A pod (metadata and spec) that executors start from, as spark.kubernetes.executor.podTemplateFile would give."""
     delete_on_termination: bool | None = None
     """Delete executor pods that have ended (true if left out). False keeps them, with their logs, until the driver pod is deleted; they use up quota."""
 
 
+class ProfileResources(ApiModel):
+    """Resources that each executor of a resource profile has. All that are named must be exactly so."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "x-kubernetes-validations": [
+                {
+                    "rule": "has(self.cores) || has(self.memory) || has(self.custom)",
+                    "message": _NO_RESOURCE,
+                }
+            ]
+        }
+    )
+
+    cores: PositiveCount | None = None
+    """Cores of an executor. A profile that does not say counts with spark.executor.cores."""
+    memory: SparkSize | None = None
+    """Memory of an executor, such as 8g. A profile that does not say counts with spark.executor.memory."""
+    custom: (
+        Annotated[
+            dict[str, ExecutorCount],
+            Field(min_length=1, max_length=16),
+        ]
+        | None
+    ) = None
+    """Amounts of other resources by Spark's name of them, such as gpu: 1. 0 matches profiles without it."""
+
+    @model_validator(mode="after")
+    def _names_something(self) -> Self:
+        if self.cores is None and self.memory is None and self.custom is None:
+            raise ValueError(_NO_RESOURCE)
+        return self
+
+
+class ProfileMatch(ApiModel):
+    """Which resource profile an entry is for. Exactly one of id and resources."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "x-kubernetes-validations": [
+                {"rule": "has(self.id) != has(self.resources)", "message": _MATCHED_ONCE}
+            ]
+        }
+    )
+
+    id: ExecutorCount | None = None
+    """The id that the driver gave the profile; 0 is the default profile. Ids are of one run: prefer resources."""
+    resources: ProfileResources | None = None
+    """What executors of the profile have."""
+
+    @model_validator(mode="after")
+    def _matched_once(self) -> Self:
+        if (self.id is None) == (self.resources is None):
+            raise ValueError(_MATCHED_ONCE)
+        return self
+
+
+class ProfileShuffleTracking(ApiModel):
+    """How long executors of the profile that hold shuffle data are kept."""
+
+    timeout: SparkDuration | None = None
+    """How long an idle executor with shuffle data of finished jobs is kept."""
+
+
+class Profile(ApiModel):
+    """What holds for one resource profile instead of spec.dynamicAllocation and spec.executor. What is left out stays as it is there. Policies lock and limit it like any other value."""
+
+    model_config = ConfigDict(json_schema_extra={"x-kubernetes-validations": _BOUNDS_IN_ORDER})
+
+    match: ProfileMatch
+    """The resource profile that this is for. Of several entries that match one profile, one by id wins, then the one that names more resources, then the first; nothing of the others holds."""
+    min_executors: ExecutorCount | None = None
+    """Fewest executors of the profile."""
+    initial_executors: ExecutorCount | None = None
+    """Executors that the profile starts with when its first stage comes."""
+    max_executors: PositiveCount | None = None
+    """Most executors of the profile."""
+    executor_idle_timeout: SparkDuration | None = None
+    """How long an executor of the profile without tasks is kept."""
+    cached_executor_idle_timeout: SparkDuration | None = None
+    """How long one without tasks but with cached blocks is kept."""
+    shuffle_tracking: ProfileShuffleTracking | None = None
+    """Executors of the profile with shuffle data."""
+    pod_template: PodTemplate | None = None
+    """A pod that executors of the profile start from, instead of spec.executor.podTemplate."""
+
+    @model_validator(mode="after")
+    def _bounds_in_order(self) -> Self:
+        _check_order(self.min_executors, self.initial_executors, self.max_executors)
+        return self
+
+
 class SparkAllocationSpec(ApiModel):
     """The wish: which driver, within which bounds."""
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "x-kubernetes-validations": [
+                {
+                    "rule": "has(self.managedBy) == has(oldSelf.managedBy) && (!has(self.managedBy) || self.managedBy == oldSelf.managedBy)",
+                    "message": _MANAGED_BY_FOR_LIFE,
+                }
+            ]
+        }
+    )
+
+    managed_by: InstallName | None = None
+    """Which installation of the operator serves this, where there are several: the one that was started under this name. Left out: the one without a name. Cannot be changed."""
     driver: Driver
     """The driver pod whose executors are allocated."""
     mode: Mode | None = None
@@ -222,10 +387,10 @@ class SparkAllocationSpec(ApiModel):
     """How executors leave."""
     executor: Executor | None = None
     """What executor pods look like."""
-    spark_conf: (
-        Annotated[dict[str, Annotated[str, Field(max_length=4096)]], Field(max_length=256)] | None
-    ) = None
-    """Values for configuration keys that the driver's REST API masks, such as spark.kubernetes.executor.secrets.*."""
+    profiles: Annotated[list[Profile], Field(max_length=16)] | None = None
+    """Bounds, timeouts and pod templates of single resource profiles (stage-level scheduling). A profile that no entry matches has those of the whole application."""
+    spark_conf: SparkProperties | None = None
+    """Other Spark keys of executor pods, with the last word over the driver's own. Also the values of keys that the driver's REST API masks, such as spark.kubernetes.executor.secrets.*. A key that has a field here is refused."""
     deletion_policy: DeletionPolicy | None = None
     """When this object is deleted while the driver lives: Orphan (if left out) leaves the executors to the driver; Drain lets them finish their tasks and go."""
     ttl_seconds_after_finished: Annotated[int, Field(ge=0, le=31_536_000)] | None = None

@@ -1,6 +1,6 @@
 """``spark-allocation explain``: why an allocation is what it is."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Any
 
 import typer
@@ -18,6 +18,7 @@ from spark_allocation.cli.connection import (
 from spark_allocation.cli.output import table, write_document
 from spark_allocation.controller.explanation import Explanation
 from spark_allocation.controller.explanation import explain as explain_allocation
+from spark_allocation.core.setting_layers import EffectiveSetting
 
 _WORTH_TELLING = {
     "Ready": "False",
@@ -29,6 +30,7 @@ _WORTH_TELLING = {
     "Decommissioning": "False",
     "Limited": "True",
     "PolicyConflict": "True",
+    "ProfilesMatched": "False",
     "Finished": "True",
 }
 
@@ -64,7 +66,7 @@ def explain(
 
 
 def _text(found: Explanation, *, wide: bool) -> str:
-    parts = [_head(found), _settings(found, wide=wide)]
+    parts = [_head(found), _settings(found, wide=wide), *_of_profiles(found)]
     profiles = found.status.get("profiles") or ()
     if profiles:
         parts.append(_profiles(profiles))
@@ -122,19 +124,41 @@ def _head(found: Explanation) -> str:
 def _settings(found: Explanation, *, wide: bool) -> str:
     if found.resolution is None:
         return "The spec cannot be read."
-    rows = [
+    rows = _rows(each for each in found.resolution.settings.values() if wide or each.stated)
+    hidden = len(found.resolution.settings) - len(rows)
+    more = f"\n({hidden} more settings have their defaults: -o wide)" if hidden else ""
+    return table(("SETTING", "VALUE", "SET BY", "CHANGED"), rows) + more
+
+
+def _of_profiles(found: Explanation) -> Iterator[str]:
+    """What is otherwise in single resource profiles, and which entries are for none."""
+    if found.resolution is None:
+        return
+    for profile_id, differing in found.profiles.differing(found.resolution).items():
+        entry = found.profiles.choices.chosen[profile_id]
+        title = f"Resource profile {profile_id}, by {entry.name} ({entry.match}):"
+        settings = table(("SETTING", "VALUE", "SET BY", "CHANGED"), _rows(differing))
+        template = "\nIts pods start from the podTemplate of the entry."
+        yield f"{title}\n{settings}{template if profile_id in found.profiles.templates else ''}"
+    choices = found.profiles.choices
+    told = [
+        *choices.ties,
+        *(f"{entry.name} ({entry.match}) is for none so far" for entry in choices.unused),
+    ]
+    if told:
+        yield "Entries of spec.profiles:\n" + "\n".join(f"  {each}" for each in told)
+
+
+def _rows(settings: Iterable[EffectiveSetting]) -> list[tuple[object, ...]]:
+    return [
         (
             each.setting.field,
             each.setting.shown(each.value),
             each.origin,
             "; ".join(str(change).split(": ", 1)[1] for change in each.changes),
         )
-        for each in found.resolution.settings.values()
-        if wide or each.stated
+        for each in settings
     ]
-    hidden = len(found.resolution.settings) - len(rows)
-    more = f"\n({hidden} more settings have their defaults: -o wide)" if hidden else ""
-    return table(("SETTING", "VALUE", "SET BY", "CHANGED"), rows) + more
 
 
 def _profiles(profiles: list[Mapping[str, Any]]) -> str:

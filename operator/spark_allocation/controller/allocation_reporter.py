@@ -215,6 +215,13 @@ class AllocationReporter:
                 "the driver has spark.decommission.enabled off: idle executors are deleted without handing on what "
                 "they run or store",
             )
+        elif not observation.settings.drains:
+            self.say(
+                ConditionType.DECOMMISSIONING,
+                False,
+                Reason.DECOMMISSION_OFF,
+                "decommission.enabled is false: idle executors are deleted at once, without handing on what they store",
+            )
         elif observation.settings.core.shuffle.migration_obstacle:
             self.say(
                 ConditionType.DECOMMISSIONING,

@@ -33,9 +33,11 @@ from spark_allocation.controller.driver_connection import (
 from spark_allocation.controller.driver_finding import NoDriver, matches
 from spark_allocation.controller.driver_life import DriverLife, LifeEnd, Observation, driver_ended
 from spark_allocation.controller.driver_serving import make_life
+from spark_allocation.controller.executor_building import NO_WISH, ExecutorWish, executor_wish
 from spark_allocation.controller.incarnation import incarnation_of
 from spark_allocation.controller.leaving import Leaving
 from spark_allocation.controller.policy_directory import NO_POLICIES
+from spark_allocation.controller.profile_settings import NO_ENTRIES
 from spark_allocation.controller.runner_surroundings import Stopper, Surroundings
 from spark_allocation.controller.spec_reading import InvalidSpec, owner_pod, read_spec, wish
 from spark_allocation.core.driver_report import DriverPod
@@ -77,6 +79,7 @@ class AllocationRunner:
         self._newest: SparkAllocationSpec | None = None
         self._policies_changed_since = False
         self._selected = NO_POLICIES
+        self._profiles = NO_ENTRIES
         self._life_driver: DriverPod | None = None
         self._ambiguity: tuple[int, str] = (-1, "")
         self._reporter = AllocationReporter(
@@ -315,10 +318,11 @@ class AllocationRunner:
             store=self._around.store,
             process=self._around.settings,
             going_nodes=self._around.going_nodes,
-            template=self._pod_template,
+            wish=self._executor_wish,
             allowed=self._allowed_fields,
             targets=_stored_targets(self._stored) if same_life else None,
             count_poll=self._around.count_poll,
+            profiles_learned=self._renew_settings,
         )
         log.info(
             "driver_served",
@@ -331,6 +335,7 @@ class AllocationRunner:
         self._connection = connection
         self._life, self._life_wish, self._life_driver = served.life, wish(spec), driver
         self._selected = connection.settings.policies
+        self._profiles = connection.settings.profiles
         if self._spec is not None and self._spec is not spec:
             newer, self._spec = self._spec, spec
             self._take_over(newer)
@@ -354,9 +359,10 @@ class AllocationRunner:
             ]
         log.info("driver_not_served", driver_pod=driver.name, why=end)
 
-    def _pod_template(self) -> Mapping[str, Any] | None:
-        executor = self._spec.executor if self._spec is not None else None
-        return executor.pod_template if executor is not None else None
+    def _executor_wish(self, profile_id: ProfileId) -> ExecutorWish:
+        if self._spec is None:
+            return NO_WISH
+        return executor_wish(self._spec, self._profiles, profile_id)
 
     def _allowed_fields(self) -> PodAllowList:
         """What policies let executors have beyond their driver pod."""
@@ -450,12 +456,14 @@ class AllocationRunner:
                 self._life_driver,
                 self._connection.application,
                 self._connection.configuration,
-                self._around.policies,
+                profiles=self._connection.profiles,
+                policies=self._around.policies,
             )
             if isinstance(settings, InvalidSetting):
                 self._reporter.spec_problem = str(settings)
                 return
             self._selected = settings.policies
+            self._profiles = settings.profiles
             self._statements.policies(settings)
             if wish(spec) == self._life_wish:
                 self._life.reconfigure(settings)

@@ -5,13 +5,14 @@ nothing decided.
 """
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 
 from spark_allocation.api.conditions import ConditionType, Reason
 from spark_allocation.controller.allocation_reporter import AllocationReporter
 from spark_allocation.controller.driver_connection import Connection, Obstruction, Unconnected
 from spark_allocation.controller.effective_settings import EffectiveSettings
+from spark_allocation.controller.profile_settings import ProfileSettings
 from spark_allocation.core.driver_report import DriverPod
 from spark_allocation.reports.status import timestamp
 
@@ -108,15 +109,42 @@ class AllocationStatements:
         )
         self._reporter.say(ConditionType.IGNORED, True, Reason.NO_EFFECT, message[:LONGEST_MESSAGE])
 
+    def profiles(self, settings: ProfileSettings) -> None:
+        """Which entries of ``spec.profiles`` are for which resource profiles, and which are for none."""
+        if not settings.wished:
+            self._reporter.conditions.drop(ConditionType.PROFILES_MATCHED)
+            return
+        choices = settings.choices
+        matched = [
+            f"{entry.name} is for resource profile {profile_id}"
+            for profile_id, entry in sorted(choices.chosen.items())
+        ]
+        unused = [
+            f"{entry.name} ({entry.match}) is for none that the driver has named so far"
+            for entry in choices.unused
+        ]
+        self._reporter.say(
+            ConditionType.PROFILES_MATCHED,
+            not choices.ties and not unused,
+            Reason.SEVERAL_ENTRIES_MATCH
+            if choices.ties
+            else Reason.NO_PROFILE_MATCHES
+            if unused
+            else Reason.MATCHED,
+            _sentences((*choices.ties, *unused, *matched)),
+        )
+
     def policies(self, settings: EffectiveSettings) -> None:
-        """What policies made of the settings, and where they contradict each other."""
+        """What policies and entries made of the settings, and where they contradict each other."""
+        self.profiles(settings.profiles)
         resolution = settings.resolution
-        if resolution.changes:
+        changes = [*map(str, resolution.changes), *_changes_of_profiles(settings)]
+        if changes:
             self._reporter.say(
                 ConditionType.LIMITED,
                 True,
                 Reason.LIMITS_APPLIED,
-                _sentences(map(str, resolution.changes)),
+                _sentences(changes),
             )
         elif settings.policies.policies:
             self._reporter.say(
@@ -173,6 +201,17 @@ class AllocationStatements:
         self._reporter.say(
             ConditionType.DRIVER_REACHABLE, True, Reason.ANSWERS, "the driver's REST API answers"
         )
+
+
+def _changes_of_profiles(settings: EffectiveSettings) -> Iterator[str]:
+    """What limits and locks changed in single profiles, where it is not the same for all."""
+    for profile_id, differing in settings.profiles.differing(settings.resolution).items():
+        for each in differing:
+            yield from (
+                f"profile {profile_id}: {change}"
+                for change in each.changes
+                if change.by is not None
+            )
 
 
 def _sentences(each: Iterable[str]) -> str:

@@ -136,7 +136,10 @@ async def connect(
         profiles = ResourceProfileManager(configuration.conf)
     except ValueError as error:
         return _not_readable(str(error))
-    settings = settings_of(spec, driver, application, configuration, policies)
+    profile_errors = add_profiles(profiles, environment.resource_profiles)
+    settings = settings_of(
+        spec, driver, application, configuration, profiles=profiles, policies=policies
+    )
     if isinstance(settings, InvalidSetting):
         return Unconnected(Obstruction.INVALID_SPEC, Reason.INVALID_SPEC, str(settings))
     return Connection(
@@ -147,7 +150,7 @@ async def connect(
         profiles=profiles,
         driver_document=pod,
         passive=not offending,
-        profile_errors=add_profiles(profiles, environment.resource_profiles),
+        profile_errors=profile_errors,
     )
 
 
@@ -156,12 +159,15 @@ def settings_of(
     driver: DriverPod,
     application: Application,
     configuration: DriverConfiguration,
+    *,
+    profiles: ResourceProfileManager,
     policies: PolicyDirectory | None,
 ) -> EffectiveSettings | InvalidSetting:
     """The settings that hold for a spec, with the policies as they are now.
 
     Args:
         driver: its labels select policies, and may name the user.
+        profiles: that the driver has named so far.
     """
     return effective_settings(
         spec,
@@ -169,6 +175,7 @@ def settings_of(
         configuration.version,
         NO_POLICIES if policies is None else policies.selected(driver.namespace, driver.labels),
         driver.labels.get(USER_LABEL) or application.spark_user,
+        profiles=profiles,
     )
 
 

@@ -106,6 +106,7 @@ class DriverLife:
         poll_seconds: float,
         idle_poll_seconds: float,
         count_poll: Callable[[str, float], None] = lambda _outcome, _seconds: None,
+        profiles_learned: Callable[[], None] = lambda: None,
     ) -> None:
         self._key = key
         self._incarnation = incarnation
@@ -120,6 +121,7 @@ class DriverLife:
         self._poll_seconds = poll_seconds
         self._idle_poll_seconds = idle_poll_seconds
         self._count_poll = count_poll
+        self._profiles_learned = profiles_learned
         self._wake = asyncio.Event()
         self._polled = asyncio.Event()
         self._report: DriverReport | None = None
@@ -344,6 +346,7 @@ class DriverLife:
         if isinstance(environment, Unreachable):
             return
         self._profile_errors = add_profiles(self._profiles, environment.resource_profiles)
+        self._profiles_learned()
 
     def _application_is_gone(self) -> bool:
         """The driver answers, but not for this application: it has another one, or none any more."""

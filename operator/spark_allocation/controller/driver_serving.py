@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from spark_allocation.controller.driver_connection import Connection
 from spark_allocation.controller.driver_life import DriverLife
-from spark_allocation.controller.executor_building import ExecutorBuilding, PodTemplate
+from spark_allocation.controller.executor_building import ExecutorBuilding, ExecutorWish
 from spark_allocation.controller.executor_claims import ExecutorClaims
 from spark_allocation.controller.going_nodes import GoingNodes
 from spark_allocation.controller.plan_execution import PlanExecution
@@ -50,10 +50,11 @@ async def make_life(
     store: ExecutorPodsSnapshotsStore,
     process: ProcessSettings,
     going_nodes: GoingNodes,
-    template: Callable[[], PodTemplate | None],
+    wish: Callable[[ProfileId], ExecutorWish],
     allowed: Callable[[], PodAllowList] = lambda: NOTHING_MORE,
     targets: Mapping[ProfileId, int] | None,
     count_poll: Callable[[str, float], None] = lambda _outcome, _seconds: None,
+    profiles_learned: Callable[[], None] = lambda: None,
 ) -> ServedLife:
     """Make it.
 
@@ -66,10 +67,11 @@ async def make_life(
         store: where the pods are seen.
         process: for how often drivers are asked.
         going_nodes: nodes that are about to go.
-        template: ``spec.executor.podTemplate`` whenever it is needed.
+        wish: what the SparkAllocation says of the executor pods of a profile, whenever it is needed.
         allowed: what policies allow executors beyond their driver pod.
         targets: where an earlier run left them in this same life.
         count_poll: told the outcome of each question to the driver and the seconds that it took.
+        profiles_learned: called when the driver has named resource profiles that were not known.
 
     Raises:
         ApiUnavailable: the ids that may be used are not known.
@@ -82,7 +84,7 @@ async def make_life(
         incarnation=incarnation,
         allocation_uid=uid,
         ids=ids,
-        template=template,
+        wish=wish,
         allowed=allowed,
     )
     core = Allocation(
@@ -115,6 +117,7 @@ async def make_life(
         poll_seconds=process.poll_seconds,
         idle_poll_seconds=process.idle_poll_seconds,
         count_poll=count_poll,
+        profiles_learned=profiles_learned,
     )
     return ServedLife(life, core, ids)
 

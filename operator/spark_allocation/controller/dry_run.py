@@ -101,7 +101,14 @@ def dry_runs(documents: Iterable[Mapping[str, Any]], supposed: Supposed) -> list
         passive = {setting.key: setting.value for setting in PASSIVE_SETTINGS}
         conf = SparkConf({**supposed.properties, **passive})
         policies = directory.selected(namespace, supposed.driver_labels)
-        settings = effective_settings(spec, conf, supposed.version, policies, supposed.user)
+        settings = effective_settings(
+            spec,
+            conf,
+            supposed.version,
+            policies,
+            supposed.user,
+            profiles=ResourceProfileManager(conf),
+        )
         if isinstance(settings, InvalidSetting):
             return f"SparkAllocation {name}: {settings}"
         moments = tuple(_wave(settings, conf, supposed))

@@ -6,27 +6,39 @@ from dataclasses import dataclass, replace
 from spark_allocation.api.spark_keys import INERT_KEYS, wished_settings
 from spark_allocation.api.v1alpha1 import Mode, SparkAllocationSpec
 from spark_allocation.controller.policy_directory import NO_POLICIES, SelectedPolicies
+from spark_allocation.controller.profile_settings import (
+    NO_ENTRIES,
+    ProfileSettings,
+    profile_settings,
+)
 from spark_allocation.controller.shuffle_settings import shuffle_hold_conf
 from spark_allocation.core import passive_driver
 from spark_allocation.core.allocation import AllocationSettings
-from spark_allocation.core.dynamic_allocation_conf import DynamicAllocationConf
+from spark_allocation.core.dynamic_allocation_conf import EXECUTOR_INSTANCES, DynamicAllocationConf
 from spark_allocation.core.failure_tracker import FailureLimitConf
 from spark_allocation.core.lifecycle_manager import LifecycleConf
 from spark_allocation.core.pods_allocator_conf import PodsAllocatorConf, default_batch_size
+from spark_allocation.core.profile_entries import ProfileEntry
+from spark_allocation.core.resource_profiles import ResourceProfileManager
 from spark_allocation.core.setting_catalogue import (
     BATCH_SIZE,
+    DECOMMISSION,
     GRACE_PERIOD,
     MAX_CONCURRENT,
     NO_LIMIT,
+    RAMP_UP,
     fields_of,
 )
-from spark_allocation.core.setting_layers import Resolution
+from spark_allocation.core.setting_layers import Layer, Origin, Resolution
 from spark_allocation.core.setting_resolution import resolve
 from spark_allocation.core.spark_conf import SECOND, InvalidSetting, SparkConf
 from spark_allocation.core.spark_version import SparkVersion
 
 DRAIN_GRACE_SECONDS = 600
 """How long a draining executor may finish its tasks unless the SparkAllocation says otherwise."""
+
+AT_ONCE_GRACE_SECONDS = 5
+"""Of executors that are not to finish anything: for their goodbye (as long as Spark itself waits for one that it kills)."""
 
 EVICTION_GRACE_SECONDS = 120
 """An executor pod's own grace period: what evictions and node drains use. Moderate, so that a node drain is not held
@@ -40,8 +52,10 @@ class EffectiveSettings:
     Attributes:
         drain_grace_seconds: of the deletion of an idle executor; None when the driver cannot decommission, and the
             pod's own grace period holds.
+        drains: executors that leave finish their tasks first.
         resolution: each setting with who set it, and the limits and locks that bit.
         policies: that it is subject to.
+        profiles: what holds for single resource profiles.
     """
 
     core: AllocationSettings
@@ -49,29 +63,49 @@ class EffectiveSettings:
     drain_grace_seconds: int | None
     resolution: Resolution
     policies: SelectedPolicies = NO_POLICIES
+    profiles: ProfileSettings = NO_ENTRIES
+    drains: bool = True
 
 
-def resolution_of(
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """Each setting with who set it: for the application, and for single resource profiles."""
+
+    common: Resolution
+    profiles: ProfileSettings = NO_ENTRIES
+
+
+def resolved(
     spec: SparkAllocationSpec,
     driver_conf: Mapping[str, str],
     version: SparkVersion,
     policies: SelectedPolicies = NO_POLICIES,
     user: str = "",
-) -> Resolution:
+    *,
+    profiles: ResourceProfileManager | None = None,
+) -> Resolved:
     """All layers put together.
 
     Args:
         driver_conf: the driver's effective Spark properties.
         policies: that are for this application.
         user: whose defaults hold.
+        profiles: that the driver has named so far.
     """
-    return resolve(
-        driver=fields_of(driver_conf, without=INERT_KEYS),
-        policies=policies.policies,
-        user=user,
-        allocation=wished_settings(spec),
-        defaults={BATCH_SIZE.field: str(default_batch_size(version))},
-    )
+
+    def resolve_with(entry: ProfileEntry | None) -> Resolution:
+        return resolve(
+            driver=fields_of(driver_conf, without=_says_nothing(spec, driver_conf)),
+            policies=policies.policies,
+            user=user,
+            allocation=wished_settings(spec),
+            defaults={BATCH_SIZE.field: str(default_batch_size(version))},
+            profile=None
+            if entry is None
+            else (Origin(Layer.PROFILE, entry=entry.name), entry.settings),
+        )
+
+    return Resolved(resolve_with(None), profile_settings(spec, profiles, resolve_with))
 
 
 def effective_settings(
@@ -80,6 +114,8 @@ def effective_settings(
     version: SparkVersion,
     policies: SelectedPolicies = NO_POLICIES,
     user: str = "",
+    *,
+    profiles: ResourceProfileManager | None = None,
 ) -> EffectiveSettings | InvalidSetting:
     """Put the settings together; what Spark would refuse comes back as the error that names key, value and rule.
 
@@ -87,15 +123,27 @@ def effective_settings(
         driver_conf: the driver's effective Spark properties.
         policies: that are for this application.
         user: whose defaults hold.
+        profiles: that the driver has named so far.
     """
-    resolution = resolution_of(spec, driver_conf, version, policies, user)
-    inherited = {key: value for key, value in driver_conf.items() if key not in INERT_KEYS}
-    conf = SparkConf({**inherited, **resolution.spark_properties()})
+    found = resolved(spec, driver_conf, version, policies, user, profiles=profiles)
+    resolution = found.common
+    inert = _says_nothing(spec, driver_conf)
     most_drains = resolution.value(MAX_CONCURRENT)
     try:
-        drains = passive_driver.drains(driver_conf)
+        drains = _drains(resolution, driver_conf)
+        conf = SparkConf(
+            {
+                **{key: value for key, value in driver_conf.items() if key not in inert},
+                **resolution.spark_properties(),
+                DECOMMISSION.spark_key: "true" if drains else "false",
+            }
+        )
+        dynamic = DynamicAllocationConf.from_spark_conf(
+            conf, immediate_ramp_up=resolution.value(RAMP_UP) == "Immediate"
+        )
         core = AllocationSettings(
-            dynamic=DynamicAllocationConf.from_spark_conf(conf),
+            # afterwards: what Spark would refuse of the driver's own values is told as what it is
+            dynamic=dynamic.with_overrides(found.profiles.overrides()),
             # the key tells a passive driver to leave pods alone; whether ended ones go, the object says
             pods=replace(
                 PodsAllocatorConf.from_spark_conf(conf, version),
@@ -110,16 +158,46 @@ def effective_settings(
             failures=FailureLimitConf.from_spark_conf(conf),
             max_concurrent_drains=None if most_drains == NO_LIMIT else int(most_drains),
         )
+        drain_grace_seconds = _grace_seconds(resolution, driver_conf)
     except InvalidSetting as error:
         return error
-    grace_seconds = round(GRACE_PERIOD.measure(resolution.value(GRACE_PERIOD)) / SECOND)
     return EffectiveSettings(
         core=core,
         mode=spec.mode or Mode.ALLOCATE,
-        drain_grace_seconds=max(1, grace_seconds) if drains else None,
+        drain_grace_seconds=drain_grace_seconds,
         resolution=resolution,
         policies=policies,
+        profiles=found.profiles,
+        drains=drains,
     )
+
+
+def _drains(resolution: Resolution, driver_conf: SparkConf) -> bool:
+    """Executors can finish their tasks, and are to."""
+    return passive_driver.drains(driver_conf) and SparkConf(
+        {DECOMMISSION.spark_key: resolution.value(DECOMMISSION)}
+    ).boolean(DECOMMISSION.spark_key, default=True)
+
+
+def _grace_seconds(resolution: Resolution, driver_conf: SparkConf) -> int | None:
+    if not passive_driver.drains(driver_conf):
+        return None
+    if not _drains(resolution, driver_conf):
+        return AT_ONCE_GRACE_SECONDS
+    return max(1, round(GRACE_PERIOD.measure(resolution.value(GRACE_PERIOD)) / SECOND))
+
+
+def _says_nothing(spec: SparkAllocationSpec, driver_conf: Mapping[str, str]) -> frozenset[str]:
+    """Keys of the driver that are there to keep it still.
+
+    A driver that allocates for itself means what it says, and only advice is given to it.
+    """
+    if spec.mode is not Mode.RECOMMEND or not passive_driver.offences(driver_conf):
+        return INERT_KEYS
+    if driver_conf.get(passive_driver.DYNAMIC_ALLOCATION, "false").strip().lower() == "true":
+        return frozenset()
+    # a fixed number of executors is what would be left behind
+    return frozenset({EXECUTOR_INSTANCES})
 
 
 def keeps_no_ended_pods(spec: SparkAllocationSpec) -> bool:

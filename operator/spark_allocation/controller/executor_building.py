@@ -1,7 +1,7 @@
 """Builds the executor pods of one life: Spark's builder, our labels, and the limit of what an executor may have."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from spark_allocation.api.conditions import Reason
@@ -10,15 +10,18 @@ from spark_allocation.api.group import (
     INCARNATION_ANNOTATION,
     NEXT_EXECUTOR_ID_ANNOTATION,
 )
+from spark_allocation.api.v1alpha1 import Executor, SparkAllocationSpec
 from spark_allocation.controller.driver_connection import Connection
 from spark_allocation.controller.effective_settings import EVICTION_GRACE_SECONDS
 from spark_allocation.controller.executor_claims import ClaimOwner
 from spark_allocation.controller.incarnation import pod_name_prefix
 from spark_allocation.controller.pod_creation import Obstacle
+from spark_allocation.controller.profile_settings import ProfileSettings
 from spark_allocation.core.executor_ids import ExecutorIds
 from spark_allocation.core.executor_pod_builder import ExecutorPodManifest, build_executor_pod
 from spark_allocation.core.executor_pod_context import ExecutorPodContext
 from spark_allocation.core.executor_pods import ExecutorId
+from spark_allocation.core.feature_steps.credentials import EXECUTOR_SERVICE_ACCOUNT
 from spark_allocation.core.feature_steps.volumes import POD_NAME_PREFIX, describes_claims
 from spark_allocation.core.pod_allow_list import NOTHING_MORE, PodAllowList, offending_fields
 from spark_allocation.core.pod_refusals import PodNotBuildableError, PodRefused
@@ -28,6 +31,43 @@ from spark_allocation.core.spark_conf_references import with_references_replaced
 
 PodTemplate = Mapping[str, Any]
 _MOST_FIELDS_NAMED = 5
+_IMAGE = "spark.kubernetes.executor.container.image"
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutorWish:
+    """What a SparkAllocation says of the executor pods of one resource profile.
+
+    Attributes:
+        template: None takes the driver's own template.
+        image: "" takes the driver's.
+        service_account: "" takes the driver's.
+    """
+
+    template: PodTemplate | None = None
+    image: str = ""
+    service_account: str = ""
+
+    @property
+    def properties(self) -> dict[str, str]:
+        """As Spark properties."""
+        wished = {_IMAGE: self.image, EXECUTOR_SERVICE_ACCOUNT: self.service_account}
+        return {key: value for key, value in wished.items() if value}
+
+
+NO_WISH = ExecutorWish()
+
+
+def executor_wish(
+    spec: SparkAllocationSpec, profiles: ProfileSettings, profile_id: ProfileId
+) -> ExecutorWish:
+    """What the spec says for a profile."""
+    executor = spec.executor or Executor()
+    return ExecutorWish(
+        template=profiles.templates.get(profile_id, executor.pod_template),
+        image=executor.image or "",
+        service_account=executor.service_account_name or "",
+    )
 
 
 class ExecutorBuilding:
@@ -38,7 +78,7 @@ class ExecutorBuilding:
         incarnation: of this life.
         allocation_uid: of the SparkAllocation that serves it.
         ids: for the annotation that witnesses how far ids are reserved.
-        template: ``spec.executor.podTemplate`` as it is when a pod is built; None takes the driver's own template.
+        wish: what the SparkAllocation says of a profile's pods, as it is when a pod is built.
         allowed: what policies allow beyond the driver pod, as it is when a pod is built.
     """
 
@@ -49,14 +89,14 @@ class ExecutorBuilding:
         incarnation: str,
         allocation_uid: str,
         ids: ExecutorIds,
-        template: Callable[[], PodTemplate | None],
+        wish: Callable[[ProfileId], ExecutorWish] = lambda _: NO_WISH,
         allowed: Callable[[], PodAllowList] = lambda: NOTHING_MORE,
     ) -> None:
         self._connection = connection
         self._incarnation = incarnation
         self._allocation_uid = allocation_uid
         self._ids = ids
-        self._template = template
+        self._wish = wish
         self._allowed = allowed
         self.prefix = pod_name_prefix(
             _wanted_prefix(connection.configuration.conf),
@@ -95,12 +135,14 @@ class ExecutorBuilding:
                 f"resource profile {profile_id}: the driver has not described it, or Spark would refuse it",
             )
         configuration = self._connection.configuration
-        wanted = self._template()
-        template = configuration.pod_template if wanted is None else wanted
+        wish = self._wish(profile_id)
+        template = configuration.pod_template if wish.template is None else wish.template
         if template is None and configuration.pod_template_problem:
             return Obstacle(Reason.POD_NOT_BUILT, configuration.pod_template_problem)
         manifest = build_executor_pod(
-            configuration.conf,
+            configuration.conf.with_values(wish.properties)
+            if wish.properties
+            else configuration.conf,
             profile,
             executor_id,
             ExecutorPodContext(

@@ -14,8 +14,9 @@ from spark_allocation.api.group import (
     POLICY_KIND,
     POLICY_PLURAL,
 )
-from spark_allocation.controller.effective_settings import resolution_of
+from spark_allocation.controller.effective_settings import resolved
 from spark_allocation.controller.policy_directory import PolicyDirectory, SelectedPolicies
+from spark_allocation.controller.profile_settings import NO_ENTRIES, ProfileSettings
 from spark_allocation.controller.seen_driver import SeenDriver, see_driver
 from spark_allocation.controller.spec_reading import InvalidSpec, read_spec
 from spark_allocation.core.setting_layers import EffectiveSetting, Resolution
@@ -29,6 +30,7 @@ class Explanation:
     Attributes:
         resolution: None when the spec cannot be read; `unknown` says why.
         unknown: what could not be read; sentences.
+        profiles: what holds for single resource profiles.
     """
 
     namespace: str
@@ -38,6 +40,7 @@ class Explanation:
     policies: SelectedPolicies
     resolution: Resolution | None
     unknown: tuple[str, ...]
+    profiles: ProfileSettings = NO_ENTRIES
 
     def document(self) -> dict[str, Any]:
         """For programs."""
@@ -51,6 +54,7 @@ class Explanation:
                 for each in self.policies.policies
             ],
             "settings": [_setting(each) for each in settings],
+            "profiles": self._profiles(),
             "conflicts": list(self.resolution.conflicts) if self.resolution else [],
             "ignored": [
                 *(self.resolution.ignored if self.resolution else ()),
@@ -59,6 +63,18 @@ class Explanation:
             "unknown": list(self.unknown),
             "status": dict(self.status),
         }
+
+    def _profiles(self) -> list[dict[str, Any]]:
+        if self.resolution is None:
+            return []
+        return [
+            {
+                "profile": profile_id,
+                "entry": self.profiles.choices.chosen[profile_id].name,
+                "settings": [_setting(each) for each in differing],
+            }
+            for profile_id, differing in self.profiles.differing(self.resolution).items()
+        ]
 
 
 def _setting(each: EffectiveSetting) -> dict[str, Any]:
@@ -104,8 +120,17 @@ async def explain_body(
     unknown = unreadable
     if driver.properties is None:
         unknown = (*unknown, f"the driver's own configuration: {driver.why_not}")
-    resolution = resolution_of(spec, driver.properties or {}, driver.version, selected, driver.user)
-    return Explanation(namespace, name, status, driver, selected, resolution, unknown)
+    found = resolved(
+        spec,
+        driver.properties or {},
+        driver.version,
+        selected,
+        driver.user,
+        profiles=driver.profiles,
+    )
+    return Explanation(
+        namespace, name, status, driver, selected, found.common, unknown, found.profiles
+    )
 
 
 async def read_policies(

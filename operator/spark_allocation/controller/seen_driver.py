@@ -7,9 +7,14 @@ from typing import Any
 from urllib.parse import quote
 
 from spark_allocation.api.group import USER_LABEL
+from spark_allocation.controller.driver_life import add_profiles
+from spark_allocation.core.driver_report import Environment
+from spark_allocation.core.resource_profiles import ResourceProfileManager
+from spark_allocation.core.spark_conf import SparkConf
 from spark_allocation.core.spark_version import SparkVersion
 from spark_allocation.kube.api_client import ApiAnswer
 from spark_allocation.kube.cluster_reading import ClusterReading
+from spark_allocation.sources.driver_rest import environment_in
 
 UI_PORT = 4040
 UNKNOWN_VERSION = SparkVersion.parse("4.1.0")
@@ -23,6 +28,7 @@ class SeenDriver:
         properties: its Spark properties; None when they could not be read.
         why_not: then, the reason.
         user: whose defaults of policies hold; "" when unknown.
+        profiles: that it has named; None when they could not be read.
     """
 
     pod_name: str = ""
@@ -31,6 +37,7 @@ class SeenDriver:
     why_not: str = ""
     user: str = ""
     version: SparkVersion = UNKNOWN_VERSION
+    profiles: ResourceProfileManager | None = None
 
 
 async def see_driver(
@@ -60,21 +67,34 @@ async def see_driver(
         )
     attempt = application["attempts"][0]
     path = f"/api/v1/applications/{quote(str(application.get('id', '')), safe='')}/environment"
-    environment = _decoded(await reading.through_pod(namespace, pod_name, port, path))
-    pairs = environment.get("sparkProperties") if isinstance(environment, dict) else None
+    answer = await reading.through_pod(namespace, pod_name, port, path)
+    environment = environment_in(bytes(answer.body)) if answer is not None else None
+    if environment is not None and not environment.spark_properties:
+        environment = None
     try:
-        properties = {str(key): str(value) for key, value in pairs or ()}
         version = SparkVersion.parse(str(attempt.get("appSparkVersion") or ""))
-    except (ValueError, TypeError):
-        properties, version = {}, UNKNOWN_VERSION
+    except ValueError:
+        environment, version = None, UNKNOWN_VERSION
     return SeenDriver(
         pod_name,
         labels,
-        properties or None,
-        "" if properties else "the driver's environment could not be read",
+        environment.spark_properties if environment is not None else None,
+        "" if environment is not None else "the driver's environment could not be read",
         user or str(attempt.get("sparkUser") or ""),
         version,
+        _profiles(environment),
     )
+
+
+def _profiles(environment: Environment | None) -> ResourceProfileManager | None:
+    if environment is None:
+        return None
+    try:
+        profiles = ResourceProfileManager(SparkConf(environment.spark_properties))
+    except ValueError:
+        return None  # Spark itself would not start with these
+    add_profiles(profiles, environment.resource_profiles)
+    return profiles
 
 
 def _declared_port(pod: Mapping[str, Any]) -> int:

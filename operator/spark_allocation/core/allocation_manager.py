@@ -21,8 +21,8 @@ Things of Spark's that look odd and are kept:
 - The timer's moment is a wrapping 64-bit sum: an absurdly long backlog timeout fires at once.
 - A refused request restores the targets but not the steps.
 
-Departures from Spark, each listed in docs/differences-from-spark.md: profiles may have their own bounds, settings may
-change while running (`ExecutorAllocationManager.reconfigure`), a profile that the driver has not described keeps its
+Departures from Spark, each listed in docs/differences-from-spark.md: profiles may have their own bounds, the target may
+rise to the need at once instead of by 1, 2, 4, 8, … (`DynamicAllocationConf.immediate_ramp_up`), settings may change while running (`ExecutorAllocationManager.reconfigure`), a profile that the driver has not described keeps its
 target instead of failing the tick, and a timed-out executor of a profile without a target is judged by the minimum.
 
 Source: ``org.apache.spark.ExecutorAllocationManager``.
@@ -344,9 +344,12 @@ class ExecutorAllocationManager:
         if old >= bounds.max_executors:
             self._to_add[profile_id] = 1
             return 0
-        target = max(old, self._monitor.executor_count(profile_id))
-        target = wrap_int(target + self._to_add[profile_id])
-        target = min(target, need)
+        if self._conf.immediate_ramp_up:
+            target = need
+        else:
+            target = max(old, self._monitor.executor_count(profile_id))
+            target = wrap_int(target + self._to_add[profile_id])
+            target = min(target, need)
         target = max(min(target, bounds.max_executors), bounds.min_executors)
         self._targets[profile_id] = target
         if target == old:

@@ -98,6 +98,7 @@ class DynamicAllocationConf:
         initial_executors: the greatest of the minimum, ``initialExecutors`` and ``spark.executor.instances``.
         sustained_scheduler_backlog_timeout_s: None means the same as ``scheduler_backlog_timeout_s``.
         reliable_shuffle_storage: a shuffle data plug-in keeps shuffle outside the executors.
+        immediate_ramp_up: the target rises to the need in one round (ours; Spark's doubles its steps).
         overrides: bounds and timeouts of single profiles.
 
     Raises:
@@ -119,6 +120,7 @@ class DynamicAllocationConf:
     decommission_enabled: bool = False
     shuffle_decommission_enabled: bool = True
     reliable_shuffle_storage: bool = False
+    immediate_ramp_up: bool = False
     overrides: Mapping[ProfileId, ProfileOverrides] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -134,6 +136,7 @@ class DynamicAllocationConf:
         conf: SparkConf,
         *,
         reliable_shuffle_storage: bool = False,
+        immediate_ramp_up: bool = False,
         overrides: Mapping[ProfileId, ProfileOverrides] | None = None,
     ) -> "DynamicAllocationConf":
         """Read the settings from Spark properties.
@@ -177,6 +180,7 @@ class DynamicAllocationConf:
                     not decommission or conf.boolean(SHUFFLE_DECOMMISSION_ENABLED, True)
                 ),
                 reliable_shuffle_storage=reliable_shuffle_storage,
+                immediate_ramp_up=immediate_ramp_up,
                 overrides=overrides or {},
             )
         except InvalidSetting as refused:

@@ -173,6 +173,21 @@ BATCH_SIZE = Setting(
     "allocation.batchSize", f"{_PODS}.batch.size", Kind.COUNT, default="10", least=1
 )
 
+RAMP_UP = Setting(
+    "allocation.rampUp",
+    "",
+    Kind.WORD,
+    default="Exponential",
+    words=("Exponential", "Immediate"),
+    limitable=False,
+)
+DECOMMISSION = Setting(
+    "decommission.enabled",
+    "spark.decommission.enabled",
+    Kind.FLAG,
+    default="false",
+    limitable=False,
+)
 SHUFFLE_HOLD = Setting(
     "dynamicAllocation.shuffleHold",
     "",
@@ -234,6 +249,7 @@ SETTINGS: tuple[Setting, ...] = (
         bare_unit=MILLISECOND,
     ),
     SHUFFLE_HOLD,
+    RAMP_UP,
     BATCH_SIZE,
     Setting(
         "allocation.podAllocationDelay",
@@ -255,6 +271,7 @@ SETTINGS: tuple[Setting, ...] = (
     MAX_PENDING_PODS_PER_PROFILE,
     MAX_FAILURES,
     FAILURES_WINDOW,
+    DECOMMISSION,
     GRACE_PERIOD,
     MAX_CONCURRENT,
     MIGRATE,
@@ -264,6 +281,15 @@ BY_FIELD: Mapping[str, Setting] = {setting.field: setting for setting in SETTING
 BY_SPARK_KEY: Mapping[str, Setting] = {
     setting.spark_key: setting for setting in SETTINGS if setting.spark_key
 }
+FIELD_OF_SPARK_KEY: Mapping[str, str] = {
+    **{key: setting.field for key, setting in BY_SPARK_KEY.items()},
+    "spark.kubernetes.executor.container.image": "executor.image",
+    "spark.kubernetes.authenticate.executor.serviceAccountName": "executor.serviceAccountName",
+    "spark.kubernetes.executor.podTemplateFile": "executor.podTemplate",
+    "spark.kubernetes.executor.deleteOnTermination": "executor.deleteOnTermination",
+    "spark.ui.port": "driver.uiPort",
+}
+"""Spark keys that have a field of their own in ``spec``, settings or not."""
 
 
 def fields_of(properties: Mapping[str, str], *, without: Iterable[str] = ()) -> dict[str, str]:

@@ -195,15 +195,10 @@ class DriverRest:
     async def environment(self) -> Environment | Unreachable:
         """Configuration and resource profiles; fetched once and when an unknown profile shows up."""
         try:
-            answer = await self._get(
-                f"{self._application}/environment", _Environment, LARGEST_ENVIRONMENT_BYTES
-            )
-            return Environment(
-                spark_properties=dict(answer.spark_properties),
-                resource_profiles={
-                    ProfileId(profile.id): _resource_profile(profile)
-                    for profile in answer.resource_profiles
-                },
+            return _environment(
+                await self._get(
+                    f"{self._application}/environment", _Environment, LARGEST_ENVIRONMENT_BYTES
+                )
             )
         except _NoAnswer as error:
             return error.unreachable
@@ -490,6 +485,24 @@ def _executor_report(executor: _Executor, executor_id: ExecutorId) -> ExecutorRe
         shuffle_write_bytes=_bytes(executor.total_shuffle_write),
         added_at_ms=_epoch_ms(executor.add_time),
         remove_reason=(executor.remove_reason or "")[:LONGEST_REASON],
+    )
+
+
+def environment_in(body: bytes) -> Environment | None:
+    """The environment that somebody else has fetched; None when it is none."""
+    try:
+        return _environment(_decoded("the driver", bytearray(body), _Environment))
+    except _NoAnswer:
+        return None
+
+
+def _environment(answer: _Environment) -> Environment:
+    return Environment(
+        spark_properties=dict(answer.spark_properties),
+        resource_profiles={
+            ProfileId(profile.id): _resource_profile(profile)
+            for profile in answer.resource_profiles
+        },
     )
 
 
