@@ -3,8 +3,9 @@
     python -m tests.everything            # what `make test` runs
     python -m tests.everything --only unit,integration
 
-Kinds run one after the other, because some of them measure a cluster that all share. The last lines are a summary; the
-exit code is 1 when anything failed.
+Kinds that need the test cluster run one after the other, because they share it, and they mostly wait. Beside them run
+those that need none, one after the other as well and with a lower priority, so that they take only what the others leave;
+what they print comes in one piece. The last lines are a summary; the exit code is 1 when anything failed.
 """
 
 import argparse
@@ -14,20 +15,23 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+LOWER_PRIORITY = ("nice", "-n", "10")
 PYTEST = (sys.executable, "-m", "pytest", "-q", "--durations=10", "--durations-min=10")
 
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of test: what it runs, and why it cannot run here ("" when it can)."""
+    """A kind of test: what it runs, why it cannot run here ("" when it can), and whether it shares the test cluster."""
 
     name: str
     command: tuple[str, ...]
     left_out_because: Callable[[], str] = lambda: ""
+    shares_cluster: bool = False
 
 
 @dataclass(frozen=True)
@@ -64,10 +68,10 @@ def kinds() -> tuple[Kind, ...]:
         Kind("security", (*PYTEST, "tests/security", "-m", "not cluster")),
         Kind("fuzz", (*PYTEST, "tests/fuzz")),
         Kind("conformance", (*PYTEST, "tests/conformance"), no_jdk),
-        Kind("integration", (*PYTEST, "tests/integration", "-m", "not slow"), no_cluster),
-        Kind("rights", (*PYTEST, "tests/security", "-m", "cluster"), no_cluster),
-        Kind("faults", (*PYTEST, "tests/faults"), no_cluster),
-        Kind("e2e", (*PYTEST, "tests/e2e", "-m", "not slow"), no_cluster),
+        Kind("integration", (*PYTEST, "tests/integration", "-m", "not slow"), no_cluster, True),
+        Kind("rights", (*PYTEST, "tests/security", "-m", "cluster"), no_cluster, True),
+        Kind("faults", (*PYTEST, "tests/faults"), no_cluster, True),
+        Kind("e2e", (*PYTEST, "tests/e2e", "-m", "not slow"), no_cluster, True),
     )
 
 
@@ -82,9 +86,8 @@ def main() -> int:
     unknown = wanted - {kind.name for kind in kinds()}
     if unknown:
         parser.error(f"no such kind: {', '.join(sorted(unknown))}")
-    results = [
-        run(kind, spark=options.spark) for kind in kinds() if not wanted or kind.name in wanted
-    ]
+    chosen = [kind for kind in kinds() if not wanted or kind.name in wanted]
+    results = run_all(chosen, spark=options.spark)
     print()
     for result in results:
         print(
@@ -98,15 +101,70 @@ def main() -> int:
     return 1 if failed else 0
 
 
+def run_all(chosen: Sequence[Kind], *, spark: str) -> list[Result]:
+    """Results in the order of `chosen`."""
+    sharing = [kind for kind in chosen if kind.shares_cluster]
+    alone = [kind for kind in chosen if not kind.shares_cluster]
+    if not sharing or not alone:
+        return [run(kind, spark=spark) for kind in chosen]
+    results: dict[str, Result] = {}
+    with ThreadPoolExecutor(max_workers=1) as one_at_a_time:
+        beside = [one_at_a_time.submit(run_beside, kind, spark=spark) for kind in alone]
+        try:
+            for kind in sharing:
+                results[kind.name] = run(kind, spark=spark)
+                while beside and beside[0].done():
+                    show(beside.pop(0), results)
+            while beside:
+                show(beside.pop(0), results)
+        except BaseException:
+            one_at_a_time.shutdown(wait=False, cancel_futures=True)
+            raise
+    return [results[kind.name] for kind in chosen]
+
+
 def run(kind: Kind, *, spark: str) -> Result:
+    """Run a kind and let it print as it goes."""
     reason = kind.left_out_because()
     if reason:
         return Result(kind.name, "skipped", 0.0, reason)
-    print(f"\n=== {kind.name}: {' '.join(kind.command)}", flush=True)
+    print(f"\n{title(kind)}", flush=True)
     began = time.monotonic()
     # a kind that runs must not pass by skipping for want of something that was just found to be there
     code = subprocess.run(kind.command, check=False, env={**os.environ, "SPARK": spark}).returncode
     return Result(kind.name, "failed" if code else "passed", time.monotonic() - began)
+
+
+def run_beside(kind: Kind, *, spark: str) -> tuple[Result, str]:
+    """Run a kind with a lower priority, and keep what it prints."""
+    reason = kind.left_out_because()
+    if reason:
+        return Result(kind.name, "skipped", 0.0, reason), ""
+    began = time.monotonic()
+    finished = subprocess.run(
+        (*LOWER_PRIORITY, *kind.command),
+        check=False,
+        env={**os.environ, "SPARK": spark},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+    )
+    outcome = "failed" if finished.returncode else "passed"
+    seconds = time.monotonic() - began
+    print(f"\n--- beside: {kind.name} {outcome} after {seconds:.0f} s", flush=True)
+    return Result(kind.name, outcome, seconds), f"\n{title(kind)}\n{finished.stdout}"
+
+
+def show(beside: Future[tuple[Result, str]], results: dict[str, Result]) -> None:
+    """Wait for what ran beside, print what it printed, and note its result."""
+    result, printed = beside.result()
+    results[result.name] = result
+    print(printed, end="", flush=True)
+
+
+def title(kind: Kind) -> str:
+    return f"=== {kind.name}: {' '.join(kind.command)}"
 
 
 if __name__ == "__main__":

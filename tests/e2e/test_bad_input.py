@@ -1,5 +1,7 @@
 """What a user can get wrong becomes a condition that says so and what to do, and touches no pod."""
 
+from collections.abc import Callable
+
 import pytest
 from tests.cluster import ClusterError
 from tests.demo.api import Object
@@ -9,6 +11,15 @@ from tests.e2e.workspace import Workspace
 DRIVER = "driver"
 INVALID_LABEL = {"metadata": {"labels": {"team": "-not a label-"}}, "spec": {}}
 TWO_AT_ONCE = {"minExecutors": 2}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def blind(make_workspace: Callable[[], Workspace]) -> Workspace:
+    """A driver without its UI: it is given a minute to start, during which the other tests run."""
+    space = make_workspace()
+    space.start_fake_driver(DRIVER, serving=False)
+    space.allocate("blind", DRIVER, dynamicAllocation=TWO_AT_ONCE)
+    return space
 
 
 def test_no_such_driver(space: Workspace) -> None:
@@ -23,16 +34,6 @@ def test_a_driver_that_comes_later_is_found(space: Workspace) -> None:
     space.await_condition("early", "Ready", status="False", reason="DriverNotFound")
     space.start_fake_driver(DRIVER)
     space.await_condition("early", "DriverReachable", status="True", reason="Answers")
-
-
-def test_a_driver_without_its_ui(space: Workspace) -> None:
-    space.start_fake_driver(DRIVER, serving=False)
-    space.allocate("blind", DRIVER, dynamicAllocation=TWO_AT_ONCE)
-    message = space.await_condition(
-        "blind", "DriverReachable", status="False", reason="ConnectionRefused", within=90
-    )
-    assert "spark.ui.enabled" in message, "the remedy"
-    _touches_nothing(space, "blind")
 
 
 def test_a_driver_that_allocates_for_itself(space: Workspace) -> None:
@@ -232,6 +233,14 @@ def test_what_the_schema_refuses_is_never_stored(
     }
     with pytest.raises(ClusterError, match=words):
         space.create(allocation)
+
+
+def test_a_driver_without_its_ui(blind: Workspace) -> None:
+    message = blind.await_condition(
+        "blind", "DriverReachable", status="False", reason="ConnectionRefused", within=90
+    )
+    assert "spark.ui.enabled" in message, "the remedy"
+    _touches_nothing(blind, "blind")
 
 
 def _touches_nothing(space: Workspace, allocation: str) -> None:
