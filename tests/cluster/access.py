@@ -3,11 +3,12 @@
 import json
 import os
 import shutil
+import socket
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.cluster import components, local
+from tests.cluster import components, local, pod_sockets
 from tests.cluster.layout import DEFAULT_NAME, ClusterLayout, layout_of
 from tests.machine.errors import ClusterError
 from tests.machine.reporting import Reporter
@@ -76,6 +77,10 @@ class Cluster:
     def compact_history(self) -> None:
         """Let the local cluster's etcd forget every revision but the newest."""
         local.compact_history(self._local().name)
+
+    def listen_in_pod(self, address: str, port: int) -> socket.socket:
+        """A socket of this process that listens on a port of the local cluster's pod with this address."""
+        return pod_sockets.listen_in_pod(self._local(), address, port)
 
     def _local(self) -> ClusterLayout:
         if self.layout is None:

@@ -171,6 +171,19 @@ def import_image(layout: ClusterLayout, name: str, archive: Path) -> bool:
     return True
 
 
+def process_of_container(layout: ClusterLayout, container: str) -> int:
+    """The id of a container's first process, as the cluster's own PID namespace numbers it.
+
+    Raises:
+        ClusterError: no such container runs.
+    """
+    for line in _ctr(layout, "tasks", "list").splitlines():
+        found, process, *_ = line.split()
+        if found == container:
+            return int(process)
+    raise ClusterError(f"No container {container} runs in the cluster {layout.name!r}.")
+
+
 def _make(name: str, reporter: Reporter) -> ClusterLayout:
     layout = _reserve(name)
     _refuse_taken_networks(layout)

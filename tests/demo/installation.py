@@ -70,6 +70,14 @@ def install_in_cluster(cluster: Cluster, *, operator_image: str) -> Installation
 
 def install_on_host(cluster: Cluster, folder: Path) -> Installation:
     """CRDs and rights from the manifests, no Deployment pods, and the operator as a process of this host."""
+    install_without_operator(cluster)
+    process = OperatorProcess(cluster, folder)
+    process.start()
+    return Installation(cluster, process)
+
+
+def install_without_operator(cluster: Cluster) -> None:
+    """CRDs and rights from the manifests, and no operator: one that runs in the cluster is ended."""
     _apply_crds(cluster)
     objects = manifests.operator_objects(image="none", replicas=0)
     cluster.kubectl("apply", "-f", "-", stdin=manifests.to_yaml(objects))
@@ -81,9 +89,6 @@ def install_on_host(cluster: Cluster, folder: Path) -> Installation:
         "--for=delete",
         f"--timeout={ROLLOUT_SECONDS}s",
     )
-    process = OperatorProcess(cluster, folder)
-    process.start()
-    return Installation(cluster, process)
 
 
 def make_namespace(cluster: Cluster, namespace: str) -> None:

@@ -55,16 +55,26 @@ class Workspace:
             conf: further ``key=value`` settings of the driver.
         """
         if self._config_map("job") is None:
-            make_job_files(
-                self.cluster,
-                self.namespace,
-                "job",
-                RISE_AND_FALL,
-                BATCH,
-                TWO_PROFILES,
-                REUSE,
-                PROPERTIES,
-            )
+            self.put_job_files(RISE_AND_FALL, BATCH, TWO_PROFILES, REUSE, PROPERTIES)
+        pod = self.driver_pod(name, *arguments, job=job, annotations=annotations, conf=conf)
+        if not managed:
+            pod["metadata"].pop("labels")
+        pod["spec"]["restartPolicy"] = restart_policy
+        self.create(pod)
+
+    def put_job_files(self, *files: Path) -> None:
+        """What the drivers of this namespace find below /opt/job."""
+        make_job_files(self.cluster, self.namespace, "job", *files)
+
+    def driver_pod(
+        self,
+        name: str,
+        *arguments: str,
+        job: Path,
+        annotations: dict[str, str] | None = None,
+        conf: tuple[str, ...] = (),
+    ) -> Object:
+        """examples/driver-pod.yaml with another job, not created yet."""
         pod = manifests.driver_pod(
             namespace=self.namespace,
             image=self.spark_image,
@@ -72,10 +82,7 @@ class Workspace:
             job_arguments=arguments,
             annotations=annotations,
         )
-        if not managed:
-            pod["metadata"].pop("labels")
         spec = pod["spec"]
-        spec["restartPolicy"] = restart_policy
         (container,) = spec["containers"]
         position = container["args"].index("/opt/job/rise_and_fall.py")
         container["args"][position] = f"/opt/job/{job.name}"
@@ -85,7 +92,7 @@ class Workspace:
             {"name": "life", "emptyDir": {}},
         ]
         container["volumeMounts"].append({"name": "life", "mountPath": "/opt/life"})
-        self.create(pod)
+        return pod
 
     def start_fake_driver(
         self,
