@@ -198,6 +198,8 @@ class AllocationRunner:
             if self._life_driver is not None and pod.uid == self._life_driver.uid:
                 relabelled = pod.labels != self._life_driver.labels
                 self._life_driver = pod
+                if self._life is not None:
+                    self._life.relabelled(pod.labels)
                 if relabelled:
                     self._renew_settings()
             self.wake()
@@ -322,6 +324,7 @@ class AllocationRunner:
             allowed=self._allowed_fields,
             targets=_stored_targets(self._stored) if same_life else None,
             count_poll=self._around.count_poll,
+            budgets=self._around.budgets,
             profiles_learned=self._renew_settings,
         )
         log.info(

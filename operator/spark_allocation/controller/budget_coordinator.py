@@ -11,9 +11,10 @@ reads its grants and tells what it asks for in one breath, and no other code run
   more, paused, only advised) are counted from the pods, and nobody drains them. So a start of the operator needs no
   order: a life that tells first gets only what the pods of all others leave.
 - *Who has told nothing gets nothing more than it has.* A driver that is silent keeps its grant and what it has.
-- *Pods that were just being made* when a life ended may not be seen yet: its demand stands for `LINGER_MS` more. A life
-  that was free so far and is covered from now on may be making pods: until it has told what it has, and for no longer
-  than `UNTOLD_MS`, nobody gets more.
+- *Pods that were just being made* when a life ended may not be seen yet: what it told beyond what was seen counts for
+  `LINGER_MS` more, or for `LINGER_BROKEN_OFF_MS` when it was broken off in the middle. A life that was free so far and is
+  covered from now on may be making pods: until it has told what it has, and for no longer than `UNTOLD_MS`, nobody gets
+  more.
 - *Nobody is drained for something that is not known.* Where labels select and a driver's are not known, its executors
   count, but nothing is taken back for them.
 
@@ -33,23 +34,26 @@ import structlog
 from spark_allocation.api.policies import StoredBudget
 from spark_allocation.controller.budget_members import NOTHING_GRANTED, BudgetMember
 from spark_allocation.controller.driver_directory import DriverDirectory
-from spark_allocation.controller.executor_holdings import ExecutorHoldings, Holdings
+from spark_allocation.controller.executor_holdings import ExecutorHoldings, Holding, Holdings
 from spark_allocation.controller.policy_directory import PolicyDirectory
 from spark_allocation.core.budget_cap import Grants, ProfileDemand
 from spark_allocation.core.budgets import BudgetDivision, BudgetState, Demand, Grant
 from spark_allocation.core.budgets_together import CoveredBudget, divide_together
 from spark_allocation.core.fair_division import ClaimKey
-from spark_allocation.core.pod_size import PodSize
+from spark_allocation.core.pod_size import NO_SIZE, PodSize
 from spark_allocation.core.resource_profiles import ProfileId
 from spark_allocation.snapshots_store import DriverKey, ExecutorPodsSnapshotsStore
 
 SHORTEST_PAUSE_SECONDS = 0.1
 LONGEST_PAUSE_SECONDS = 1.0
 PAUSE_PER_SECOND_OF_WORK = 20.0
-LINGER_MS = 10_000
+LINGER_MS = 2_000
+LINGER_BROKEN_OFF_MS = 10_000
 UNTOLD_MS = 5_000
 RECOUNT_MS = 2_000
 """Nobody tells when executors end that nobody serves: so often they are counted while others wait for their places."""
+
+_NONE_UNSEEN: Mapping[ProfileId, tuple[int, PodSize]] = {}
 
 log = structlog.get_logger("budgets")
 
@@ -82,9 +86,14 @@ class BudgetUse:
 
 @dataclass(frozen=True, slots=True)
 class _Departed:
-    """A life that has ended lately: it may have been making pods."""
+    """A life that has ended lately: it may have been making pods.
 
-    member: BudgetMember
+    Attributes:
+        unseen: pods that it told of and that nobody had seen when it ended, by profile, with their size.
+    """
+
+    labels: Mapping[str, str]
+    unseen: Mapping[ProfileId, tuple[int, PodSize]]
     until_ms: int
 
 
@@ -182,24 +191,43 @@ class BudgetCoordinator:
     ) -> Iterator[BudgetMember]:
         """See `join`; it leaves at the end."""
         member = self.join(name, key, labels, wake=wake, next_size=next_size)
+        in_order = False
         try:
             yield member
+            in_order = True
         finally:
-            self.leave(member)
+            self.leave(member, in_order=in_order)
 
-    def leave(self, member: BudgetMember) -> None:
-        """The life is not served any longer."""
-        if self._members.get(member.key) is member:
-            del self._members[member.key]
-            if member.demands is not None:
-                self._departed[member.key] = _Departed(member, self._now_ms() + LINGER_MS)
-            self._news.set()
+    def leave(self, member: BudgetMember, *, in_order: bool = True) -> None:
+        """The life is not served any longer.
+
+        Args:
+            member: as it joined.
+            in_order: what it had begun to do is done.
+        """
+        if self._members.get(member.key) is not member:
+            return
+        del self._members[member.key]
+        self._holdings.refresh()
+        seen = self._holdings.of(member.key, whoever_made_them=False)
+        unseen: dict[ProfileId, tuple[int, PodSize]] = {}
+        for told in member.demands or ():
+            count = told.running + told.pending + told.leaving
+            if told.profile_id in seen:
+                count -= seen[told.profile_id].count
+            if count > 0:
+                unseen[told.profile_id] = (count, member.size(told))
+        if unseen:
+            linger_ms = LINGER_MS if in_order else LINGER_BROKEN_OFF_MS
+            until_ms = self._now_ms() + linger_ms
+            self._departed[member.key] = _Departed(member.labels, unseen, until_ms)
+        self._news.set()
 
     # -- when --------------------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
         """Divide whenever there is news, until cancelled."""
-        with self._policies.subscription(self._policies_changed):
+        with self._policies.subscription(self.policies_changed):
             while True:
                 await self._until_needed()
                 self._news.clear()
@@ -228,7 +256,8 @@ class BudgetCoordinator:
         except TimeoutError:
             pass  # something that is held can be taken back now
 
-    def _policies_changed(self) -> None:
+    def policies_changed(self) -> None:
+        """There may be other budgets."""
         self._budgets_changed = True
         self._news.set()
 
@@ -329,10 +358,8 @@ class BudgetCoordinator:
                 demands = self._told(member, now_ms)
                 found.append(_Subject(key, member.labels, demands))
         for key, gone in self._departed.items():
-            demands = [
-                replace(demand, wanted=0, fixed=True) for demand in self._told(gone.member, now_ms)
-            ]
-            found.append(_Subject(key, gone.member.labels, demands))
+            holdings = self._holdings.of(key, whoever_made_them=False)
+            found.append(_Subject(key, gone.labels, _fixed(key, holdings, gone.unseen)))
         for key, holdings in self._holdings.of_operator():
             if key not in self._members and key not in self._departed:
                 driver = self._drivers.by_uid(key.driver_uid)
@@ -433,21 +460,29 @@ def _application(key: DriverKey) -> str:
     return f"{key.namespace}/{key.driver_uid}"
 
 
-def _fixed(key: DriverKey, holdings: Holdings) -> list[Demand]:
-    """Executors that are there and that nobody can drain now."""
-    return [
-        Demand(
-            _application(key),
-            profile_id,
-            wanted=0,
-            running=holding.running,
-            pending=holding.pending,
-            milli_cores=holding.size.milli_cores,
-            memory_mib=holding.size.memory_mib,
-            fixed=True,
+def _fixed(
+    key: DriverKey,
+    holdings: Holdings,
+    unseen: Mapping[ProfileId, tuple[int, PodSize]] = _NONE_UNSEEN,
+) -> list[Demand]:
+    """Executors that are there and that nobody can drain now, and pods that are not seen yet."""
+    found: list[Demand] = []
+    for profile_id in holdings.keys() | unseen.keys():
+        holding = holdings.get(profile_id) or Holding()
+        more, size = unseen.get(profile_id, (0, NO_SIZE))
+        found.append(
+            Demand(
+                _application(key),
+                profile_id,
+                wanted=0,
+                running=holding.running,
+                pending=holding.pending + more,
+                milli_cores=max(holding.size.milli_cores, size.milli_cores),
+                memory_mib=max(holding.size.memory_mib, size.memory_mib),
+                fixed=True,
+            )
         )
-        for profile_id, holding in holdings.items()
-    ]
+    return found
 
 
 def _no_more_than_there_is(grant: Grant, demand: ProfileDemand) -> Grant:

@@ -6,7 +6,9 @@ computed. Nothing here decides anything.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from spark_allocation.core.budget_cap import Grants, ProfileDemand
 from spark_allocation.core.pod_size import NO_SIZE, PodSize
@@ -14,6 +16,17 @@ from spark_allocation.core.resource_profiles import ProfileId
 from spark_allocation.snapshots_store import DriverKey
 
 NOTHING_GRANTED: Grants = {}
+
+
+class Membership(Protocol):
+    """How a life takes part: within the context it is a member."""
+
+    def __call__(self, *, wake: Callable[[], None]) -> "AbstractContextManager[BudgetMember]":
+        """Begin.
+
+        Args:
+            wake: called when its grants have changed.
+        """
 
 
 @dataclass(slots=True)

@@ -20,6 +20,7 @@ import structlog
 
 from spark_allocation.api.conditions import Reason
 from spark_allocation.api.v1alpha1 import Mode
+from spark_allocation.controller.budget_members import BudgetMember, Membership
 from spark_allocation.controller.effective_settings import EffectiveSettings
 from spark_allocation.controller.going_nodes import GoingNodes
 from spark_allocation.controller.plan_execution import PlanExecution
@@ -106,6 +107,7 @@ class DriverLife:
         poll_seconds: float,
         idle_poll_seconds: float,
         count_poll: Callable[[str, float], None] = lambda _outcome, _seconds: None,
+        membership: Membership | None = None,
         profiles_learned: Callable[[], None] = lambda: None,
     ) -> None:
         self._key = key
@@ -121,6 +123,8 @@ class DriverLife:
         self._poll_seconds = poll_seconds
         self._idle_poll_seconds = idle_poll_seconds
         self._count_poll = count_poll
+        self._membership = membership
+        self._budget_member: BudgetMember | None = None
         self._profiles_learned = profiles_learned
         self._wake = asyncio.Event()
         self._polled = asyncio.Event()
@@ -144,7 +148,14 @@ class DriverLife:
         self._settings = settings
         self._execution.drain_grace_seconds = settings.drain_grace_seconds
         self._allocation.reconfigure(settings.core, time.monotonic_ns())
+        if self._budget_member is not None:
+            self._budget_member.sizes_may_differ()
         self.wake()
+
+    def relabelled(self, labels: Mapping[str, str]) -> None:
+        """The driver pod has other labels: other budgets may cover it."""
+        if self._budget_member is not None:
+            self._budget_member.relabelled(labels)
 
     async def serve(
         self,
@@ -164,6 +175,7 @@ class DriverLife:
             with (
                 self._store.subscription(self._key, self.wake),
                 self._going_nodes.subscription(self.wake),
+                self._joined_budgets() as self._budget_member,
             ):
                 await self._first_answer()
                 while True:
@@ -231,6 +243,9 @@ class DriverLife:
         fresh = self._report is not None and time.monotonic() - self._asked_at < FRESH_SECONDS
         rule = self._settings.core.lifecycle.containers
         departed = [judged(seen.pod, rule) for seen in view.departed if self._is_mine(seen)]
+        is_fresh = fresh and self._settings.mode is not Mode.PAUSED
+        member = self._budget_member
+        self._allocation.grant(member.grants if member is not None and self._acts else None)
         step = self._allocation.step(
             ExecutorPodsSnapshot.replaced(
                 (judged(seen.pod, rule) for seen in mine), at=int(view.full_sync_at * 1000)
@@ -239,9 +254,11 @@ class DriverLife:
             going_nodes=self._going_nodes.names,
             now_ns=now_ns,
             now_ms=now_ms,
-            report_is_fresh=fresh and self._settings.mode is not Mode.PAUSED,
+            report_is_fresh=is_fresh,
             acts=self._acts,
         )
+        if member is not None:
+            self._tell_budgets(member, step, is_fresh=is_fresh)
         self._log(step)
         for pod in step.evacuations:
             log.info(
@@ -249,6 +266,12 @@ class DriverLife:
                 executor=pod.executor_id,
                 node=pod.node,
                 reason=self._going_nodes.reason(pod.node),
+            )
+        if step.surplus:
+            log.info(
+                "executors_given_back",
+                executors=[pod.executor_id for pod in step.surplus],
+                reason=[state.grant_reason for state in step.profiles if state.grant_reason],
             )
         for removal in step.removals:
             log.info(
@@ -263,6 +286,20 @@ class DriverLife:
                 spark=removal.exit.spark_words,
             )
         return step
+
+    def _joined_budgets(self) -> contextlib.AbstractContextManager[BudgetMember | None]:
+        if self._membership is None:
+            return contextlib.nullcontext()
+        return self._membership(wake=self.wake)
+
+    def _tell_budgets(self, member: BudgetMember, step: Step, *, is_fresh: bool) -> None:
+        """Before any of it is carried out: what is about to be made counts from now on."""
+        if not self._acts:
+            member.stands_by()
+        elif member.grants is None:
+            member.acts_freely()
+        else:
+            member.tell(step.demands, is_fresh=is_fresh)
 
     def _log(self, step: Step) -> None:
         """Spark's sentences; one that was said in the last step already is not repeated every second."""

@@ -9,7 +9,9 @@ What pods tell is believed within reason only: a pod with an absurd id must not 
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 
+from spark_allocation.controller.budget_coordinator import BudgetCoordinator
 from spark_allocation.controller.driver_connection import Connection
 from spark_allocation.controller.driver_life import DriverLife
 from spark_allocation.controller.executor_building import ExecutorBuilding, ExecutorWish
@@ -54,6 +56,7 @@ async def make_life(
     allowed: Callable[[], PodAllowList] = lambda: NOTHING_MORE,
     targets: Mapping[ProfileId, int] | None,
     count_poll: Callable[[str, float], None] = lambda _outcome, _seconds: None,
+    budgets: BudgetCoordinator | None = None,
     profiles_learned: Callable[[], None] = lambda: None,
 ) -> ServedLife:
     """Make it.
@@ -70,6 +73,7 @@ async def make_life(
         wish: what the SparkAllocation says of the executor pods of a profile, whenever it is needed.
         allowed: what policies allow executors beyond their driver pod.
         targets: where an earlier run left them in this same life.
+        budgets: who divides them, if anybody does.
         count_poll: told the outcome of each question to the driver and the seconds that it took.
         profiles_learned: called when the driver has named resource profiles that were not known.
 
@@ -117,6 +121,15 @@ async def make_life(
         poll_seconds=process.poll_seconds,
         idle_poll_seconds=process.idle_poll_seconds,
         count_poll=count_poll,
+        membership=None
+        if budgets is None
+        else partial(
+            budgets.membership,
+            f"{namespace}/{name}",
+            key,
+            driver.labels,
+            next_size=building.size,
+        ),
         profiles_learned=profiles_learned,
     )
     return ServedLife(life, core, ids)

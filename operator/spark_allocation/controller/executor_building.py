@@ -25,12 +25,14 @@ from spark_allocation.core.feature_steps.credentials import EXECUTOR_SERVICE_ACC
 from spark_allocation.core.feature_steps.volumes import POD_NAME_PREFIX, describes_claims
 from spark_allocation.core.pod_allow_list import NOTHING_MORE, PodAllowList, offending_fields
 from spark_allocation.core.pod_refusals import PodNotBuildableError, PodRefused
+from spark_allocation.core.pod_size import PodSize, size_of_manifest
 from spark_allocation.core.resource_profiles import ProfileId
 from spark_allocation.core.spark_conf import SparkConf
 from spark_allocation.core.spark_conf_references import with_references_replaced
 
 PodTemplate = Mapping[str, Any]
 _MOST_FIELDS_NAMED = 5
+DEFAULT_SIZE = PodSize(milli_cores=1000, memory_mib=1408)
 _IMAGE = "spark.kubernetes.executor.container.image"
 
 
@@ -123,6 +125,11 @@ class ExecutorBuilding:
             ),
             makes_claims=describes_claims(self._connection.configuration.conf),
         )
+
+    def size(self, profile_id: ProfileId) -> PodSize:
+        """What the next pod of a profile would ask for; one that cannot be built is taken for one of Spark's defaults."""
+        built = self.build(ExecutorId(self._ids.next_id), profile_id)
+        return DEFAULT_SIZE if isinstance(built, Obstacle) else size_of_manifest(built.pod)
 
     def build(
         self, executor_id: ExecutorId, profile_id: ProfileId

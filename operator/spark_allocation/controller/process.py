@@ -25,6 +25,7 @@ from spark_allocation.api.group import (
     POLICY_KIND,
     POLICY_PLURAL,
 )
+from spark_allocation.controller.budget_coordinator import BudgetCoordinator
 from spark_allocation.controller.driver_directory import DriverDirectory
 from spark_allocation.controller.driver_finding import DriverFinder
 from spark_allocation.controller.going_nodes import GoingNodes
@@ -95,6 +96,7 @@ class Process:
         self._directory = DriverDirectory()
         self._policies = PolicyDirectory()
         self._going_nodes = GoingNodes()
+        self._budgets = BudgetCoordinator(self._policies, self._store, self._directory)
         self._lease = _lease(settings, api)
         if self._lease is not None:
             lease = self._lease
@@ -187,6 +189,7 @@ class Process:
             reach=driver_reach(self._settings),
             policies=self._policies,
             going_nodes=self._going_nodes,
+            budgets=self._budgets,
             count_end=self._ends.count,
             count_poll=self._requests.poll,
         )
@@ -207,6 +210,7 @@ class Process:
                     *(group.create_task(_ours(watch.run())) for watch in self._driver_watches),
                     *(group.create_task(_ours(watch.run())) for watch in self._policies_watches),
                     group.create_task(_ours(self._watch_nodes())),
+                    group.create_task(_ours(self._budgets.run())),
                     group.create_task(_ours(self._watch_policy_file())),
                     group.create_task(_ours(self._lead(group))),
                 ]

@@ -6,6 +6,7 @@ from typing import Protocol
 
 import aiohttp
 
+from spark_allocation.controller.budget_coordinator import BudgetCoordinator
 from spark_allocation.controller.driver_connection import ANY_REACH
 from spark_allocation.controller.driver_finding import DriverFinder
 from spark_allocation.controller.going_nodes import GoingNodes
@@ -55,5 +56,6 @@ class Surroundings:
     reach: DriverReach = ANY_REACH
     policies: PolicyDirectory = field(default_factory=PolicyDirectory)
     going_nodes: GoingNodes = field(default_factory=GoingNodes)
+    budgets: BudgetCoordinator | None = None
     count_end: Callable[[str], None] = lambda _: None
     count_poll: Callable[[str, float], None] = lambda _outcome, _seconds: None

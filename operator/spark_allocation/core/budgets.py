@@ -70,7 +70,8 @@ class Demand:
         memory_mib: of one executor pod.
         weight: of the application, above 0.
         waiting_since_ms: since when it has waited for its first executor.
-        fixed: none of its executors can be drained now: nobody serves it, its driver is silent, or it is paused.
+        fixed: none of its executors can be drained now (nobody serves it, its driver is silent, or it is paused), and
+            what it wants is what it was granted before.
     """
 
     application: str
@@ -104,7 +105,7 @@ class Demand:
     @property
     def floor(self) -> int:
         """Executors that come before those of anybody who has its own."""
-        return max(self.minimum, self.held) if self.fixed else self.minimum
+        return max(self.minimum, self.held, self.wanted) if self.fixed else self.minimum
 
     @property
     def most(self) -> int:
