@@ -8,7 +8,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, 
 from spark_allocation.core.quantities import quantity_amount
 from spark_allocation.core.spark_conf import MIB, SECOND, parse_size, parse_time
 
-DURATION_PATTERN = r"^[0-9]+(us|ms|s|m|min|h|d)?$"
+DURATION_PATTERN = r"^[0-9]{1,18}(us|ms|s|m|min|h|d)?$"
 
 
 def _spark_duration(text: str) -> str:
@@ -118,3 +118,58 @@ def milliseconds(duration: str) -> int:
 def seconds(duration: str) -> float:
     """A `SparkDuration` in seconds."""
     return milliseconds(duration) / 1000
+
+
+_POD_NAME = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*"
+_POD_NAME_RULE = (
+    "must be the name of a pod: lower case letters, digits, - and ., such as nightly-report-driver"
+)
+_LABEL_PART = "[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
+_LABEL_KEY = rf"([a-z0-9]([-a-z0-9.]{{0,251}}[a-z0-9])?/)?{_LABEL_PART}"
+_LABEL_KEY_RULE = (
+    "keys must be those of labels: letters, digits, -, _ and ., a letter or digit at both ends; "
+    "a domain and / may come before"
+)
+
+
+def _pod_name(text: str) -> str:
+    if not re.fullmatch(_POD_NAME, text):
+        raise ValueError(_POD_NAME_RULE)
+    return text
+
+
+def _label_keys(labels: dict[str, str]) -> dict[str, str]:
+    if not all(re.fullmatch(_LABEL_KEY, key) for key in labels):
+        raise ValueError(_LABEL_KEY_RULE)
+    return labels
+
+
+def _rule(expression: str, message: str) -> dict[str, Any]:
+    return {"x-kubernetes-validations": [{"rule": expression, "message": message}]}
+
+
+def _matches(pattern: str) -> str:
+    escaped = pattern.replace("\\", "\\\\")
+    return f"matches('^{escaped}$')"
+
+
+PodName = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=253),
+    Field(json_schema_extra=_rule(f"self.{_matches(_POD_NAME)}", _POD_NAME_RULE)),
+    AfterValidator(_pod_name),
+]
+"""The name of a pod."""
+
+Labels = Annotated[
+    dict[str, Annotated[str, StringConstraints(pattern=f"^({_LABEL_PART})?$", max_length=63)]],
+    Field(min_length=1, max_length=32),
+]
+"""Labels that a pod must have; keys are not checked, which costs too much within long lists."""
+
+MatchLabels = Annotated[
+    Labels,
+    Field(json_schema_extra=_rule(f"self.all(key, key.{_matches(_LABEL_KEY)})", _LABEL_KEY_RULE)),
+    AfterValidator(_label_keys),
+]
+"""Labels that a pod must have."""

@@ -11,6 +11,8 @@ from pydantic import ConfigDict, Field, StringConstraints, model_validator
 from spark_allocation.api.field_types import (
     CoreQuantity,
     ExecutorCount,
+    Labels,
+    MatchLabels,
     MemoryQuantity,
     PositiveCount,
     SparkDuration,
@@ -49,10 +51,6 @@ NamespacePattern = Annotated[
     ),
 ]
 """A namespace's name, or the beginning of names followed by ``*``."""
-
-Labels = Annotated[
-    dict[str, Annotated[str, Field(max_length=63)]], Field(min_length=1, max_length=32)
-]
 
 Patterns = Annotated[
     list[Annotated[str, StringConstraints(min_length=1, max_length=253)]], Field(max_length=256)
@@ -220,7 +218,7 @@ class ExecutorAllowList(ApiModel):
 class NamespacePolicySelector(ApiModel):
     """Which applications of the namespace a policy is for."""
 
-    driver_labels: Labels | None = None
+    driver_labels: MatchLabels | None = None
     """Every one of these labels must be on the driver pod with this value."""
 
 

@@ -24,6 +24,8 @@ from spark_allocation.api.field_types import (
     ExecutorCount,
     InstallName,
     KubernetesName,
+    MatchLabels,
+    PodName,
     PositiveCount,
     SparkDuration,
     SparkSize,
@@ -35,6 +37,11 @@ _MIN_ABOVE_MAX = "minExecutors must not be above maxExecutors"
 _INITIAL_ABOVE_MAX = "initialExecutors must not be above maxExecutors"
 _MATCHED_ONCE = "match a resource profile by exactly one of id and resources"
 _NO_RESOURCE = "name at least one resource"
+_PENDING_OF_ONE_ABOVE_ALL = "maxPendingPodsPerProfile must not be above maxPendingPods"
+LONGEST_SPARK_KEY = 253
+_SPARK_S = (
+    f"keys are Spark's: they begin with spark. and have at most {LONGEST_SPARK_KEY} characters"
+)
 _MANAGED_BY_FOR_LIFE = "managedBy cannot be changed: delete the SparkAllocation and make it anew"
 
 _BOUNDS_IN_ORDER: list[Any] = [
@@ -97,9 +104,7 @@ class ShuffleHold(StrEnum):
 class LabelSelector(ApiModel):
     """Labels that a pod must carry."""
 
-    match_labels: Annotated[
-        dict[str, Annotated[str, Field(max_length=63)]], Field(min_length=1, max_length=32)
-    ]
+    match_labels: MatchLabels
     """Every one of these labels must be on the pod with this value."""
 
 
@@ -117,7 +122,7 @@ class Driver(ApiModel):
         }
     )
 
-    pod_name: KubernetesName | None = None
+    pod_name: PodName | None = None
     """Name of the driver pod, in this namespace."""
     selector: LabelSelector | None = None
     """Labels of the driver pod, in this namespace. While several live pods match, none is taken up; one that is served goes on being served."""
@@ -197,6 +202,17 @@ class Failures(ApiModel):
 class Allocation(ApiModel):
     """How pods are asked for."""
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "x-kubernetes-validations": [
+                {
+                    "rule": "!has(self.maxPendingPods) || !has(self.maxPendingPodsPerProfile) || self.maxPendingPodsPerProfile <= self.maxPendingPods",
+                    "message": _PENDING_OF_ONE_ABOVE_ALL,
+                }
+            ]
+        }
+    )
+
     ramp_up: RampUp | None = None
     """How the target rises once tasks have waited for schedulerBacklogTimeout. Exponential (if left out): by 1, 2, 4, 8 … executors in each round, as Spark does. Immediate: at once to what the tasks need; for short bursts and streams."""
     batch_size: PositiveCount | None = None
@@ -211,6 +227,13 @@ class Allocation(ApiModel):
     """The same for each resource profile; at most maxPendingPods."""
     failures: Failures | None = None
     """When executors end again and again."""
+
+    @model_validator(mode="after")
+    def _pending_in_order(self) -> Self:
+        of_one, of_all = self.max_pending_pods_per_profile, self.max_pending_pods
+        if of_one is not None and of_all is not None and of_one > of_all:
+            raise ValueError(_PENDING_OF_ONE_ABOVE_ALL)
+        return self
 
 
 class Decommission(ApiModel):
@@ -236,6 +259,8 @@ def _no_typed_keys(properties: dict[str, str]) -> dict[str, str]:
     for key in properties:
         if key in FIELD_OF_SPARK_KEY:
             raise ValueError(_typed(key))
+        if not key.startswith("spark.") or len(key) > LONGEST_SPARK_KEY:
+            raise ValueError(_SPARK_S)
     return properties
 
 
@@ -245,8 +270,14 @@ SparkProperties = Annotated[
         max_length=256,
         json_schema_extra={
             "x-kubernetes-validations": [
-                {"rule": f"!('{key}' in self)", "message": _typed(key)}
-                for key in FIELD_OF_SPARK_KEY
+                *(
+                    {"rule": f"!('{key}' in self)", "message": _typed(key)}
+                    for key in FIELD_OF_SPARK_KEY
+                ),
+                {
+                    "rule": f"self.all(key, key.startsWith('spark.') && size(key) <= {LONGEST_SPARK_KEY})",
+                    "message": _SPARK_S,
+                },
             ]
         },
     ),
