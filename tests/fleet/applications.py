@@ -189,7 +189,9 @@ class FleetApplication(JudgedApplication):
     # -- time --------------------------------------------------------------------------------------------------------
 
     def turn(self) -> None:
-        """Jobs are submitted, tasks end, stages follow, tasks begin."""
+        """Jobs are submitted, tasks end, stages follow, tasks begin. A driver that pauses does nothing of it."""
+        if time.monotonic() < self.paused_until:
+            return
         now = self.clock()
         while self.jobs and self.jobs[0].at <= now:
             plan = self.jobs.popleft()
@@ -275,11 +277,16 @@ class FleetApplication(JudgedApplication):
             {each: math.ceil(count / self.slots.get(each, 1)) for each, count in tasks.items()}
         )
 
-    def wanted(self) -> int:
-        """The sum of all profiles' needs within the bounds."""
+    def wanted(self) -> tuple[int, int]:
+        """The least and the most that a right plan can want: the profiles' needs within the bounds, which are of each.
+
+        A profile without work counts with its minimum for whoever has seen it at work, and not at all for others.
+        """
         _, minimum, maximum = self.bounds[-1]
         needed = self.needed()
-        return sum(max(minimum, min(maximum, needed[each])) for each in self.slots)
+        wanted = {each: max(minimum, min(maximum, needed[each])) for each in self.slots}
+        least = sum(count for each, count in wanted.items() if each == 0 or needed[each])
+        return least, sum(wanted.values())
 
     # -- what the driver says ----------------------------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -179,6 +179,7 @@ class HostOperator:
         context: str = "",
         lease: bool = True,
         everywhere: bool = False,
+        environment: Mapping[str, str] | None = None,
     ) -> None:
         """
         Args:
@@ -186,6 +187,7 @@ class HostOperator:
             kubeconfig: another way to the API server than the cluster's own, with its context.
             lease: whether it has to hold the Lease before it does anything.
             everywhere: serve all namespaces of the cluster.
+            environment: further variables of its environment.
         """
         self.log_file = folder / f"{name}.log"
         environment = {
@@ -196,6 +198,7 @@ class HostOperator:
             "SPARK_ALLOCATION_CONTEXT": context or world.cluster.context,
             "SPARK_ALLOCATION_HEALTH_HOST": "127.0.0.1",
             "SPARK_ALLOCATION_HEALTH_PORT": "0",
+            **(environment or {}),
         }
         command = [
             *("setpriv", "--pdeathsig", "KILL", "--"),
