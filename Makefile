@@ -4,6 +4,7 @@ SPARK ?= 4.1.4
 N ?= 200
 SEED ?= 1
 SEEDS ?= 1-10
+MINUTES ?= 60
 DEMO ?=
 VENV := .venv
 BIN := $(VENV)/bin
@@ -11,7 +12,7 @@ INSTALLED := $(VENV)/.installed
 SOURCES := operator tests examples
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test e2e slow lint types format unit fuzz faults conformance integration bench bench-watch crd requirements image cluster-up \
+.PHONY: help demo test e2e slow lint types format unit fuzz faults day conformance integration bench bench-watch crd requirements image cluster-up \
 	cluster-down cluster-status clean
 
 help:  ## Show this list
@@ -49,6 +50,9 @@ fuzz: $(INSTALLED)  ## Hostile input for every parser, for minutes and different
 
 faults: $(INSTALLED)  ## Faults from seeds between operator, API server and drivers, for minutes each: SEEDS=1-10
 	@$(BIN)/python -m tests.faults --seeds $(SEEDS)
+
+day: $(INSTALLED)  ## Two hundred applications of a simulated day under faults, in MINUTES=60, with the operator's memory and requests
+	@$(BIN)/python -m tests.day --minutes $(MINUTES) --seed $(SEED)
 
 conformance: $(INSTALLED)  ## Compare with Spark's own classes: N=… scenarios of each kind, SPARK=…, SEED=…
 	@for kind in eam alloc pod; do \
