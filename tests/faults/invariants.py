@@ -102,7 +102,7 @@ class Invariants:
             and ALLOCATION_LABEL in pod["metadata"].get("labels", {})
             and pod["metadata"]["uid"] not in self._foreign
             and "deletionTimestamp" not in pod["metadata"]
-            and pod.get("status", {}).get("phase") not in ("Failed", "Succeeded")
+            and not has_ended(pod)
         ]
 
     # -- what the operator asks for ----------------------------------------------------------------------------------
@@ -185,6 +185,14 @@ class Invariants:
     def _break(self, sentence: str) -> None:
         if sentence not in self.broken:
             self.broken.append(sentence)
+
+
+def has_ended(pod: Document) -> bool:
+    """Whether nothing runs in it any more: a kubelet tells of the containers' end before it tells of the pod's."""
+    status = pod.get("status", {})
+    states = [each.get("state") or {} for each in status.get("containerStatuses") or ()]
+    over = bool(states) and all("terminated" in each for each in states)
+    return over or status.get("phase") in ("Failed", "Succeeded")
 
 
 def incarnation(pod: Document) -> str:

@@ -173,6 +173,17 @@ def test_a_former_leader_that_writes() -> None:
     assert "after another operator led" in judged.invariants.broken[0]
 
 
+def test_a_pod_whose_containers_have_ended_makes_room() -> None:
+    judged = Judged(maximum=1)
+    first = judged.add(1)
+    ended = {"containerStatuses": [{"state": {"terminated": {"exitCode": 0}}}], "phase": "Running"}
+    judged.feed.tell("MODIFIED", {**first, "status": ended})
+    judged.add(2)
+    assert judged.invariants.broken == []
+    judged.add(3)
+    assert "2 executors, 1 allowed" in judged.invariants.broken[0]
+
+
 def test_a_leader_that_has_the_lease_again_may_write() -> None:
     judged = Judged()
     pod = judged.add(1)
