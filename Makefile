@@ -78,9 +78,10 @@ format: $(INSTALLED)  ## Let ruff format and fix
 	@$(BIN)/ruff check --fix $(SOURCES)
 	@$(BIN)/ruff format $(SOURCES)
 
-crd: $(INSTALLED)  ## Write crds/ and docs/reference/api.md from the models
+crd: $(INSTALLED)  ## Write crds/, docs/reference/api.md and the admission policies of deploy/ from the models
 	@$(BIN)/spark-allocation crd --directory crds
 	@$(BIN)/python -m tests.documents.api_reference
+	@$(BIN)/python -m tests.documents.admission_policies
 
 requirements: $(INSTALLED)  ## Lock the dependencies of pyproject.toml anew, with hashes
 	@$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header \
