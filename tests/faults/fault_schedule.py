@@ -136,7 +136,8 @@ OF_FAKE_DRIVERS = (
 )
 OF_REAL_DRIVERS = (
     *(DeedKind.KILL_AT, DeedKind.KILL_AT, DeedKind.KILL, DeedKind.BOUNDS, DeedKind.BOUNDS),
-    *(DeedKind.IDLE_TIMEOUT, DeedKind.PAUSE, DeedKind.EVICT, DeedKind.DELETE_POD),
+    *(DeedKind.IDLE_TIMEOUT, DeedKind.PAUSE, DeedKind.EVICT),
+    *(DeedKind.DELETE_POD, DeedKind.DELETE_POD),
 )
 """What is done, and how often beside the others."""
 
