@@ -6,9 +6,8 @@ ends when it is told to and its task is done. Some start late, fail, are slow to
 """
 
 import asyncio
-import itertools
 import time
-from collections import deque
+from collections import Counter, deque
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any
@@ -38,17 +37,26 @@ class SparkApplication(JudgedApplication):
     driver: FakeDriver = field(kw_only=True)
     proxy: FaultProxy = field(kw_only=True)
     lives: int = 1
-    waiting: deque[float] = field(default_factory=deque)
-    submitted: int = 0
-    done: int = 0
+    profiles: int = 1
+    waiting: deque[tuple[float, int]] = field(default_factory=deque)
+    submitted: Counter[int] = field(default_factory=Counter)
+    done: Counter[int] = field(default_factory=Counter)
 
     def submit(self, tasks: int, seconds: float) -> None:
-        """Work for the driver: one task for each executor at a time."""
-        self.waiting.extend(itertools.repeat(seconds, tasks))
-        self.submitted += tasks
+        """Work for the driver: one task for each executor at a time, for each profile in turn."""
+        for number in range(tasks):
+            profile_id = number % self.profiles
+            self.waiting.append((seconds, profile_id))
+            self.submitted[profile_id] += 1
 
-    def register(self, executor_id: int, pod_uid: str) -> None:
-        self.executors[executor_id] = TrueExecutor(pod_uid, time.monotonic())
+    def forget_waiting(self) -> None:
+        """Whatever waits is not to be done any more."""
+        for _, profile_id in self.waiting:
+            self.submitted[profile_id] -= 1
+        self.waiting.clear()
+
+    def register(self, executor_id: int, pod_uid: str, profile_id: int = 0) -> None:
+        self.executors[executor_id] = TrueExecutor(pod_uid, time.monotonic(), profile_id=profile_id)
 
     def lose(self, executor_id: int, pod_uid: str, *, because: str = "") -> None:
         """The executor is gone; a task that it worked on waits again."""
@@ -58,7 +66,7 @@ class SparkApplication(JudgedApplication):
         del self.executors[executor_id]
         self.driver.dead.append(self.driver.executor(executor_id, total=executor.tasks))
         if executor.busy_since is not None:
-            self.waiting.appendleft(executor.task_seconds)
+            self.waiting.appendleft((executor.task_seconds, executor.profile_id))
             if because:
                 self.cut_short.append(f"executor {executor_id}: {because}")
 
@@ -70,49 +78,63 @@ class SparkApplication(JudgedApplication):
         self.driver.dead = []
         self.executors = {}
         self.heard.clear()
-        left = self.submitted - self.done
-        self.done = 0
-        self.submitted = left
-        self.waiting = deque(itertools.repeat(2.0, left))
+        self.submitted -= self.done
+        self.done.clear()
+        self.waiting = deque((2.0, each) for each in self.submitted.elements())
 
     def turn(self) -> None:
-        """Tasks end, tasks begin, and the REST API says so."""
+        """Tasks end, tasks begin, and the REST API says so. A driver that pauses schedules nothing."""
         now = time.monotonic()
+        if now < self.proxy.paused_until:
+            return
         for executor in self.executors.values():
             if executor.busy_since is not None and executor.task_ends <= now:
                 executor.busy_since = None
                 executor.tasks += 1
-                self.done += 1
+                self.done[executor.profile_id] += 1
         for executor in self.executors.values():
-            if not self.waiting:
-                break
-            if executor.busy_since is None and not executor.leaving:
-                executor.task_seconds = self.waiting.popleft()
+            task = next((each for each in self.waiting if each[1] == executor.profile_id), None)
+            if task is not None and executor.busy_since is None and not executor.leaving:
+                self.waiting.remove(task)
+                executor.task_seconds = task[0]
                 executor.busy_since, executor.task_ends = now, now + executor.task_seconds
         self._publish()
 
     @property
-    def needed(self) -> int:
-        """Executors that the tasks need."""
+    def needed(self) -> Counter[int]:
+        """Executors that the tasks need, by profile."""
         return self.submitted - self.done
+
+    def wanted(self, minimum: int, maximum: int) -> int:
+        """The sum of what all profiles need within these bounds, which are of each."""
+        return sum(max(minimum, min(maximum, self.needed[each])) for each in range(self.profiles))
 
     def _publish(self) -> None:
         driver = self.driver
-        busy = sum(1 for each in self.executors.values() if each.busy_since is not None)
+        busy = Counter(
+            each.profile_id for each in self.executors.values() if each.busy_since is not None
+        )
         driver.executors = [
             driver.executor(
                 number,
                 active=0 if each.busy_since is None else 1,
                 total=each.tasks + (each.busy_since is not None),
+                profile_id=each.profile_id,
             )
             for number, each in self.executors.items()
         ]
-        if self.needed:
-            stage = driver.stage(tasks=self.submitted, active=busy, done=self.done)
-            driver.stages, driver.jobs = [stage], [0]
-        else:
-            driver.stages, driver.jobs = [], []
-        driver.gauge = self.needed
+        driver.stages = [
+            driver.stage(
+                tasks=self.submitted[each],
+                stage_id=each,
+                active=busy[each],
+                done=self.done[each],
+                profile_id=each,
+            )
+            for each in self.needed
+        ]
+        driver.jobs = [0] if driver.stages else []
+        driver.gauge = self.needed.total()
 
 
 class Kubelets:
@@ -212,7 +234,8 @@ class Kubelets:
         await self._run_pod(name)
         await _within(going, chance.uniform(0.1, 0.8))
         if not going.is_set() and application.lives == life and application.ended_at is None:
-            application.register(number, uid)
+            profile_id = int(metadata["labels"].get("spark-exec-resourceprofile-id", 0))
+            application.register(number, uid, profile_id)
         await going.wait()
         await self._leave(application, number, uid, name, linger=3.0 if mishap > 0.95 else 0.0)
 

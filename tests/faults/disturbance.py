@@ -9,7 +9,7 @@ import contextlib
 import socket
 import ssl
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -29,12 +29,14 @@ from tests.faults.fault_schedule import (
     FaultSchedule,
     Kind,
 )
+from tests.faults.wall_clock import WallClock
 from tests.integration.operator_world import HostOperator, OperatorWorld
 
 from spark_allocation.kube.api_client import ApiUnavailable
 
 KILLED_FOR_SECONDS = 0.3
 KILLED_LATEST_SECONDS = 2.0
+HOUR_SECONDS = 3600
 
 
 class WindowClock:
@@ -90,6 +92,8 @@ class Disturbance:
         operators: int = 1,
         lease: bool = False,
         everywhere: bool = False,
+        environment: Mapping[str, str] | None = None,
+        clocks_are_set: bool = False,
         say: Callable[[str], None] = lambda _: None,
     ) -> None:
         """
@@ -97,6 +101,8 @@ class Disturbance:
             operators: how many at once; none when only the world around them is to be disturbed.
             lease: a single one holds the Lease, too.
             everywhere: they serve all namespaces.
+            environment: further variables of their environment.
+            clocks_are_set: each has a wall clock of its own, for deeds to set.
             say: told what happens.
         """
         self._world = world
@@ -105,6 +111,10 @@ class Disturbance:
         self._wanted = operators
         self._lease = lease or operators > 1
         self._everywhere = everywhere
+        self._environment = environment or {}
+        self._wall_clocks = [
+            WallClock(folder, f"operator-{number}") for number in range(operators * clocks_are_set)
+        ]
         self._say = say
         self._clock = WindowClock()
         self._background: set[asyncio.Task[None]] = set()
@@ -150,14 +160,18 @@ class Disturbance:
         upstream: str,
         *,
         listen: Callable[[], socket.socket] | None = None,
+        serves: ssl.SSLContext | None = None,
     ) -> FaultProxy:
         """A way to a driver.
 
         Args:
             upstream: the driver's own URL.
             listen: makes the socket on which the operator is to find the driver; by default on this host's loopback.
+            serves: how the operator is to find it behind TLS; by default in plain HTTP.
         """
-        proxy = FaultProxy(upstream, self._fate, by="driver", kind_of=driver_kind, listen=listen)
+        proxy = FaultProxy(
+            upstream, self._fate, by="driver", kind_of=driver_kind, listen=listen, serves=serves
+        )
         await stack.enter_async_context(proxy)
         self.proxies.append(proxy)
         return proxy
@@ -202,6 +216,7 @@ class Disturbance:
         return self._folder / f"operator-{number}.kubeconfig"
 
     def _start(self, number: int) -> HostOperator:
+        clock = self._wall_clocks[number].environment if self._wall_clocks else {}
         operator = HostOperator(
             self._world,
             self._folder,
@@ -210,6 +225,7 @@ class Disturbance:
             context="proxied",
             lease=self._lease,
             everywhere=self._everywhere,
+            environment={**self._environment, **clock},
         )
         self.logs = sorted({*self.logs, operator.log_file})
         return operator
@@ -299,6 +315,9 @@ class Disturbance:
                     self._kill(self._leader)
                 case DeedKind.KILL_AT if self._wanted:
                     in_background(self._kill_at(self._leader, deed), self._background)
+                case DeedKind.SET_CLOCK if self._wall_clocks:
+                    forward = 1 if deed.number % 2 else -1
+                    self._wall_clocks[self._leader].set(forward * deed.number * HOUR_SECONDS)
                 case DeedKind.COMPACT:
                     await asyncio.to_thread(self._world.cluster.compact_history)
                 case DeedKind.RESTART_API:

@@ -81,6 +81,7 @@ class FaultProxy:
     Attributes:
         passages: what has passed, oldest first.
         kill_point: where the operator is killed next.
+        paused_until: monotonic seconds until which nobody is answered, as in a server's long garbage collection.
         when_passing: called with each passage when it arrives, and again when its answer is known.
     """
 
@@ -94,10 +95,12 @@ class FaultProxy:
         token: str | None = None,
         kind_of: Callable[[web.BaseRequest], Kind],
         listen: Callable[[], socket.socket] | None = None,
+        serves: ssl.SSLContext | None = None,
     ) -> None:
         """
         Args:
             listen: makes the socket to listen on; by default one on this host's loopback.
+            serves: TLS towards the operator; plain HTTP without.
         """
         self.upstream = upstream
         self.port = 0
@@ -111,6 +114,8 @@ class FaultProxy:
         self._token = token
         self._kind_of = kind_of
         self._listen = listen
+        self._serves = serves
+        self.paused_until = 0.0
         self._runner: web.ServerRunner | None = None
         self._session: aiohttp.ClientSession | None = None
         self._calm = asyncio.Event()
@@ -140,9 +145,15 @@ class FaultProxy:
         self._runner = web.ServerRunner(server, shutdown_timeout=0.1)
         await self._runner.setup()
         if self._listen is not None:
-            await web.SockSite(self._runner, self._listen()).start()
+            await web.SockSite(self._runner, self._listen(), ssl_context=self._serves).start()
         else:
-            await web.TCPSite(self._runner, "127.0.0.1", self.port, reuse_address=True).start()
+            await web.TCPSite(
+                self._runner,
+                "127.0.0.1",
+                self.port,
+                reuse_address=True,
+                ssl_context=self._serves,
+            ).start()
         self.port = self._runner.addresses[0][1]
 
     async def close(self) -> None:
@@ -170,6 +181,7 @@ class FaultProxy:
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         content = await request.read()
+        await asyncio.sleep(max(0.0, self.paused_until - time.monotonic()))
         passage = Passage(
             time.monotonic(), self.by, self._kind_of(request), request.method, request.path
         )

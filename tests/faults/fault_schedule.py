@@ -120,6 +120,9 @@ class DeedKind(StrEnum):
     BOUNDS = "change the bounds"
     IDLE_TIMEOUT = "change the idle timeout"
     PAUSE = "pause the allocation for a while"
+    QUOTA = "fill the quota for a while"
+    GC_PAUSE = "pause a driver for half a minute"
+    SET_CLOCK = "set the operator's clock"
     WORK = "submit work"
     RESTART_DRIVER = "restart a driver with another application"
     EVICT = "evict an executor"
@@ -133,6 +136,11 @@ OF_FAKE_DRIVERS = (
     *(DeedKind.KILL_AT,) * 4,
     *(DeedKind.BOUNDS, DeedKind.BOUNDS, DeedKind.WORK, DeedKind.WORK),
     *(DeedKind.KILL, DeedKind.RESTART_DRIVER, DeedKind.EVICT, DeedKind.DELETE_POD),
+    *(DeedKind.QUOTA, DeedKind.SET_CLOCK),
+)
+OF_FAKE_DRIVERS_AND_LONG = (
+    *(*OF_FAKE_DRIVERS, DeedKind.GC_PAUSE, DeedKind.GC_PAUSE),
+    *(DeedKind.QUOTA, DeedKind.SET_CLOCK, DeedKind.SET_CLOCK),
 )
 OF_REAL_DRIVERS = (
     *(DeedKind.KILL_AT, DeedKind.KILL_AT, DeedKind.KILL, DeedKind.BOUNDS, DeedKind.BOUNDS),
@@ -151,7 +159,8 @@ class Deed:
         application: of which; a number that is taken modulo the applications.
         request: of a `DeedKind.KILL_AT`: the kind of request.
         after: of the same: after it was carried out, instead of before.
-        number: of `DeedKind.BOUNDS` the new maximum, of `DeedKind.WORK` the tasks; of times, seconds.
+        number: of `DeedKind.BOUNDS` the new maximum, of `DeedKind.WORK` the tasks; of times, seconds; of
+            `DeedKind.SET_CLOCK` hours, forward when odd and back when even.
     """
 
     at: float
@@ -167,6 +176,7 @@ class Deed:
             words.append(f"({'after' if self.after else 'before'} a {self.request})")
         elif self.kind in (
             *(DeedKind.BOUNDS, DeedKind.WORK, DeedKind.IDLE_TIMEOUT, DeedKind.PAUSE),
+            *(DeedKind.QUOTA, DeedKind.GC_PAUSE, DeedKind.SET_CLOCK),
             *(DeedKind.EVICT, DeedKind.DELETE_POD),
         ):
             words.append(f"({self.number}, application {self.application})")
@@ -219,7 +229,15 @@ class Shape:
 
 
 SHORT = Shape()
-LONG = Shape(seconds=60.0, longest=10.0, episodes=9, deeds=16, kills=5, disruptive=True)
+LONG = Shape(
+    seconds=60.0,
+    longest=10.0,
+    episodes=9,
+    deeds=18,
+    kills=5,
+    disruptive=True,
+    possible=OF_FAKE_DRIVERS_AND_LONG,
+)
 
 
 @dataclass

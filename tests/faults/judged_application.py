@@ -27,6 +27,7 @@ class TrueExecutor:
     task_seconds: float = 0.0
     tasks: int = 0
     leaving: bool = False
+    profile_id: int = 0
 
 
 @dataclass

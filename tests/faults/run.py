@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import ssl
 import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
@@ -18,7 +19,10 @@ from tests.faults.fault_schedule import Deed, DeedKind, FaultSchedule
 from tests.faults.foreign_pods import foreign_pods
 from tests.faults.invariants import Invariants
 from tests.faults.pods_feed import PodsFeed
+from tests.faults.quota import fill_quota, lift_quota
+from tests.faults.wall_clock import WallClock
 from tests.integration.operator_world import operator_world
+from tests.security.certificates import Authority
 
 from spark_allocation.testing.driver import FakeDriver
 
@@ -27,6 +31,8 @@ STABLE_WITHIN_SECONDS = 30.0
 PODS_FOLLOW_WITHIN_SECONDS = 30.0
 SWEPT_WITHIN_SECONDS = 30.0
 IDLE_SECONDS = 4
+GC_PAUSE_SECONDS = 30.0
+ACCESS = "ui"
 
 
 @dataclass
@@ -85,6 +91,8 @@ class Run:
         self._say = say
         self._chance = Random(f"run {schedule.seed}")
         self._began = time.monotonic()
+        self._behind_tls: set[str] = set()
+        self._filled: asyncio.Task[None] | None = None
         self.verdict = Verdict(schedule.seed, schedule, operators=operators)
 
     async def judge(self) -> Verdict:
@@ -117,10 +125,22 @@ class Run:
         following = asyncio.create_task(self._feed.run())
         stack.callback(following.cancel)
         self._disturbance = Disturbance(
-            world, self._schedule, self._folder, operators=self._operators_wanted, say=self._say
+            world,
+            self._schedule,
+            self._folder,
+            operators=self._operators_wanted,
+            environment={"SPARK_ALLOCATION_DRIVER_ACCESSES": str(self._folder / "accesses")},
+            clocks_are_set=True,
+            say=self._say,
         )
         self.applications = [
-            await self._application(stack, f"job-{number}") for number in range(self._count)
+            await self._application(
+                stack,
+                f"job-{number}",
+                profiles=1 if number % 3 == 0 else 2,
+                serves=self._tls() if number == 1 else None,
+            )
+            for number in range(self._count)
         ]
         self._invariants = Invariants(self._feed, self.applications)
         await self._feed.synced.wait()
@@ -134,15 +154,35 @@ class Run:
         for application in self.applications:
             await self._allocate(application)
 
-    async def _application(self, stack: AsyncExitStack, name: str) -> SparkApplication:
+    def _tls(self) -> ssl.SSLContext:
+        """How a driver is served behind TLS; what the operator needs for it lies in its folder of accesses.
+
+        The certificates are some days old, as any in use are: a clock that was set back still takes them.
+        """
+        some_days_ago = WallClock(self._folder, "certificates", off_by=-10 * 86_400)
+        authority = Authority(self._folder, environment=some_days_ago.environment, days=20)
+        access = self._folder / "accesses" / self._world.namespace / ACCESS
+        access.mkdir(parents=True)
+        (access / "ca.crt").write_bytes(authority.certificate.read_bytes())
+        (access / "server-name").write_text("driver")
+        return authority.server("DNS:driver")
+
+    async def _application(
+        self, stack: AsyncExitStack, name: str, *, profiles: int, serves: ssl.SSLContext | None
+    ) -> SparkApplication:
         driver = await stack.enter_async_context(FakeDriver(f"spark-{name}-1"))
         self._world.passive(driver)
         driver.properties["spark.app.name"] = name
+        driver.profiles = [driver.profile(each) for each in range(profiles)]
         proxy = await self._disturbance.stand_before_a_driver(
-            stack, f"http://127.0.0.1:{driver.port}"
+            stack, f"http://127.0.0.1:{driver.port}", serves=serves
         )
         pod = await self._world.put_driver(name)
-        application = SparkApplication(name, pod["metadata"]["uid"], driver=driver, proxy=proxy)
+        application = SparkApplication(
+            name, pod["metadata"]["uid"], driver=driver, proxy=proxy, profiles=profiles
+        )
+        if serves is not None:
+            self._behind_tls.add(name)
 
         def heard(passage: Passage, body: bytes) -> None:
             if passage.status == 200 and body[:1] == b"[":
@@ -157,7 +197,11 @@ class Run:
         await self._world.allocate(
             application.name,
             {
-                "driver": {"podName": application.name, "uiPort": application.proxy.port},
+                "driver": {
+                    "podName": application.name,
+                    "uiPort": application.proxy.port,
+                    **({"access": ACCESS} if application.name in self._behind_tls else {}),
+                },
                 "dynamicAllocation": {
                     "minExecutors": 0,
                     "maxExecutors": maximum,
@@ -188,14 +232,12 @@ class Run:
         self._began = time.monotonic()
         await self._disturbance.go_through(self._do)
         self._kubelets.mishaps = False
+        await self._last_deeds_are_over()
         last_fault = time.monotonic()
         for application in self.applications:
             number = self._chance.randint(2, application.bounds[-1][2] + 2)
-            application.waiting.clear()
-            application.submitted = application.done + sum(
-                each.busy_since is not None for each in application.executors.values()
-            )
-            application.submit(number, 10_000.0)
+            application.forget_waiting()
+            application.submit(number * application.profiles, 10_000.0)
         await self._becomes_stable(last_fault)
         await self._ends_are_swept()
         self._invariants.finish(self._disturbance.passages)
@@ -220,12 +262,30 @@ class Run:
                 application.submit(deed.number, 2.0)
             case DeedKind.RESTART_DRIVER:
                 await self._restart_driver(application)
+            case DeedKind.GC_PAUSE:
+                application.proxy.paused_until = time.monotonic() + GC_PAUSE_SECONDS
+            case DeedKind.QUOTA if self._filled is None or self._filled.done():
+                self._filled = asyncio.create_task(
+                    self._fill_quota(min(deed.number, self._schedule.shape.longest))
+                )
             case DeedKind.EVICT | DeedKind.DELETE_POD:
                 living = self._invariants.living(application)
                 if living:
                     pod = living[deed.number % len(living)]
                     evict = deed.kind is DeedKind.EVICT
                     await (self._kubelets.evict if evict else self._kubelets.delete_by_hand)(pod)
+
+    async def _fill_quota(self, seconds: float) -> None:
+        await fill_quota(self._world)
+        await asyncio.sleep(seconds)
+        await lift_quota(self._world)
+
+    async def _last_deeds_are_over(self) -> None:
+        """What lasts longer than the window was a fault for so long."""
+        if self._filled is not None:
+            await self._filled
+        for application in self.applications:
+            await asyncio.sleep(max(0.0, application.proxy.paused_until - time.monotonic()))
 
     async def _bound(self, application: SparkApplication, maximum: int) -> None:
         minimum = min(self._chance.randint(0, 2), maximum)
@@ -276,7 +336,7 @@ class Run:
 
     async def _state(self, application: SparkApplication) -> tuple[bool, bool, str]:
         _, minimum, maximum = application.bounds[-1]
-        wanted = max(minimum, min(maximum, application.needed))
+        wanted = application.wanted(minimum, maximum)
         found = await self._insist("GET", f"{self._world.allocations_path}/{application.name}")
         status = found.get("status") or {}
         target, living = status.get("target"), len(self._invariants.living(application))

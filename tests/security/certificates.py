@@ -1,8 +1,10 @@
 """Certificates for tests with TLS, made by the openssl program."""
 
+import os
 import shutil
 import ssl
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -11,15 +13,35 @@ import pytest
 class Authority:
     """A certificate authority of its own."""
 
-    def __init__(self, folder: Path, name: str = "authority") -> None:
+    def __init__(
+        self,
+        folder: Path,
+        name: str = "authority",
+        environment: Mapping[str, str] | None = None,
+        days: int = 2,
+    ) -> None:
+        """
+        Args:
+            environment: of the openssl program, besides this process's own.
+            days: for which its certificates hold.
+        """
         if shutil.which("openssl") is None:
             pytest.skip("there is no openssl program to make certificates with")
         self.certificate = folder / f"{name}.crt"
         self._key = folder / f"{name}.key"
         self._folder = folder
-        _openssl(
+        self._days = days
+        self._environment = {**os.environ, **(environment or {})}
+        self._openssl(
             *("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"),
-            *("-days", "2", "-subj", f"/CN={name}", "-addext", "keyUsage=critical,keyCertSign"),
+            *(
+                "-days",
+                str(days),
+                "-subj",
+                f"/CN={name}",
+                "-addext",
+                "keyUsage=critical,keyCertSign",
+            ),
             *("-keyout", str(self._key), "-out", str(self.certificate)),
         )
 
@@ -33,12 +55,12 @@ class Authority:
             self._folder / f"{name}.{kind}" for kind in ("key", "csr", "crt", "ext")
         )
         extensions.write_text(f"subjectAltName={alternative}\n")
-        _openssl(
+        self._openssl(
             *("req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"),
             *("-subj", f"/CN={name}", "-keyout", str(key), "-out", str(request)),
         )
-        _openssl(
-            *("x509", "-req", "-in", str(request), "-days", "2", "-CAcreateserial"),
+        self._openssl(
+            *("x509", "-req", "-in", str(request), "-days", str(self._days), "-CAcreateserial"),
             *("-CA", str(self.certificate), "-CAkey", str(self._key)),
             *("-extfile", str(extensions), "-out", str(certificate)),
         )
@@ -54,6 +76,6 @@ class Authority:
             context.verify_mode = ssl.CERT_REQUIRED
         return context
 
-
-def _openssl(*arguments: str) -> None:
-    subprocess.run(["openssl", *arguments], check=True, capture_output=True)
+    def _openssl(self, *arguments: str) -> None:
+        command = ["openssl", *arguments]
+        subprocess.run(command, check=True, capture_output=True, env=self._environment)
