@@ -4,6 +4,7 @@ SPARK ?= 4.1.4
 N ?= 200
 SEED ?= 1
 SEEDS ?= 1-10
+RUNS ?= 30
 MINUTES ?= 60
 DEMO ?=
 VENV := .venv
@@ -12,7 +13,7 @@ INSTALLED := $(VENV)/.installed
 SOURCES := operator tests examples
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test e2e slow lint types format unit fuzz faults day conformance integration bench bench-watch crd requirements image cluster-up \
+.PHONY: help demo test e2e slow lint types format unit fuzz faults soak day conformance integration bench bench-watch crd requirements image cluster-up \
 	cluster-down cluster-status clean
 
 help:  ## Show this list
@@ -38,6 +39,7 @@ e2e: $(INSTALLED)  ## Only the tests with a real Spark on a real cluster (SPARK=
 
 slow: $(INSTALLED)  ## Long tests that `make test` leaves out
 	@SPARK=$(SPARK) $(BIN)/python -m pytest tests/integration tests/e2e -m slow
+	@SPARK=$(SPARK) $(BIN)/python -m pytest tests/soak -m slow
 
 unit: $(INSTALLED)  ## Only the pure tests (seconds)
 	@$(BIN)/python -m pytest tests/unit
@@ -50,6 +52,9 @@ fuzz: $(INSTALLED)  ## Hostile input for every parser, for minutes and different
 
 faults: $(INSTALLED)  ## Faults from seeds between operator, API server and drivers, for minutes each: SEEDS=1-10
 	@$(BIN)/python -m tests.faults --seeds $(SEEDS)
+
+soak: $(INSTALLED)  ## Real Spark jobs under such faults, beside Spark's own allocator, for an hour or two: RUNS=30 SEEDS=1-10 (three runs a seed)
+	@$(BIN)/python -m tests.soak --seeds $(SEEDS) --runs $(RUNS) --spark $(SPARK)
 
 day: $(INSTALLED)  ## Two hundred applications of a simulated day under faults, in MINUTES=60, with the operator's memory and requests
 	@$(BIN)/python -m tests.day --minutes $(MINUTES) --seed $(SEED)

@@ -67,6 +67,7 @@ def kinds() -> tuple[Kind, ...]:
         Kind("unit", (*PYTEST, "tests/unit")),
         Kind("security", (*PYTEST, "tests/security", "-m", "not cluster")),
         Kind("fuzz", (*PYTEST, "tests/fuzz")),
+        Kind("soak", (*PYTEST, "tests/soak", "-m", "not slow")),
         Kind("conformance", (*PYTEST, "tests/conformance"), no_jdk),
         Kind("integration", (*PYTEST, "tests/integration", "-m", "not slow"), no_cluster, True),
         Kind("rights", (*PYTEST, "tests/security", "-m", "cluster"), no_cluster, True),
