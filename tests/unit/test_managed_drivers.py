@@ -83,6 +83,22 @@ async def test_a_driver_that_is_served_already_gets_none(world: World) -> None:
     assert world.allocations.made("create") == []
 
 
+async def test_a_driver_that_asks_for_another_installation_is_left_to_it(world: World) -> None:
+    world.managed.seen(pod(managedBy="blue"))
+    await asyncio.sleep(0.1)
+    assert world.allocations.made("create") == []
+    blue = ManagedDrivers(
+        world.allocations, world.objects, is_served=lambda _: False, installation="blue"
+    )
+    blue.seen(pod())
+    assert blue._pods == {}
+    blue.seen(pod(managedBy="blue"))
+    task = asyncio.create_task(blue.run())
+    await world.until(lambda: world.allocations.objects)
+    task.cancel()
+    assert world.allocations.objects["jobs", "driver"]["spec"]["managedBy"] == "blue"
+
+
 async def test_the_object_of_a_predecessor_makes_room_when_it_goes(world: World) -> None:
     world.managed.seen(pod(uid="old"))
     await world.until(lambda: world.allocations.objects)

@@ -12,7 +12,7 @@ import yaml
 from typer.testing import CliRunner, Result
 
 from spark_allocation.api.crd import cluster_policy_crd, policy_crd, sparkallocation_crd
-from spark_allocation.api.group import FINALIZER
+from spark_allocation.api.group import FINALIZER, finalizer_of
 from spark_allocation.cli import connection, doctor, release
 from spark_allocation.cli.app import app, kubectl_complete_salloc
 from spark_allocation.controller.dry_run import read_properties
@@ -414,6 +414,19 @@ def test_release_of_some(server: FakeApiServer) -> None:
     assert finalizers(server, "b") == [FINALIZER, "other"]
     assert run("release", "a", "-n", "jobs", "--yes").output == "No SparkAllocation has the operator's finalizer.\n"  # fmt: skip
     assert run("release", "c", "-n", "jobs", "--yes").exit_code == 1
+
+
+def test_release_of_one_installation(server: FakeApiServer) -> None:
+    salloc(server)
+    document = server.objects[f"{JOBS}/sparkallocations/job"]
+    document["metadata"]["finalizers"] = [finalizer_of("blue"), FINALIZER, "other"]
+    assert run("release", "job", "-n", "jobs", "--yes", "--managed-by", "blue").exit_code == 0
+    assert finalizers(server) == [FINALIZER, "other"]
+    document["metadata"]["finalizers"] = [finalizer_of("blue"), FINALIZER, "other"]
+    assert run("release", "job", "-n", "jobs", "--yes", "--managed-by", "").exit_code == 0
+    assert finalizers(server) == [finalizer_of("blue"), "other"]
+    assert run("release", "job", "-n", "jobs", "--yes").exit_code == 0
+    assert finalizers(server) == ["other"]
 
 
 @pytest.mark.parametrize("arguments", [(), ("a", "--all"), ("a", "-A")])

@@ -8,6 +8,18 @@ PLURAL = "sparkallocations"
 SHORT_NAME = "salloc"
 
 FINALIZER = f"{GROUP}/executors"
+"""On each SparkAllocation, while the installation without a name serves it."""
+
+
+def finalizer_of(installation: str) -> str:
+    """The finalizer of an installation; "" for the one without a name."""
+    return f"{FINALIZER}-{installation}" if installation else FINALIZER
+
+
+def is_finalizer(name: str) -> bool:
+    """Whether it is one of the operator's, whichever installation put it there."""
+    return name == FINALIZER or name.startswith(f"{FINALIZER}-")
+
 
 ALLOCATION_UID_LABEL = f"{GROUP}/allocation-uid"
 """On each executor pod: the uid of the SparkAllocation that made it. With the owner it says the pod is ours."""

@@ -2,13 +2,14 @@
 
 import asyncio
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated
 from urllib.parse import quote
 
 import typer
 
-from spark_allocation.api.group import FINALIZER
+from spark_allocation.api.group import finalizer_of, is_finalizer
 from spark_allocation.cli.connection import (
     EXIT_PROBLEM,
     EXIT_USAGE,
@@ -52,6 +53,12 @@ def release(  # noqa: PLR0917  (options of a command)
         typer.Option(
             metavar="NAMESPACE/DEPLOYMENT",
             help="First scale this Deployment of the operator to zero and wait until its pods are gone.",
+        ),
+    ] = None,
+    managed_by: Annotated[
+        str | None,
+        typer.Option(
+            help="Only the finalizer of the installation of this name; '' is the one without. Left out: of any."
         ),
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
@@ -101,10 +108,16 @@ def release(  # noqa: PLR0917  (options of a command)
     if missing:
         typer.echo(f"there is no SparkAllocation {', '.join(missing)}", err=True)
         raise typer.Exit(EXIT_PROBLEM)
+
+    def goes(finalizer: str) -> bool:
+        if managed_by is None:
+            return is_finalizer(finalizer)
+        return finalizer == finalizer_of(managed_by)
+
     held = [
         each
         for each in bodies
-        if FINALIZER in (each["metadata"].get("finalizers") or ())
+        if any(map(goes, each["metadata"].get("finalizers") or ()))
         and (every or each["metadata"]["name"] in (names or ()))
     ]
     if not held:
@@ -114,7 +127,7 @@ def release(  # noqa: PLR0917  (options of a command)
         typer.echo(f"{each['metadata']['namespace']}/{each['metadata']['name']}")
     if not yes and not typer.confirm(f"Release these {len(held)}?"):
         raise typer.Exit(EXIT_PROBLEM)
-    released = connected(kubeconfig, context, lambda reading: _release(reading, held))
+    released = connected(kubeconfig, context, lambda reading: _release(reading, held, goes))
     typer.echo(f"released {released.done}")
     for failure in released.failures:
         typer.echo(failure, err=True)
@@ -153,14 +166,16 @@ async def _allocations(reading: ClusterReading, places: list[str | None]) -> lis
     return found
 
 
-async def _release(reading: ClusterReading, held: list[Document]) -> Released:
+async def _release(
+    reading: ClusterReading, held: list[Document], goes: Callable[[str], bool]
+) -> Released:
     failures: list[str] = []
     for each in held:
         metadata = each["metadata"]
         outcome = await reading.set_finalizers(
             metadata["namespace"],
             metadata["name"],
-            [name for name in metadata["finalizers"] if name != FINALIZER],
+            [name for name in metadata["finalizers"] if not goes(name)],
             metadata["resourceVersion"],
         )
         if not outcome.done:

@@ -30,6 +30,12 @@ def run(  # noqa: PLR0917  (options of a command)
         list[str] | None,
         typer.Option(help="Namespace to serve; repeat for several. Left out: all."),
     ] = None,
+    managed_by: Annotated[
+        str | None,
+        typer.Option(
+            help="Name of this installation, where there are several: spec.managedBy of the SparkAllocations that it serves."
+        ),
+    ] = None,
     health_port: Annotated[
         int | None, typer.Option(help="Port of /healthz, /readyz and /metrics; 0 takes a free one.")
     ] = None,
@@ -47,6 +53,7 @@ def run(  # noqa: PLR0917  (options of a command)
         "kubeconfig": kubeconfig,
         "context": context,
         "namespaces": tuple(namespace) if namespace else None,
+        "managed_by": managed_by,
         "health_port": health_port,
         "log_format": log_format,
         "log_level": log_level,

@@ -14,7 +14,8 @@ from typing import Any
 
 import kopf
 
-from spark_allocation.api.group import FINALIZER, GROUP, PLURAL
+from spark_allocation.api.group import GROUP, PLURAL, finalizer_of
+from spark_allocation.controller.other_installs import managed_by
 from spark_allocation.controller.runners import Runners
 from spark_allocation.kube.api_client import KubernetesApi
 
@@ -73,13 +74,21 @@ class Memo:
         return self
 
 
-def make_registry(api: KubernetesApi) -> kopf.OperatorRegistry:
-    """The handlers, in a registry of their own."""
+def make_registry(api: KubernetesApi, installation: str) -> kopf.OperatorRegistry:
+    """The handlers, in a registry of their own.
+
+    Args:
+        installation: whose objects are served; "" for the one without a name. Its finalizer has that name too: two
+            installations that filter their daemons would else take each other's finalizer away.
+    """
     registry = kopf.OperatorRegistry()
+
+    def is_ours(body: kopf.Body, **_: Any) -> bool:
+        return managed_by(body) == installation
 
     @kopf.on.startup(registry=registry)
     async def configure(settings: kopf.OperatorSettings, **_: Any) -> None:
-        settings.persistence.finalizer = FINALIZER
+        settings.persistence.finalizer = finalizer_of(installation)
         settings.persistence.diffbase_storage = _NothingRemembered()
         settings.persistence.progress_storage = _NoProgress()
         settings.scanning.disabled = True
@@ -113,6 +122,9 @@ def make_registry(api: KubernetesApi) -> kopf.OperatorRegistry:
         event: Mapping[str, Any], uid: str, body: kopf.Body, memo: Memo, **_: Any
     ) -> None:
         deleted = event.get("type") == "DELETED"
+        if not is_ours(body):
+            memo.runners.seen_of_others(uid, dict(body), deleted=deleted)
+            return
         memo.runners.seen(uid, dict(body), deleted=deleted)
         if not deleted and "deletionTimestamp" in body["metadata"]:
             # awaited: kopf takes the finalizer away in the same turn, after this handler
@@ -122,6 +134,7 @@ def make_registry(api: KubernetesApi) -> kopf.OperatorRegistry:
         GROUP,
         PLURAL,
         registry=registry,
+        when=is_ours,
         backoff=5.0,
         # a runner ends by itself within its own bounds (allocation_runner.STOP_PATIENCE_SECONDS, leaving.LET_GO_SECONDS)
         cancellation_backoff=11.0,
@@ -161,15 +174,23 @@ class _Stopper:
 
 
 async def run_kopf(
-    api: KubernetesApi, runners: Runners, namespaces: Collection[str], stop: asyncio.Event
+    api: KubernetesApi,
+    runners: Runners,
+    namespaces: Collection[str],
+    stop: asyncio.Event,
+    *,
+    installation: str = "",
 ) -> None:
     """Run kopf until a signal or ``stop`` ends it.
+
+    Args:
+        installation: whose objects are served.
 
     Raises:
         Exception: kopf gave up; its errors have no common base.
     """
     await kopf.operator(
-        registry=make_registry(api),
+        registry=make_registry(api, installation),
         memo=Memo(runners),
         standalone=True,
         # kopf would look the user up, and an arbitrary uid has no entry in /etc/passwd

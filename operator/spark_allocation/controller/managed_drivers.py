@@ -3,7 +3,8 @@
 Nobody writes an object for each of two thousand nightly jobs. The object is named after the driver pod, owned by it,
 and deleted some time after the application has ended. Annotations ``spec.sparkallocation.dev/<field>`` on the pod set
 fields of the spec, their values read as YAML (``"20"`` is a number, ``30s`` a text). A SparkAllocation that already
-serves the pod, written by hand, wins: then none is made.
+serves the pod, written by hand, wins: then none is made. Of several installations the one makes it whose name the annotation
+``spec.sparkallocation.dev/managedBy`` has.
 
 The label is a state, not an event: as long as the pod lives it is to have a SparkAllocation, and is looked at again
 every half minute. A resubmitted driver finds the object of its predecessor under its own name; that one goes with the
@@ -55,11 +56,14 @@ class ManagedDrivers:
         objects: ObjectsApi,
         *,
         is_served: Callable[[DriverPod], bool],
+        installation: str = "",
     ) -> None:
         """
         Args:
             is_served: whether a SparkAllocation names this pod already.
+            installation: whose drivers these are: those that name it in the annotation of ``managedBy``.
         """
+        self._installation = installation
         self._allocations = allocations
         self._objects = objects
         self._is_served = is_served
@@ -68,7 +72,12 @@ class ManagedDrivers:
 
     def seen(self, pod: DriverPod) -> None:
         """A driver pod was added or changed, or is gone."""
-        if pod.ended or pod.deleting or pod.labels.get(MANAGED_LABEL) != "true":
+        if (
+            pod.ended
+            or pod.deleting
+            or pod.labels.get(MANAGED_LABEL) != "true"
+            or _installation_of(pod) != self._installation
+        ):
             self._pods.pop(pod.uid, None)
             return
         known = self._pods.get(pod.uid)
@@ -220,6 +229,11 @@ def managed_allocation(pod: DriverPod) -> dict[str, Any] | str:
         },
         "spec": spec,
     }
+
+
+def _installation_of(pod: DriverPod) -> str:
+    """Which installation a labelled driver asks for; "" for the one without a name."""
+    return pod.annotations.get(f"{FIELD_ANNOTATION_PREFIX}managedBy", "").strip().strip("\"'")
 
 
 def _options(driver: Any) -> dict[str, Any]:

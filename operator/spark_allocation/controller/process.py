@@ -33,6 +33,7 @@ from spark_allocation.controller.health import HealthServer, LoopHeartbeat
 from spark_allocation.controller.kopf_handlers import run_kopf
 from spark_allocation.controller.kopf_keeper import KopfKeeper, why_kind_is_not_served
 from spark_allocation.controller.managed_drivers import MANAGED_SELECTOR, ManagedDrivers
+from spark_allocation.controller.other_installs import OtherInstalls
 from spark_allocation.controller.pod_creation import Apis
 from spark_allocation.controller.policy_directory import PolicyDirectory, watch_policy_file
 from spark_allocation.controller.process_settings import ProcessSettings, driver_reach
@@ -111,14 +112,22 @@ class Process:
         self._runners = Runners(
             lambda claims: self._surroundings(
                 claims, apis, DriverFinder(self._directory, pods), session
-            )
+            ),
+            OtherInstalls(self._directory),
         )
         self._keeper = KopfKeeper(
-            lambda stop: run_kopf(api, self._runners, settings.namespaces, stop),
+            lambda stop: run_kopf(
+                api, self._runners, settings.namespaces, stop, installation=settings.managed_by
+            ),
             lambda: why_kind_is_not_served(api, settings.namespaces),
         )
         self._allocations = allocations
-        self._managed = ManagedDrivers(allocations, objects, is_served=self._runners.serves)
+        self._managed = ManagedDrivers(
+            allocations,
+            objects,
+            is_served=self._runners.serves,
+            installation=settings.managed_by,
+        )
         self._unallocated = UnallocatedDrivers(
             self._directory,
             self._store,
@@ -330,6 +339,7 @@ async def run_process(settings: ProcessSettings) -> None:
             log.info(
                 "starting",
                 namespaces=settings.namespaces or "all",
+                managed_by=settings.managed_by,
                 cluster_policies=settings.reads_cluster_policies,
                 cluster_policy_file=str(settings.cluster_policy_file or ""),
             )
@@ -372,7 +382,7 @@ def _lease(settings: ProcessSettings, api: KubernetesApi) -> LeaderLease | None:
         return None
     return LeaderLease(
         api,
-        name=settings.lease_name,
+        name=settings.lease,
         namespace=settings.lease_namespace,
         identity=settings.identity or socket.gethostname(),
     )

@@ -7,7 +7,10 @@ from pathlib import Path
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from spark_allocation.api.field_types import INSTALL_NAME_PATTERN, LONGEST_INSTALL_NAME
 from spark_allocation.sources.driver_access import Address, DriverAddresses, DriverReach, Network
+
+LEASE_NAME = "spark-allocation-operator"
 
 
 class ProcessSettings(BaseSettings):
@@ -21,6 +24,10 @@ class ProcessSettings(BaseSettings):
     """Context of the kubeconfig; its current context when left out."""
     namespaces: tuple[str, ...] = ()
     """Namespaces to serve; all when left out."""
+    managed_by: str = Field(
+        default="", pattern=f"({INSTALL_NAME_PATTERN})|^$", max_length=LONGEST_INSTALL_NAME
+    )
+    """Name of this installation, where there are several in one cluster: only SparkAllocations whose spec.managedBy is this name are served. Left out: those without. Finalizer and Lease carry it too."""
     health_host: str = "0.0.0.0"  # noqa: S104  (the kubelet's probes come from outside the pod)
     """Address of the health and metrics server."""
     health_port: int = Field(default=8080, ge=0, le=65535)
@@ -43,14 +50,20 @@ class ProcessSettings(BaseSettings):
     """File of ClusterSparkAllocationPolicy objects, for an install that may not read cluster-wide objects; read again when it changes."""
     lease_namespace: str = Field(default="", validation_alias="POD_NAMESPACE")
     """Namespace of the leader's Lease; no lease is held when it is empty (a single process outside the cluster)."""
-    lease_name: str = "spark-allocation-operator"
-    """Name of the leader's Lease."""
+    lease_name: str = ""
+    """Name of the leader's Lease. Left out: spark-allocation-operator, followed by - and managed_by when that is set."""
     identity: str = Field(default="", validation_alias="POD_NAME")
     """This process's name in the Lease; the host name when left out."""
     log_format: str = Field(default="json", pattern="^(json|console)$")
     """One JSON object a line, or lines for people."""
     log_level: str = Field(default="info", pattern="^(debug|info|warning|error)$")
     """Least severe level that is written."""
+
+    @property
+    def lease(self) -> str:
+        """The Lease of this installation."""
+        own = f"{LEASE_NAME}-{self.managed_by}" if self.managed_by else LEASE_NAME
+        return self.lease_name or own
 
     @property
     def reads_cluster_policies(self) -> bool:

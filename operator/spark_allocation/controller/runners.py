@@ -10,6 +10,7 @@ import structlog
 from spark_allocation.controller.allocation_runner import AllocationRunner
 from spark_allocation.controller.application_end import let_go_unserved
 from spark_allocation.controller.leaving import LET_GO_SECONDS
+from spark_allocation.controller.other_installs import OtherInstalls
 from spark_allocation.controller.runner_surroundings import Stopper, Surroundings
 from spark_allocation.core.driver_report import DriverPod
 from spark_allocation.kube.api_client import ApiUnavailable
@@ -22,10 +23,11 @@ class Claims:
     """One SparkAllocation serves one driver; of several the oldest wins.
 
     Creation times have whole seconds. Of two that were made in the same second the one that serves the driver already
-    keeps it, also after a restart of the operator; else the uid decides.
+    keeps it, also after a restart of the operator; else the uid decides. Between two installations it always does.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, others: OtherInstalls | None = None) -> None:
+        self._others = others
         self._known: dict[str, tuple[str, str]] = {}
         self._claims: dict[str, dict[str, str]] = {}
         self._served: dict[str, str] = {}
@@ -48,7 +50,16 @@ class Claims:
         oldest = min(
             claimants, key=lambda uid: (self._known[uid][0], self._served[uid] != driver_uid, uid)
         )
-        return "" if oldest == allocation_uid else claimants[oldest]
+        if oldest != allocation_uid:
+            return claimants[oldest]
+        # whom another installation serves at this moment is not known for sure: that must not decide
+        own_age = (self._known[oldest][0], oldest)
+        older = [
+            other
+            for other in (self._others.claimants(driver_uid) if self._others is not None else ())
+            if (other.created_at, other.uid) < own_age
+        ]
+        return str(min(older, key=lambda other: (other.created_at, other.uid))) if older else ""
 
     def serving(self, driver_uid: str, allocation_uid: str) -> None:
         """See `controller.allocation_runner.DriverClaims.serving`."""
@@ -74,8 +85,15 @@ class Claims:
 class Runners:
     """Starts a runner for each SparkAllocation that kopf hands over."""
 
-    def __init__(self, surroundings: Callable[[Claims], Surroundings]) -> None:
-        self._claims = Claims()
+    def __init__(
+        self, surroundings: Callable[[Claims], Surroundings], others: OtherInstalls | None = None
+    ) -> None:
+        """
+        Args:
+            others: to note what other installations serve.
+        """
+        self._others = others
+        self._claims = Claims(others)
         self._surroundings = surroundings(self._claims)
         self._runners: dict[str, AllocationRunner] = {}
         self._seen: set[str] = set()
@@ -94,6 +112,14 @@ class Runners:
         runner = self._runners.get(uid)
         if runner is not None and not deleted:
             runner.seen(body)
+
+    def seen_of_others(self, uid: str, body: Mapping[str, Any], *, deleted: bool) -> None:
+        """The same of a SparkAllocation that another installation serves: noted, never touched."""
+        self._seen.add(uid)
+        if deleted:
+            self._seen.discard(uid)
+        if self._others is not None:
+            self._others.seen(uid, body, deleted=deleted)
 
     async def let_go_unserved(self, uid: str, body: Mapping[str, Any]) -> None:
         """A SparkAllocation is being deleted: if no runner of this process ever had it, do what its policy says.
@@ -115,7 +141,9 @@ class Runners:
 
     def serves(self, pod: DriverPod) -> bool:
         """Whether some SparkAllocation names this pod."""
-        return any(runner.names(pod) for runner in self._runners.values())
+        if any(runner.names(pod) for runner in self._runners.values()):
+            return True
+        return self._others is not None and any(self._others.naming(pod))
 
     async def run(self, uid: str, body: Mapping[str, Any], stopper: Stopper) -> None:
         """Serve one SparkAllocation until it is deleted or the process ends."""
