@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.core import Metric
 
 from spark_allocation.kube.pods_api import CreateResult
+from spark_allocation.reports.budget_metrics import BudgetFigures, BudgetMetrics
 from spark_allocation.reports.metrics import (
     PREFIX,
     AllocationFigures,
@@ -65,6 +66,11 @@ def registry() -> CollectorRegistry:
             loop_lag=lambda: 0.0,
             leads=lambda: True,
         )
+    )
+    amounts = dict.fromkeys(("executors", "cores", "memory_bytes", "pending_pods"), 1)
+    budget = BudgetFigures("prod", "team", amounts, amounts, 1, 1, 0, below_minima=False)
+    found.register(
+        BudgetMetrics(figures=lambda: [budget], divisions=lambda: 1, seconds=lambda: 0.0)
     )
     return found
 

@@ -65,7 +65,7 @@ def salloc(server: FakeApiServer, name: str = "job", **spec: Any) -> dict[str, A
             "executors": 2,
             "target": 8,
             "pending": 6,
-            "profiles": [{"id": 0, "desired": 40, "target": 8, "running": 2, "pending": 6, "heldByShuffle": 1, "idle": 1, "reason": "Backlog/PendingLimit"}],
+            "profiles": [{"id": 0, "desired": 40, "granted": 12, "grantReason": "wanted 40, budget team-a left 12, pending limit 8 of budget team-a → 8", "target": 8, "running": 2, "pending": 6, "heldByShuffle": 1, "idle": 1, "reason": "Backlog/PendingLimit"}],
             "conditions": [
                 {"type": "Stalled", "status": "True", "reason": "Unschedulable", "message": "no node has room"},
                 {"type": "DriverReachable", "status": "True", "reason": "Answers", "message": "answers"},
@@ -175,7 +175,8 @@ def test_explain_shows_who_set_what_and_why_it_is_otherwise(server: FakeApiServe
     assert "dynamicAllocation.maxExecutors 8 SparkAllocation 100 (SparkAllocation) → 8, upper limit of cluster policy prod" in lines  # fmt: skip
     assert "dynamicAllocation.minExecutors 2 cluster policy prod for user alice" in lines
     assert "dynamicAllocation.executorIdleTimeout 90s namespace policy team" in lines
-    assert "0 40 8 2 6 1 1 0 Backlog/PendingLimit" in lines
+    assert "0 40 12 8 2 6 1 1 0 Backlog/PendingLimit" in lines
+    assert "profile 0: wanted 40, budget team-a left 12, pending limit 8 of budget team-a → 8" in lines
     assert "Stalled=True (Unschedulable): no node has room" in result.output
     assert "Requesting 4 new executors because tasks are backlogged" in result.output
     assert "Not known" not in result.output

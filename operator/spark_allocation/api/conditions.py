@@ -26,6 +26,8 @@ class ConditionType(StrEnum):
     """Something in the spec makes no difference; the message says what, and why."""
     LIMITED = "Limited"
     """A lock or a limit of a policy changed a value; the message names each."""
+    BUDGET_LIMITED = "BudgetLimited"
+    """A budget grants fewer executors than are wanted; the message names it."""
     POLICY_CONFLICT = "PolicyConflict"
     """Policies contradict each other, or one of them cannot be used; the message says what holds."""
     PROFILES_MATCHED = "ProfilesMatched"
@@ -102,6 +104,9 @@ class Reason(StrEnum):
     MATCHED = "Matched"
     NO_PROFILE_MATCHES = "NoProfileMatches"
     SEVERAL_ENTRIES_MATCH = "SeveralEntriesMatch"
+    BUDGET_EXHAUSTED = "BudgetExhausted"
+    BUDGET_BELOW_MINIMA = "BudgetBelowMinima"
+    WITHIN_BUDGET = "WithinBudget"
     # the end
     RUNNING = "Running"
 

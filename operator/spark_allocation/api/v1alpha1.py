@@ -453,7 +453,11 @@ class ProfileStatus(ApiModel):
     desired: int = 0
     """Executors that the tasks need."""
     target: int = 0
-    """Executors wanted now: the need within the bounds, as far as the ramp has come."""
+    """Executors wanted now: the need within the bounds, as far as the ramp has come and budgets grant it."""
+    granted: int | None = None
+    """Executors that budgets grant. Absent where none covers the application."""
+    grant_reason: Annotated[str, Field(max_length=300)] | None = None
+    """How the grant came about, such as "wanted 40, budget team-a left 12, pending limit 8 of budget team-a → 8"."""
     running: int = 0
     """Pods that run."""
     registered: int = 0

@@ -70,6 +70,13 @@ def _text(found: Explanation, *, wide: bool) -> str:
     profiles = found.status.get("profiles") or ()
     if profiles:
         parts.append(_profiles(profiles))
+        granted = [
+            f"  profile {each.get('id')}: {each['grantReason']}"
+            for each in profiles
+            if each.get("grantReason")
+        ]
+        if granted:
+            parts.append("Budgets:\n" + "\n".join(granted))
     problems = (
         *(found.resolution.conflicts if found.resolution else ()),
         *(found.resolution.ignored if found.resolution else ()),
@@ -163,11 +170,23 @@ def _rows(settings: Iterable[EffectiveSetting]) -> list[tuple[object, ...]]:
 
 def _profiles(profiles: list[Mapping[str, Any]]) -> str:
     return table(
-        ("PROFILE", "DESIRED", "TARGET", "RUNNING", "PENDING", "IDLE", "HELD", "DRAINING", "WHY"),
+        (
+            "PROFILE",
+            "DESIRED",
+            "GRANTED",
+            "TARGET",
+            "RUNNING",
+            "PENDING",
+            "IDLE",
+            "HELD",
+            "DRAINING",
+            "WHY",
+        ),
         [
             (
                 each.get("id"),
                 each.get("desired", 0),
+                each.get("granted", "-"),
                 each.get("target", 0),
                 each.get("running", 0),
                 each.get("pending", 0),

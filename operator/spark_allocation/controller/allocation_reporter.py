@@ -53,6 +53,9 @@ _WARNINGS = frozenset(
     }
 )
 
+_URGENT = frozenset({Reason.BUDGET_BELOW_MINIMA})
+"""Reasons that want somebody's attention whatever the condition."""
+
 _WORDS: Mapping[str, str] = {
     TargetReason.INITIALIZING: "the initial executors are kept until the first stage",
     TargetReason.BACKLOG: "tasks are backlogged",
@@ -116,7 +119,8 @@ class AllocationReporter:
         return [
             (each.type, each.reason)
             for each in self.conditions.all()
-            if each.status != "Unknown" and (each.type, each.status == "True") in _WARNINGS
+            if each.status != "Unknown"
+            and ((each.type, each.status == "True") in _WARNINGS or each.reason in _URGENT)
         ]
 
     def say(
@@ -126,12 +130,11 @@ class AllocationReporter:
         message = without_hidden(message)
         if self.conditions.say(condition, Statement(holds, reason, message), self.generation):
             log.info("condition", condition=condition, holds=holds, reason=reason, message=message)
+            warning = (condition, holds) in _WARNINGS or reason in _URGENT
             worth_an_event = holds is not None and (
-                (condition, holds) in _WARNINGS
-                or condition in (ConditionType.READY, ConditionType.FINISHED)
+                warning or condition in (ConditionType.READY, ConditionType.FINISHED)
             )
             if worth_an_event:
-                warning = (condition, holds) in _WARNINGS
                 self._pending_events.append((condition, reason, message or condition, warning))
 
     def set(self, **fields: Any) -> None:
@@ -188,6 +191,7 @@ class AllocationReporter:
         self.set(profiles=profiles, failed=observation.failed_executors, **totals(profiles))
         self._say_reachable(observation)
         self._say_draining(observation)
+        self._say_budgets(observation)
         self._say_allocating(observation)
         await self.write()
 
@@ -238,6 +242,25 @@ class AllocationReporter:
                 "executors that leave finish their tasks first",
             )
 
+    def _say_budgets(self, observation: Observation) -> None:
+        covered = [each for each in observation.step.profiles if each.grant_reason]
+        if not covered:
+            self.conditions.drop(ConditionType.BUDGET_LIMITED)
+            return
+        limited = [each for each in covered if each.is_short_of_budget]
+        told = "; ".join(
+            f"profile {each.profile_id}: {each.grant_reason}" for each in limited or covered
+        )
+        if any(each.below_minimum for each in limited):
+            remedy = "Raise the budget, or lower minExecutors."
+            self.say(
+                ConditionType.BUDGET_LIMITED, True, Reason.BUDGET_BELOW_MINIMA, f"{told}. {remedy}"
+            )
+        elif limited:
+            self.say(ConditionType.BUDGET_LIMITED, True, Reason.BUDGET_EXHAUSTED, told)
+        else:
+            self.say(ConditionType.BUDGET_LIMITED, False, Reason.WITHIN_BUDGET, told)
+
     def _say_allocating(self, observation: Observation) -> None:
         profiles = observation.step.profiles
         target = sum(profile.target for profile in profiles)
@@ -259,6 +282,8 @@ class AllocationReporter:
                 if count
             ]
             counts += f", {idle} idle" + (f" ({', '.join(held)})" if held else "")
+        if any(each.is_short_of_budget for each in profiles):
+            counts += ", a budget allows no more"
         obstacle = observation.obstacle
         short = any(each.target > each.running + each.pending for each in profiles)
         problem = observation.step.start_problem
@@ -392,6 +417,7 @@ class AllocationReporter:
         self._note_drains(
             step, step.evacuations, "NodeGoing", "leave because their nodes are about to go"
         )
+        self._note_drains(step, step.surplus, "Budget", "leave because a budget grants fewer")
 
     def _note_drains(
         self, step: Step, pods: tuple[ExecutorPod, ...], reason: str, words: str
@@ -420,7 +446,7 @@ def _sentence(decision: ProfileDecision) -> str:
 
 def _profile_status(profile: ProfileState) -> ProfileStatus:
     reason = profile.reason
-    if (
+    if profile.is_short_of_budget or (
         profile.bound is not RequestBound.NOTHING
         and profile.target > profile.running + profile.pending
     ):
@@ -429,6 +455,8 @@ def _profile_status(profile: ProfileState) -> ProfileStatus:
         id=profile.profile_id,
         desired=profile.desired,
         target=profile.target,
+        granted=profile.granted,
+        grant_reason=profile.grant_reason[:300] or None,
         running=profile.running,
         registered=profile.registered,
         pending=profile.pending,

@@ -42,6 +42,7 @@ from spark_allocation.core.budgets_together import CoveredBudget, divide_togethe
 from spark_allocation.core.fair_division import ClaimKey
 from spark_allocation.core.pod_size import NO_SIZE, PodSize
 from spark_allocation.core.resource_profiles import ProfileId
+from spark_allocation.reports.budget_metrics import BudgetFigures
 from spark_allocation.snapshots_store import DriverKey, ExecutorPodsSnapshotsStore
 
 SHORTEST_PAUSE_SECONDS = 0.1
@@ -82,6 +83,32 @@ class BudgetUse:
     applications: int = 0
     short: int = 0
     below_minima: bool = False
+
+    @property
+    def figures(self) -> BudgetFigures:
+        """For metrics and status: in cores and bytes."""
+        caps = self.budget.budget
+        cores, memory = caps.milli_cores, caps.memory_mib
+        return BudgetFigures(
+            policy=self.budget.policy,
+            budget=caps.name,
+            capacity={
+                "executors": caps.executors,
+                "cores": None if cores is None else cores / 1000,
+                "memory_bytes": None if memory is None else memory << 20,
+                "pending_pods": caps.pending_pods,
+            },
+            used={
+                "executors": self.executors,
+                "cores": self.milli_cores / 1000,
+                "memory_bytes": self.memory_mib << 20,
+                "pending_pods": self.pending,
+            },
+            granted=self.granted,
+            applications=self.applications,
+            short=self.short,
+            below_minima=self.below_minima,
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,6 +52,7 @@ from spark_allocation.kube.leader_lease import LeaderLease, LeaseLost
 from spark_allocation.kube.objects_api import KubernetesObjectsApi
 from spark_allocation.kube.pacing import CreationPacer
 from spark_allocation.kube.pods_api import CreateResult, KubernetesPodsApi
+from spark_allocation.reports.budget_metrics import BudgetMetrics
 from spark_allocation.reports.metrics import (
     ExecutorEndCounters,
     ProcessMetrics,
@@ -173,8 +174,15 @@ class Process:
                 allocations=self._runners.figures,
                 watches=(*self._executor_watches, *self._driver_watches),
                 loop_lag=lambda: self._heartbeat.lag_seconds,
-                leads=lambda: self._lease is None or self._lease.held,
+                leads=lambda: self._leads,
                 unallocated=lambda: self._unallocated.count,
+            )
+        )
+        registry.register(
+            BudgetMetrics(
+                figures=lambda: [use.figures for use in self._budgets.uses if self._leads],
+                divisions=lambda: self._budgets.divisions,
+                seconds=lambda: self._budgets.seconds_spent,
             )
         )
         self.health = HealthServer(
@@ -184,6 +192,10 @@ class Process:
             not_ready_because=self._not_ready_because,
             registry=registry,
         )
+
+    @property
+    def _leads(self) -> bool:
+        return self._lease is None or self._lease.held
 
     def _surroundings(
         self, claims: Claims, apis: Apis, finder: DriverFinder, session: aiohttp.ClientSession

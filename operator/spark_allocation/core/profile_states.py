@@ -66,6 +66,12 @@ class ProfileState:
     grant_reason: str = ""
     below_minimum: bool = False
 
+    @property
+    def is_short_of_budget(self) -> bool:
+        """Budgets grant less than is wanted."""
+        by_budget = (RequestBound.BUDGET, RequestBound.BUDGET_PENDING_PODS)
+        return self.granted is not None and self.bound in by_budget
+
 
 def profile_states(
     snapshot: ExecutorPodsSnapshot,

@@ -44,8 +44,12 @@ def _steps(status: dict[str, Any]) -> Iterator[None]:
             entries.pop()
             yield
     for longest in _SHORTER_MESSAGES:
-        for item in (status, *decisions, *ends, *(status.get("conditions") or ())):
-            for field in ("message", "lastMessage"):
+        for item in (
+            *(status, *decisions, *ends),
+            *(status.get("conditions") or ()),
+            *(status.get("profiles") or ()),
+        ):
+            for field in ("message", "lastMessage", "grantReason"):
                 if field in item:
                     item[field] = _cut(item[field], longest)
         yield

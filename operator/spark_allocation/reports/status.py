@@ -178,7 +178,7 @@ class StatusWriter:
         return any(
             item.get(key) != before.get(item["id"], {}).get(key)
             for item in changes.get("profiles") or ()
-            for key in ("target", "reason", "decommissioning")
+            for key in ("target", "granted", "reason", "decommissioning")
         )
 
 
