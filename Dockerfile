@@ -1,8 +1,13 @@
-# The operator's image. The base is an argument: any image with Python 3.11 or newer and its venv
-# module serves. Everything pip installs is locked with hashes.
+# The operator's image. The base is an argument: any image with Python 3.11 or newer and its venv module serves; name it
+# by digest to pin it. Everything pip installs is locked with hashes. Compiled files carry the hash of their source in
+# place of its time (SOURCE_DATE_EPOCH), so the same input gives the same files; builders that set the times in layers
+# give the same image: `buildah bud --timestamp 0`, `docker buildx build --output type=image,rewrite-timestamp=true`.
+# Kubernetes probes it: /healthz and /readyz on port 8080.
 ARG BASE_IMAGE=python:3.11-slim-bookworm
 
 FROM ${BASE_IMAGE} AS build
+ARG SOURCE_DATE_EPOCH=0
+ENV SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH}
 COPY requirements/ /src/requirements/
 RUN python3 -m venv /opt/spark-allocation \
  && /opt/spark-allocation/bin/pip install --no-cache-dir --require-hashes -r /src/requirements/runtime.txt \
@@ -12,9 +17,15 @@ COPY pyproject.toml README.md LICENSE CHANGELOG.md /src/
 COPY operator/ /src/operator/
 RUN /build/bin/pip wheel --no-deps --no-build-isolation --wheel-dir /wheels /src \
  && /opt/spark-allocation/bin/pip install --no-cache-dir --no-deps /wheels/*.whl \
- && /opt/spark-allocation/bin/python -m pip uninstall --yes pip setuptools
+ && /opt/spark-allocation/bin/python -m pip uninstall --yes pip setuptools \
+ && /opt/spark-allocation/bin/python /src/requirements/bill_of_materials.py /opt/spark-allocation/share/bill-of-materials.cdx.json
 
 FROM ${BASE_IMAGE}
+ARG VERSION=0.1.0
+LABEL org.opencontainers.image.title="spark-allocation-operator" \
+      org.opencontainers.image.description="Runs Spark's dynamic resource allocation outside the driver" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.version="${VERSION}"
 COPY --from=build /opt/spark-allocation /opt/spark-allocation
 ENV PATH=/opt/spark-allocation/bin:/usr/local/bin:/usr/bin:/bin \
     PYTHONUNBUFFERED=1

@@ -13,7 +13,7 @@ INSTALLED := $(VENV)/.installed
 SOURCES := operator tests examples
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test e2e slow lint types format unit fuzz faults soak day conformance integration bench bench-watch crd requirements image cluster-up \
+.PHONY: help demo test e2e chart test-chart test-kind slow lint types format unit fuzz faults soak day conformance integration bench bench-watch crd requirements image cluster-up \
 	cluster-down cluster-status clean
 
 help:  ## Show this list
@@ -46,6 +46,12 @@ unit: $(INSTALLED)  ## Only the pure tests (seconds)
 
 integration: $(INSTALLED)  ## Only the tests against a real API server
 	@$(BIN)/python -m pytest tests/integration -m cluster
+
+test-chart: $(INSTALLED)  ## The Helm chart installed, upgraded under a running job and uninstalled, on a cluster of its own
+	@SPARK=$(SPARK) $(BIN)/python -m pytest tests/chart -m slow
+
+test-kind: $(INSTALLED)  ## The same on a kind cluster, where a Docker engine runs
+	@$(BIN)/python -m tests.chart.kind
 
 fuzz: $(INSTALLED)  ## Hostile input for every parser, for minutes and different each time (`make test` does a little of it)
 	@FUZZ=long $(BIN)/python -m pytest tests/fuzz
@@ -83,10 +89,17 @@ format: $(INSTALLED)  ## Let ruff format and fix
 	@$(BIN)/ruff check --fix $(SOURCES)
 	@$(BIN)/ruff format $(SOURCES)
 
-crd: $(INSTALLED)  ## Write crds/, docs/reference/api.md and the admission policies of deploy/ from the models
+crd: $(INSTALLED)  ## Write crds/, docs/reference/api.md and what the chart has of them from the models; then `make chart`
 	@$(BIN)/spark-allocation crd --directory crds
 	@$(BIN)/python -m tests.documents.api_reference
 	@$(BIN)/python -m tests.documents.admission_policies
+	@$(BIN)/python -m tests.documents.chart_files
+
+chart: $(INSTALLED)  ## Write what is made from elsewhere into the chart, docs/metrics.md, and deploy/ from the chart
+	@$(BIN)/python -m tests.documents.chart_files
+	@$(BIN)/python -m tests.documents.metrics_reference
+	@$(BIN)/python -m tests.documents.install_manifests
+	@$(BIN)/python -m tests.chart.goldens
 
 requirements: $(INSTALLED)  ## Lock the dependencies of pyproject.toml anew, with hashes
 	@$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header \

@@ -48,6 +48,12 @@ def no_jdk() -> str:
     return ""
 
 
+def no_go() -> str:
+    if shutil.which("go") is None:
+        return "there is no go on the PATH to build Helm with: install Go 1.25 or newer"
+    return ""
+
+
 def no_cluster() -> str:
     if platform.system() != "Linux":
         return "the test cluster needs Linux"
@@ -66,6 +72,7 @@ def kinds() -> tuple[Kind, ...]:
         Kind("types", ("make", "--no-print-directory", "types")),
         Kind("unit", (*PYTEST, "tests/unit")),
         Kind("security", (*PYTEST, "tests/security", "-m", "not cluster")),
+        Kind("chart", (*PYTEST, "tests/chart", "-m", "not cluster"), no_go),
         Kind("fuzz", (*PYTEST, "tests/fuzz")),
         Kind("soak", (*PYTEST, "tests/soak", "-m", "not slow")),
         Kind("conformance", (*PYTEST, "tests/conformance"), no_jdk),

@@ -32,11 +32,15 @@ class ProgramModule:
         folder: where go.mod and go.sum stand.
         module: the required module whose version names the programs.
         packages: program -> Go package.
+        name: of the folder in the cache.
+        version_variable: what the linker sets to the version; "" for programs that read it from the build.
     """
 
     folder: Path
     module: str
     packages: dict[str, str]
+    name: str
+    version_variable: str = "k8s.io/component-base/version.gitVersion"
 
     @property
     def version(self) -> str:
@@ -48,7 +52,8 @@ class ProgramModule:
 
     @property
     def linker_flags(self) -> str:
-        return f"-s -w -X k8s.io/component-base/version.gitVersion={self.version}"
+        version = f" -X {self.version_variable}={self.version}" if self.version_variable else ""
+        return f"-s -w{version}"
 
     @property
     def output(self) -> Path:
@@ -56,19 +61,20 @@ class ProgramModule:
         for part in ("go.mod", "go.sum"):
             digest.update((self.folder / part).read_bytes())
         digest.update(self.linker_flags.encode())
-        name = self.module.rsplit("/", 1)[-1] if "etcd" not in self.module else "etcd"
-        return cache_folder() / "programs" / f"{name}-{self.version}-{digest.hexdigest()[:12]}"
+        return cache_folder() / "programs" / f"{self.name}-{self.version}-{digest.hexdigest()[:12]}"
 
 
 MODULES = (
     ProgramModule(
         folder=TOOLS / "etcd",
         module="go.etcd.io/etcd/server/v3",
+        name="etcd",
         packages={"etcd": "go.etcd.io/etcd/server/v3"},
     ),
     ProgramModule(
         folder=TOOLS,
         module="k8s.io/kubernetes",
+        name="kubernetes",
         packages={
             name: f"k8s.io/kubernetes/cmd/{name}"
             for name in (
@@ -105,11 +111,7 @@ def ensure_programs(reporter: Reporter) -> None:
     ]
     if not missing:
         return
-    if shutil.which("go") is None:
-        raise ClusterError(
-            "The cluster's programs are built from source and no `go` was found: install Go 1.25 "
-            "or newer, or use --provider existing --context NAME."
-        )
+    _require_go("or use --provider existing --context NAME")
     reporter.say(
         f"Building {', '.join(name for _, name in missing)} once "
         "(about 7 minutes on two cores when nothing is cached)."
@@ -119,6 +121,29 @@ def ensure_programs(reporter: Reporter) -> None:
             if not (module.output / name).exists():
                 with reporter.step(f"building {name} {module.version} ({number}/{len(missing)})"):
                     _build(module, name)
+
+
+def ensure_program(module: ProgramModule, name: str, reporter: Reporter) -> Path:
+    """One program, built if it is not in the cache.
+
+    Raises:
+        ClusterError: as `ensure_programs`.
+    """
+    if not (module.output / name).exists():
+        _require_go("or run the other tests alone")
+        with _building_alone():
+            if not (module.output / name).exists():
+                with reporter.step(f"building {name} once"):
+                    _build(module, name)
+    return module.output / name
+
+
+def _require_go(otherwise: str) -> None:
+    if shutil.which("go") is None:
+        raise ClusterError(
+            "These programs are built from source and no `go` was found: install Go 1.25 or newer, "
+            f"{otherwise}."
+        )
 
 
 def _build(module: ProgramModule, name: str) -> None:

@@ -53,7 +53,7 @@ def install_in_cluster(cluster: Cluster, *, operator_image: str) -> Installation
     """
     _apply_crds(cluster)
     objects = manifests.operator_objects(image=operator_image)
-    cluster.kubectl("apply", "-f", "-", stdin=manifests.to_yaml(objects))
+    apply_operator(cluster, objects)
     installation = Installation(cluster)
     try:
         cluster.kubectl(
@@ -80,7 +80,7 @@ def install_without_operator(cluster: Cluster) -> None:
     """CRDs and rights from the manifests, and no operator: one that runs in the cluster is ended."""
     _apply_crds(cluster)
     objects = manifests.operator_objects(image="none", replicas=0)
-    cluster.kubectl("apply", "-f", "-", stdin=manifests.to_yaml(objects))
+    apply_operator(cluster, objects)
     cluster.kubectl(
         "wait",
         f"--namespace={OPERATOR_NAMESPACE}",
@@ -89,6 +89,14 @@ def install_without_operator(cluster: Cluster) -> None:
         "--for=delete",
         f"--timeout={ROLLOUT_SECONDS}s",
     )
+
+
+def apply_operator(cluster: Cluster, objects: list[manifests.Object]) -> None:
+    """`kubectl apply` of what `manifests.operator_objects` makes.
+
+    A selector cannot be changed: a Deployment that an earlier version of the tests has left makes way (--force).
+    """
+    cluster.kubectl("apply", "--force", "-f", "-", stdin=manifests.to_yaml(objects))
 
 
 def make_namespace(cluster: Cluster, namespace: str) -> None:

@@ -7,6 +7,7 @@ import pytest
 from tests.cluster import Cluster, ClusterError
 from tests.cluster.audit import AuditLog, Request
 from tests.demo import manifests
+from tests.demo.installation import apply_operator
 from tests.demo.manifests import DEPLOY, OPERATOR, OPERATOR_NAMESPACE, Object
 from tests.integration.operator_world import OperatorWorld
 from tests.security.restricted_operator import RestrictedOperator
@@ -47,7 +48,7 @@ def operator(
 ) -> Iterator[RestrictedOperator]:
     """Installed as deploy/ says, over all namespaces."""
     objects = manifests.operator_objects(image="none", replicas=0)
-    cluster.kubectl("apply", "-f", "-", stdin=manifests.to_yaml(objects))
+    apply_operator(cluster, objects)
     cluster.kubectl(
         *("wait", "pod", f"--namespace={OPERATOR_NAMESPACE}", "--for=delete", "--timeout=120s"),
         f"--selector=app.kubernetes.io/name={OPERATOR}",
@@ -151,7 +152,7 @@ async def test_roles_alone_are_enough_and_nothing_of_the_cluster_is_asked_for(
 
 def test_pod_security_restricted_has_no_complaint(cluster: Cluster) -> None:
     objects = manifests.operator_objects(image="none", replicas=0)
-    cluster.kubectl("apply", "-f", "-", stdin=manifests.to_yaml(objects))
+    apply_operator(cluster, objects)
     (deployment,) = (each for each in objects if each["kind"] == "Deployment")
     pod = {
         "apiVersion": "v1",

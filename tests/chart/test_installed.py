@@ -1,0 +1,313 @@
+"""The chart on a cluster: installed, upgraded in the middle of a job, uninstalled; and by a namespace's own administrator.
+
+The operator runs as pods of its own image. The cluster is made for these tests and taken down after them, so that the
+installation is the first one there: CLUSTER names another. KIND_CONTEXT names the context of a kind cluster instead,
+which `make test-kind` has made and given the images.
+"""
+
+import json
+import os
+import secrets
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+from tests import cluster as clusters
+from tests.chart.helm import CHART, NAMESPACE, RELEASE, ROOT, Helm, HelmError, Object
+from tests.chart.images import with_tag
+from tests.cluster import Cluster, local
+from tests.demo import manifests
+from tests.demo.api import Api
+from tests.demo.installation import delete_namespace, make_namespace
+from tests.e2e.waiting import eventually, throughout
+from tests.e2e.workspace import Workspace
+from tests.images.operator_image import OPERATOR_IMAGE, operator_archive
+from tests.machine.errors import ClusterError
+from tests.machine.reporting import Reporter
+
+pytestmark = [pytest.mark.cluster, pytest.mark.slow]
+
+DRIVER = "batch"
+EXECUTORS = 3
+REPOSITORY, TAG = OPERATOR_IMAGE.rsplit(":", 1)
+NEXT_TAG = "next"
+IMAGE = {"repository": REPOSITORY, "tag": TAG}
+WAIT = ("--wait", "--timeout=240s")
+CRD = "sparkallocations.sparkallocation.dev"
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    reporter = Reporter()
+    context = os.environ.get("KIND_CONTEXT")
+    if context:
+        yield clusters.connect_existing(context)
+        return
+    if os.geteuid() != 0:
+        pytest.skip("the local cluster needs root")
+    name = os.environ.get("CLUSTER", "chart")
+    found = clusters.require(name, reporter)
+    archive = operator_archive(reporter)
+    clusters.load_archive(found, reporter, archive)
+    copy = tmp_path_factory.mktemp("image") / "operator.tar"
+    again = with_tag(archive, f"{REPOSITORY}:{NEXT_TAG}", copy)
+    clusters.load_archive(found, reporter, again)
+    again.unlink()
+    yield found
+    local.down(name, reporter)
+
+
+@pytest.fixture(scope="module")
+def api(cluster: Cluster) -> Iterator[Api]:
+    with Api(cluster) as connection:
+        yield connection
+
+
+@pytest.fixture(scope="module")
+def spark_image(cluster: Cluster) -> str:
+    if cluster.layout is None:
+        return os.environ["SPARK_IMAGE"]
+    return clusters.load_spark(cluster, Reporter(), version=os.environ.get("SPARK") or None)
+
+
+@pytest.fixture
+def helm(program: Helm, cluster: Cluster) -> Helm:
+    return Helm(program.program, cluster)
+
+
+@pytest.fixture
+def space(cluster: Cluster, api: Api, spark_image: str) -> Iterator[Workspace]:
+    namespace = f"chart-{secrets.token_hex(4)}"
+    make_namespace(cluster, namespace)
+    yield Workspace(cluster, api, namespace, spark_image)
+    delete_namespace(cluster, namespace)
+
+
+@pytest.fixture
+def home(cluster: Cluster) -> Iterator[str]:
+    """The operator's namespace, which lets in only what Pod Security `restricted` does."""
+    cluster.kubectl("apply", "-f", str(ROOT / "deploy/00-namespace.yaml"))
+    yield NAMESPACE
+    cluster.kubectl("delete", "namespace", NAMESPACE, "--timeout=90s")
+
+
+def start_job(space: Workspace, tasks: int) -> None:
+    space.start_driver(
+        DRIVER,
+        *(f"--tasks={tasks}", "--task-seconds=0.6"),
+        annotations={
+            "spec.sparkallocation.dev/dynamicAllocation.maxExecutors": str(EXECUTORS),
+            "spec.sparkallocation.dev/dynamicAllocation.executorIdleTimeout": "60s",
+        },
+    )
+
+
+def at_work(space: Workspace) -> set[str]:
+    """The executors, once all of them are there and have done something."""
+    eventually(
+        lambda: space.completed_tasks(DRIVER) >= 20 and len(space.registered(DRIVER)) == EXECUTORS,
+        what="all executors at work",
+        within=240,
+        explain=lambda: (space.api.allocations(space.namespace), list(space.executors())),
+    )
+    return uids(space)
+
+
+def uids(space: Workspace) -> set[str]:
+    return {
+        pod["metadata"]["uid"]
+        for pod in space.executors().values()
+        if "deletionTimestamp" not in pod["metadata"]
+    }
+
+
+def ends_well(space: Workspace) -> None:
+    assert space.await_end(DRIVER, within=360) == "Succeeded", space.log(DRIVER)
+    result = space.result(DRIVER)
+    assert all(answer["computed"] == answer["known"] for answer in result["answers"].values())
+    assert result["failedTasks"] == 0
+    assert len(result["executors"]) == EXECUTORS, "nobody was replaced"
+
+
+def operator_pods(api: Api, namespace: str) -> list[Object]:
+    return api.pods(namespace, f"app.kubernetes.io/name={RELEASE}")
+
+
+def next_version(folder: Path) -> Path:
+    """The chart as its next version might be: its CRD shows another column."""
+    chart = folder / CHART.name
+    shutil.copytree(CHART, chart)
+    file = chart / "files/crds" / f"{CRD}.yaml"
+    text = file.read_text()
+    column = "    - name: Mode\n      type: string\n      jsonPath: .spec.mode\n"
+    anchor = "    additionalPrinterColumns:\n"
+    assert text.count(anchor) == 1
+    file.write_text(text.replace(anchor, anchor + column))
+    about = yaml.safe_load((chart / "Chart.yaml").read_text())
+    (chart / "Chart.yaml").write_text(yaml.safe_dump(about | {"version": "0.2.0"}))
+    return chart
+
+
+def columns(cluster: Cluster) -> list[str]:
+    found = json.loads(cluster.kubectl("get", "crd", CRD, "--output=json"))
+    return [each["name"] for each in found["spec"]["versions"][0]["additionalPrinterColumns"]]
+
+
+def test_a_job_outlives_an_upgrade_and_an_uninstallation(
+    helm: Helm, home: str, space: Workspace, tmp_path: Path
+) -> None:
+    api, cluster = space.api, space.cluster
+    # given the chart with its defaults but for the image's name
+    values = {"image": IMAGE}
+    helm.run("install", RELEASE, str(CHART), f"--namespace={home}", *WAIT, values=values)
+    # then both pods are Ready, and one of them leads
+    pods = operator_pods(api, home)
+    assert len(pods) == 2
+    for pod in pods:
+        assert {each["type"]: each["status"] for each in pod["status"]["conditions"]}["Ready"] == "True"  # fmt: skip
+    lease = api.get(f"/apis/coordination.k8s.io/v1/namespaces/{home}/leases/{RELEASE}")
+    assert lease is not None
+    leader = lease["spec"]["holderIdentity"]
+    assert sum(leader.startswith(pod["metadata"]["name"]) for pod in pods) == 1
+    # and `helm test` is content
+    assert "Succeeded" in helm.run("test", RELEASE, f"--namespace={home}", "--timeout=120s")
+    # when a job runs
+    start_job(space, tasks=700)
+    before = at_work(space)
+    # and the chart is upgraded in the middle of it, to another image and another CRD
+    assert "Mode" not in columns(cluster)
+    values = {"image": {**IMAGE, "tag": NEXT_TAG}}
+    chart = str(next_version(tmp_path))
+    helm.run("upgrade", RELEASE, chart, f"--namespace={home}", *WAIT, values=values)
+    assert "Mode" in columns(cluster)
+    eventually(lambda: len(operator_pods(api, home)) == 2, what="the former pods go", within=90)
+    images = {pod["spec"]["containers"][0]["image"] for pod in operator_pods(api, home)}
+    assert images == {f"{REPOSITORY}:{NEXT_TAG}"}
+    # then nobody lost an executor, and the new operator serves on
+    done = space.completed_tasks(DRIVER)
+    throughout(
+        lambda: uids(space) == before,
+        until=lambda: space.completed_tasks(DRIVER) >= done + 30,
+        what="the executors stay over the upgrade",
+        within=120,
+    )
+    name = space.await_allocation_of(DRIVER)
+    space.await_condition(name, "Ready", status="True", reason="Passive", within=60)
+    # when the chart is uninstalled while the job runs
+    helm.run("uninstall", RELEASE, f"--namespace={home}", *WAIT)
+    # then the executors are still there and work, and nothing holds the SparkAllocation
+    assert uids(space) == before
+    assert space.allocation(name) is not None, "CRDs and SparkAllocations stay"
+    assert not finalizers(space, name)
+    eventually(lambda: not operator_pods(api, home), what="the operator is gone", within=60)
+    left = cluster.kubectl(
+        *("get", "all,roles,rolebindings,serviceaccounts,clusterroles,clusterrolebindings"),
+        *("--all-namespaces", f"--selector=app.kubernetes.io/instance={RELEASE}", "--output=name"),
+    )
+    assert left.strip() in {"", f"pod/{RELEASE}-test"}
+    ends_well(space)
+    # and the CRDs can go with all that is of them
+    cluster.kubectl("delete", "-f", str(manifests.CRDS), "--timeout=60s")
+    assert space.allocation(name) is None
+
+
+def test_what_an_operator_left_that_is_gone_can_be_released_by_hand(
+    helm: Helm, home: str, space: Workspace
+) -> None:
+    cluster = space.cluster
+    # given an operator that was taken away without its hook, and objects with its finalizer
+    values = {"image": IMAGE, "replicas": 1}
+    helm.run("install", RELEASE, str(CHART), f"--namespace={home}", *WAIT, values=values)
+    space.allocate("left", "no-such-driver")
+    eventually(lambda: finalizers(space, "left"), what="the finalizer is there", within=60)
+    helm.run("uninstall", RELEASE, f"--namespace={home}", "--no-hooks", *WAIT)
+    assert finalizers(space, "left")
+    # when the CRDs are deleted first
+    cluster.kubectl("delete", "-f", str(manifests.CRDS), "--wait=false")
+    # then they wait for it, and go when it is released
+    release = [
+        *(
+            str(Path(sys.executable).with_name("spark-allocation")),
+            "release",
+            "--all",
+            "-A",
+            "--yes",
+        ),
+        *(f"--kubeconfig={cluster.kubeconfig}", f"--context={cluster.context}"),
+    ]
+    said = subprocess.run(release, capture_output=True, text=True, check=True).stdout
+    assert f"{space.namespace}/left" in said
+    cluster.kubectl("wait", "--for=delete", f"crd/{CRD}", "--timeout=60s")
+
+
+def finalizers(space: Workspace, name: str) -> list[str]:
+    found = space.allocation(name) or {"metadata": {}}
+    return list(found["metadata"].get("finalizers") or ())
+
+
+def test_the_administrator_of_a_namespace_installs_it_with_roles_alone(
+    helm: Helm, space: Workspace
+) -> None:
+    api, cluster, namespace = space.api, space.cluster, space.namespace
+    # given CRDs and roles for people, which the cluster's administrator applies once
+    cluster.kubectl("apply", "-f", str(manifests.CRDS), "-f", str(ROOT / "deploy/15-user-roles.yaml"))  # fmt: skip
+    cluster.kubectl("wait", "-f", str(manifests.CRDS), "--for=condition=Established", "--timeout=30s")  # fmt: skip
+    # and somebody who is admin of one namespace
+    cluster.kubectl(
+        *("create", "rolebinding", "team-lead", f"--namespace={namespace}"),
+        *("--clusterrole=admin", "--user=team-lead"),
+    )
+    eventually(
+        lambda: may(cluster, "create", "sparkallocations.sparkallocation.dev", namespace),
+        what="the role admin knows SparkAllocations",
+        within=60,
+    )
+    lead = Helm(helm.program, cluster, user="team-lead")
+    # who may not install it for all namespaces
+    with pytest.raises(HelmError, match="forbidden"):
+        lead.run("install", RELEASE, str(CHART), f"--namespace={namespace}", values={"image": IMAGE})  # fmt: skip
+    # but may for that one
+    lead.run(
+        *("upgrade", "--install", RELEASE, str(CHART), f"--namespace={namespace}", *WAIT),
+        values={
+            "image": IMAGE,
+            "crds": {"install": False},
+            "watch": {"namespaces": [namespace]},
+            "policies": [
+                {
+                    "name": "limit",
+                    "spec": {
+                        "selector": {"namespaces": ["*"]},
+                        "limits": {"dynamicAllocation": {"maxExecutors": {"max": EXECUTORS}}},
+                    },
+                }
+            ],
+        },
+    )
+    assert "Succeeded" in lead.run("test", RELEASE, f"--namespace={namespace}", "--timeout=120s")
+    # when a job asks for more than the policy of the values allows
+    space.start_driver(
+        DRIVER,
+        *("--tasks=150", "--task-seconds=0.6"),
+        annotations={"spec.sparkallocation.dev/dynamicAllocation.maxExecutors": "9"},
+    )
+    at_work(space)
+    name = space.await_allocation_of(DRIVER)
+    space.await_condition(name, "Limited", status="True", reason="LimitsApplied")
+    ends_well(space)
+    # then nothing is left that would hold the namespace
+    lead.run("uninstall", RELEASE, f"--namespace={namespace}", *WAIT)
+    assert not operator_pods(api, namespace)
+    assert not finalizers(space, name)
+
+
+def may(cluster: Cluster, verb: str, resource: str, namespace: str) -> bool:
+    try:
+        said = cluster.kubectl("auth", "can-i", verb, resource, f"--namespace={namespace}", "--as=team-lead")  # fmt: skip
+    except ClusterError:
+        return False  # kubectl says "no" with an exit code
+    return said.strip() == "yes"
