@@ -17,6 +17,7 @@ EVERYTHING: Values = {
     },
     "replicas": 3,
     "crds": {"install": False},
+    "managedBy": "blue",
     "watch": {"nodes": False},
     "operator": {
         "logLevel": "debug",

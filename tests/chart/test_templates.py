@@ -140,7 +140,7 @@ def test_settings_of_the_operator_are_its_own(rendered: Rendered) -> None:
     assert settings.creates_per_second == 250
     assert [str(each) for each in settings.driver_networks] == ["10.0.0.0/8", "fd00::/8"]
     assert (settings.log_level, settings.log_format) == ("debug", "console")
-    assert settings.lease_name == "allocator"
+    assert (settings.lease, settings.managed_by) == ("allocator", "blue")
     assert settings.watch_nodes is False
 
 
@@ -202,7 +202,7 @@ def test_the_uninstallation_may_stop_one_deployment_and_touch_finalizers(
         ("sparkallocations", "patch"),
     }
     (container,) = one(hooks, "Job")["spec"]["template"]["spec"]["containers"]
-    assert container["args"] == ["release", "--all", "--yes", f"--scale-to-zero={NAMESPACE}/{RELEASE}", "--all-namespaces"]  # fmt: skip
+    assert container["args"] == ["release", "--all", "--yes", "--managed-by=", f"--scale-to-zero={NAMESPACE}/{RELEASE}", "--all-namespaces"]  # fmt: skip
 
 
 # -- what is refused --------------------------------------------------------------------------------------------------
@@ -218,6 +218,7 @@ REFUSED: dict[str, tuple[Values, str]] = {
     "a namespace that is none": ({"watch": {"namespaces": ["Team_A"]}}, "at '/watch/namespaces/0': 'Team_A' does not match pattern"),
     "a namespace twice": ({"watch": {"namespaces": ["a", "a"]}}, "at '/watch/namespaces': items at 0 and 1 are equal"),
     "an interval without a unit": ({"metrics": {"podMonitor": {"interval": "30"}}}, "at '/metrics/podMonitor/interval': '30' does not match pattern"),
+    "an installation's name that is none": ({"managedBy": "Blue"}, "at '/managedBy': 'Blue' does not match pattern"),
     "a policy without a name": ({"policies": [{"spec": {}}]}, "at '/policies/0': missing property 'name'"),
     "two policies of one name": ({"policies": [{"name": "a", "spec": {}}, {"name": "a", "spec": {}}]}, "policies has two of the same name"),
     "two scrapes": ({"metrics": {"podMonitor": {"enabled": True}, "serviceMonitor": {"enabled": True}}}, "would scrape the same pods twice: enable one of them"),
