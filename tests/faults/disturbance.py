@@ -98,7 +98,7 @@ class Disturbance:
     ) -> None:
         """
         Args:
-            operators: how many at once; none when only the world around them is to be disturbed.
+            operators: how many at once; none when the schedule is for the world around them alone.
             lease: a single one holds the Lease, too.
             everywhere: they serve all namespaces.
             environment: further variables of their environment.
@@ -262,7 +262,7 @@ class Disturbance:
             await asyncio.sleep(0.2)
 
     def _kill(self, number: int) -> None:
-        if self.operators and self.operators[number].process.poll() is None:
+        if self.operators[number].process.poll() is None:
             self.kills += 1
             self._killed.add(number)
             self.operators[number].process.kill()
@@ -298,7 +298,7 @@ class Disturbance:
         self._say("faults have ended")
 
     async def _go_through_episodes(self) -> None:
-        for episode in self._schedule.episodes if self._wanted else ():
+        for episode in self._schedule.episodes:
             await self._clock.reaches(episode.begins)
             self._say(episode.name)
             if episode.name in BREAKS_OPEN_WATCHES:
@@ -313,7 +313,7 @@ class Disturbance:
             match deed.kind:
                 case DeedKind.KILL:
                     self._kill(self._leader)
-                case DeedKind.KILL_AT if self._wanted:
+                case DeedKind.KILL_AT:
                     in_background(self._kill_at(self._leader, deed), self._background)
                 case DeedKind.SET_CLOCK if self._wall_clocks:
                     forward = 1 if deed.number % 2 else -1
