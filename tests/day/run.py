@@ -545,9 +545,10 @@ class DayRun:
             self._take_sample()
             passages = self._disturbance.proxies[0].passages
             del passages[: max(0, len(passages) - 1000)]
-            for _ in range(int(SAMPLE_SECONDS / 0.5)):
-                self._mark_calm(0.5)
+            until = time.monotonic() + SAMPLE_SECONDS
+            while (before := time.monotonic()) < until:
                 await asyncio.sleep(0.5)
+                self._mark_calm(time.monotonic() - before)
 
     def _mark_calm(self, seconds: float) -> None:
         now = time.monotonic()

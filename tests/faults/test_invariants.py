@@ -108,6 +108,29 @@ def test_one_executor_more_than_allowed() -> None:
     assert "3 executors, 2 allowed" in judged.invariants.broken[0]
 
 
+def test_each_profile_has_its_own_maximum() -> None:
+    judged = Judged()
+    other = {"spark-exec-resourceprofile-id": "1", "sparkallocation.dev/allocation-uid": "a"}
+    for number in (1, 2):
+        judged.add(number)
+    for number in (3, 4):
+        judged.add(number, labels={**other, "spark-exec-id": str(number)})
+    assert judged.invariants.broken == []
+    judged.add(5, labels={**other, "spark-exec-id": "5"})
+    assert "3 executors, 2 allowed" in judged.invariants.broken[0]
+
+
+def test_an_application_that_comes_later_is_judged_as_well() -> None:
+    judged = Judged()
+    later = JudgedApplication("later", "its-driver")
+    later.bounds.append((time.monotonic() - 1000, 0, 1))
+    judged.add(1, uid="a", owner="its-driver")
+    assert judged.invariants.broken == []
+    judged.invariants.judge(later)
+    judged.add(2, uid="b", owner="its-driver")
+    assert "later: 2 executors, 1 allowed" in judged.invariants.broken[0]
+
+
 def test_executors_that_go_or_are_of_another_life_do_not_count() -> None:
     judged = Judged()
     judged.add(1, deletionTimestamp="now")

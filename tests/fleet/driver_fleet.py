@@ -99,7 +99,8 @@ class DriverFleet:
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         self.requests += 1
-        assert request.transport is not None
+        if request.transport is None:
+            return _reset(request)  # who asked has gone meanwhile
         address = request.transport.get_extra_info("sockname")[0]
         application = self._applications.get(address)
         if application is None:
@@ -149,8 +150,9 @@ async def _cut(request: web.BaseRequest, content: bytes) -> web.StreamResponse:
     response = web.StreamResponse(
         headers={"Content-Type": "application/json", "Content-Length": str(len(content))}
     )
-    await response.prepare(request)
-    await response.write(content[: len(content) // 2])
+    with contextlib.suppress(ConnectionResetError):
+        await response.prepare(request)
+        await response.write(content[: len(content) // 2])
     return _reset(request)
 
 
