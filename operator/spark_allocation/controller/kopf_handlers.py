@@ -12,12 +12,14 @@ import asyncio
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
+import aiohttp
 import kopf
 
 from spark_allocation.api.group import GROUP, PLURAL, finalizer_of
 from spark_allocation.controller.other_installs import managed_by
 from spark_allocation.controller.runners import Runners
 from spark_allocation.kube.api_client import KubernetesApi
+from spark_allocation.kube.bounded_responses import BoundedResponse
 
 RELEASE_SECONDS = 10.0
 """How long a deleted SparkAllocation may take to let its executors go before its finalizer goes all the same."""
@@ -105,9 +107,9 @@ def make_registry(api: KubernetesApi, installation: str) -> kopf.OperatorRegistr
         settings.background.instant_exit_timeout = RELEASE_SECONDS
 
     @kopf.on.login(registry=registry)
-    async def login(**_: Any) -> kopf.ConnectionInfo:
+    async def login(**_: Any) -> kopf.AiohttpSession:
         credentials = await api.credentials()
-        return kopf.ConnectionInfo(
+        connection = kopf.ConnectionInfo(
             server=credentials.server,
             ca_path=credentials.ca_path,
             insecure=credentials.insecure,
@@ -115,6 +117,14 @@ def make_registry(api: KubernetesApi, installation: str) -> kopf.OperatorRegistr
             private_key_path=credentials.private_key_path,
             token=credentials.token,
             scheme="Bearer" if credentials.token else None,
+        )
+        return kopf.AiohttpSession(
+            server=connection.server,
+            aiohttp_session=aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=0, ssl=connection.as_ssl_context()),
+                headers=connection.as_http_headers(),
+                response_class=BoundedResponse,
+            ),
         )
 
     @kopf.on.event(GROUP, PLURAL, registry=registry)

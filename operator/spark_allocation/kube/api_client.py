@@ -21,6 +21,8 @@ import kubernetes.aio.client
 import kubernetes.aio.config
 import yaml
 
+from spark_allocation.kube.bounded_responses import bounded
+
 REQUEST_TIMEOUT_SECONDS = 30.0
 WATCH_SECONDS = 300
 """How long one watch request lasts; the server ends it and we ask again."""
@@ -57,7 +59,7 @@ class ApiAnswer:
     def json(self) -> dict[str, Any]:
         """The body as an object; ``{}`` when it is not one."""
         try:
-            document = json.loads(self.body)
+            document = json.loads(bounded(self.body))
         except ValueError:
             return {}
         return document if isinstance(document, dict) else {}
