@@ -22,6 +22,7 @@ from spark_allocation.core.profile_entries import ProfileEntry
 from spark_allocation.core.resource_profiles import ResourceProfileManager
 from spark_allocation.core.setting_catalogue import (
     BATCH_SIZE,
+    BY_SPARK_KEY,
     DECOMMISSION,
     GRACE_PERIOD,
     MAX_CONCURRENT,
@@ -29,7 +30,7 @@ from spark_allocation.core.setting_catalogue import (
     RAMP_UP,
     fields_of,
 )
-from spark_allocation.core.setting_layers import Layer, Origin, Resolution
+from spark_allocation.core.setting_layers import ALLOCATION, Layer, Origin, Resolution
 from spark_allocation.core.setting_resolution import resolve
 from spark_allocation.core.spark_conf import SECOND, InvalidSetting, SparkConf
 from spark_allocation.core.spark_version import SparkVersion
@@ -160,7 +161,7 @@ def effective_settings(
         )
         drain_grace_seconds = _grace_seconds(resolution, driver_conf)
     except InvalidSetting as error:
-        return error
+        return _as_written(error, resolution)
     return EffectiveSettings(
         core=core,
         mode=spec.mode or Mode.ALLOCATE,
@@ -203,3 +204,11 @@ def _says_nothing(spec: SparkAllocationSpec, driver_conf: Mapping[str, str]) -> 
 def keeps_no_ended_pods(spec: SparkAllocationSpec) -> bool:
     """Whether pods that have ended are deleted (``spark.kubernetes.executor.deleteOnTermination``)."""
     return spec.executor is None or spec.executor.delete_on_termination is not False
+
+
+def _as_written(error: InvalidSetting, resolution: Resolution) -> InvalidSetting:
+    """The error under the name of the field, where the SparkAllocation set the value."""
+    setting = BY_SPARK_KEY.get(error.key)
+    if setting is None or resolution.settings[setting.field].origin != ALLOCATION:
+        return error
+    return InvalidSetting(f"spec.{setting.field} ({error.key})", error.value, error.rule)
