@@ -123,6 +123,18 @@ def test_pods_that_are_lost_meanwhile_are_replaced() -> None:
     assert len(driver.pods) == 3
 
 
+def test_executors_that_were_told_to_end_are_replaced_only_when_the_driver_still_answers() -> None:
+    """A driver that stops ends its executors, and its REST API before them."""
+    driver = ServedDriver(settings(min_executors=2, initial_executors=2))
+    driver.turn(report())
+    driver.turn(report(executors=driver.alive()))
+    for executor_id in list(driver.pods):
+        driver.set(executor_id, state=PodState.SUCCEEDED, ends=(ContainerEnd("e", 0, "Completed"),))
+    for _ in range(10):
+        assert driver.requested(driver.turn()) == 0
+    assert driver.requested(driver.turn(report())) == 2
+
+
 # -- leaving ----------------------------------------------------------------------------------------------------------
 
 

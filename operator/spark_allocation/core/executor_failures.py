@@ -12,6 +12,8 @@ by class; this module decides what counts as a failure or as a success in the fi
   whose configuration the kubelet refuses; that last one once for each pod, however long it stays.
 - Toward the limit (`FailureLimit`) counts every end that nobody asked for, whoever brought it about: Spark counts pods
   in the state Failed alone, but a loop of deletions makes as many pods as a loop of crashes.
+- An executor that ends well by itself was told to by its driver, which ends its executors when it stops, after its REST
+  API. Until the driver has answered again no pod is asked for.
 - What keeps a pod from starting is told only after some seconds: a pod waits for a node or for its image for a moment
   in the best of clusters.
 
@@ -68,6 +70,7 @@ class ExecutorFailures:
         self._refused_pods: frozenset[ExecutorId] = frozenset()
         self._problem_since_ns: dict[ExecutorId, int] = {}
         self._slow_since_ns: dict[ExecutorId, int] = {}
+        self._driver_may_have_stopped = False
         self.count = 0
 
     @property
@@ -95,13 +98,15 @@ class ExecutorFailures:
     def allowed(
         self, requests: tuple[PodRequests, ...], now_ms: int, *, executors_wanted: int
     ) -> tuple[PodRequests, ...]:
-        """Fewer pods while creations or starts keep failing: none, or one to try.
+        """Fewer pods while creations or starts keep failing: none, or one to try; none for a driver that may have stopped.
 
         Args:
             requests: what the plan would ask for.
             now_ms: epoch milliseconds.
             executors_wanted: the targets of all profiles.
         """
+        if self._driver_may_have_stopped:
+            return ()
         wanted = sum(request.count for request in requests)
         left = self._backoff.allowed(wanted, now_ms)
         left = self._limit.allowed(left, now_ms, executors_wanted=executors_wanted)
@@ -130,6 +135,7 @@ class ExecutorFailures:
             report: one answer of the driver.
             now_ns: monotonic nanoseconds.
         """
+        self._driver_may_have_stopped = False
         listed = {executor.id for executor in report.executors}
         self._proven &= listed
         self._listed_since_ns = {
@@ -159,6 +165,8 @@ class ExecutorFailures:
         """
         for removal in removals:
             self.count += removal.failed
+            if removal.exit.reason is ExecutorExitReason.SUCCEEDED and not removal.never_registered:
+                self._driver_may_have_stopped = True
             if removal.exit.reason is not ExecutorExitReason.DRAINED:
                 self._limit.ended(now_ms)
             kind = _kind_of_failure(removal)
