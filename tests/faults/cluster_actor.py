@@ -105,6 +105,11 @@ class SparkApplication(JudgedApplication):
         """Executors that the tasks need, by profile."""
         return self.submitted - self.done
 
+    @property
+    def working_while_leaving(self) -> int:
+        """Executors that have a task and are on their way out."""
+        return sum(each.leaving and each.busy_since is not None for each in self.executors.values())
+
     def wanted(self, minimum: int, maximum: int) -> int:
         """The sum of what all profiles need within these bounds, which are of each."""
         return sum(max(minimum, min(maximum, self.needed[each])) for each in range(self.profiles))

@@ -345,8 +345,10 @@ class Run:
             f"state {status.get('state')} ({status.get('message', '')[:200]})"
         )
         # as in Spark, what runs anyway does not raise a target: only tasks that wait do
-        nobody_waits = not application.waiting and living == wanted and (target or 0) <= wanted
-        return target == wanted or nobody_waits, living == wanted, words
+        # and a task that began on an executor just when that was told to leave, ends there
+        enough = living + application.working_while_leaving == wanted
+        nobody_waits = not application.waiting and enough and (target or 0) <= wanted
+        return target == wanted or nobody_waits, living == wanted or nobody_waits, words
 
     async def _ends_are_swept(self) -> None:
         """Every other driver ends; nothing of it stays."""
