@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from tests.unit.served_driver import ServedDriver, executor, report, settings, stage
 
 from spark_allocation.core.allocation import Step
-from spark_allocation.core.budgets import Grant
+from spark_allocation.core.budgets import Grant, GrantStory
 from spark_allocation.core.executor_pods import PodState
 from spark_allocation.core.pods_plan import RequestBound
 from spark_allocation.core.resource_profiles import ProfileId
@@ -21,14 +21,14 @@ def grant(
     stays: int | None = None,
     pending: int | None = None,
     ceiling: int | None = None,
-    clauses: tuple[str, ...] = ("wanted 40", "budget team-a left 12"),
+    wanted: int = 40,
 ) -> dict[ProfileId, Grant]:
     return {
         DEFAULT: Grant(
             granted=granted,
             keeps=0,
             pending=pending,
-            clauses=clauses,
+            story=GrantStory("team-a", wanted, granted, granted, 0),
             ceiling=1000 if ceiling is None else ceiling,
             stays=stays,
             budget="team-a",

@@ -43,6 +43,7 @@ class BudgetMember:
         is_fresh: its driver answers.
         acts: it may make and drain executors.
         changed: called when it has told something new.
+        sizes_version: another one when pods may be built otherwise.
         untold_since_ms: it has acted without a budget, has been covered since then, and has not told yet what it has.
     """
 
@@ -57,6 +58,7 @@ class BudgetMember:
     is_fresh: bool = True
     acts: bool = True
     untold_since_ms: int | None = None
+    sizes_version: int = 0
     _sizes: dict[ProfileId, PodSize] = field(default_factory=dict)
 
     def tell(self, demands: Sequence[ProfileDemand], *, is_fresh: bool) -> None:
@@ -93,6 +95,7 @@ class BudgetMember:
     def sizes_may_differ(self) -> None:
         """Pods may be built otherwise from now on."""
         self._sizes.clear()
+        self.sizes_version += 1
         self.changed()
 
     def size(self, demand: ProfileDemand) -> PodSize:

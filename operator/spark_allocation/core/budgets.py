@@ -114,6 +114,47 @@ class Demand:
 
 
 @dataclass(frozen=True, slots=True)
+class GrantStory:
+    """How a grant came about, kept as numbers: of a thousand grants a few are read.
+
+    Attributes:
+        budget: its name.
+        wanted: executors.
+        entitled: to these, once everybody else has what is his.
+        minimum: when the budget is below the sum of all minima and the grant below its own; else None.
+        spared_for_ms: others want some of what it holds, and have to wait for so long at least; None when not.
+    """
+
+    budget: str
+    wanted: int
+    entitled: int
+    granted: int
+    held: int
+    minimum: int | None = None
+    spared_for_ms: int | None = None
+
+    @property
+    def clauses(self) -> tuple[str, ...]:
+        """Such as "wanted 40" and "budget team-a left 12"."""
+        said = [f"wanted {self.wanted}"]
+        if self.spared_for_ms is not None:
+            seconds = -(-self.spared_for_ms // 1000)
+            said.append(
+                f"others want some of its {self.held}: they are taken back in {seconds} s at the soonest"
+            )
+        if self.minimum is not None:
+            said.append(
+                f"minExecutors {self.minimum}, budget {self.budget} is below the sum of all minExecutors"
+            )
+        elif self.granted < self.entitled:
+            taken = self.entitled - self.granted
+            said.append(f"budget {self.budget} left {self.entitled}, {taken} of them still taken")
+        elif self.granted < self.wanted:
+            said.append(f"budget {self.budget} left {self.granted}")
+        return tuple(said)
+
+
+@dataclass(frozen=True, slots=True)
 class Grant:
     """What a profile may have.
 
@@ -121,7 +162,7 @@ class Grant:
         granted: executors, counting those it has.
         keeps: executors that are not drained for the budget's sake: as many of its minimum as it has.
         pending: pods that may be pending at once; None for no cap.
-        clauses: what led there, such as "wanted 40" and "budget team-a left 12".
+        story: what led there.
         ceiling: executors that may be there, counting those that leave.
         stays: so many of those it has may stay, the others are to be drained; None when nobody has to go.
         budget: the one that allows no more; "" when all that is wanted is granted.
@@ -132,12 +173,17 @@ class Grant:
     granted: int
     keeps: int
     pending: int | None
-    clauses: tuple[str, ...]
+    story: GrantStory
     ceiling: int
     stays: int | None = None
     budget: str = ""
     pending_budget: str = ""
     below_minimum: bool = False
+
+    @property
+    def clauses(self) -> tuple[str, ...]:
+        """What led there, such as "wanted 40" and "budget team-a left 12"."""
+        return self.story.clauses
 
     @property
     def reason(self) -> str:
@@ -214,29 +260,31 @@ def divide_budget(
     spare = _spare(ordered, entitled, granted, state, now_ms)
     due = {key for key, since in spare.items() if now_ms - since >= RECLAIM_AFTER_MS}
     stays = _stays(capacities, ordered, claims, entitled, due)
-    grants = {
-        demand.key: Grant(
-            granted=granted[demand.key],
-            keeps=min(demand.held, demand.minimum),
-            pending=pending.get(demand.key),
-            clauses=_clauses(
-                budget,
-                demand,
-                entitled[demand.key],
-                granted[demand.key],
-                spared_for_ms=RECLAIM_AFTER_MS - (now_ms - pressed[demand.key])
-                if demand.key in spared
-                else None,
-                below_minima=below,
-            ),
-            ceiling=max(granted[demand.key], demand.held) + demand.leaving,
-            stays=stays.get(demand.key),
-            budget=budget.name if granted[demand.key] < demand.most else "",
-            pending_budget="" if budget.pending_pods is None else budget.name,
-            below_minimum=below and granted[demand.key] < demand.minimum,
+    grants = {}
+    for demand in ordered:
+        key = demand.key
+        count, most = granted[key], demand.most
+        too_few = below and count < demand.minimum
+        story = GrantStory(
+            budget.name,
+            most,
+            entitled[key],
+            count,
+            demand.held,
+            demand.minimum if too_few else None,
+            RECLAIM_AFTER_MS - (now_ms - pressed[key]) if key in spared else None,
         )
-        for demand in ordered
-    }
+        grants[key] = Grant(
+            count,
+            min(demand.held, demand.minimum),
+            pending.get(key),
+            story,
+            max(count, demand.held) + demand.leaving,
+            stays.get(key),
+            budget.name if count < most else "",
+            "" if budget.pending_pods is None else budget.name,
+            too_few,
+        )
     moments = [pressed[key] + RECLAIM_AFTER_MS for key in spared]
     moments += [
         since + RECLAIM_AFTER_MS for since in spare.values() if now_ms - since < RECLAIM_AFTER_MS
@@ -393,32 +441,3 @@ def _fits(capacities: Sequence[int | None], used: Sequence[int]) -> bool:
         capacity is None or each <= capacity
         for capacity, each in zip(capacities, used, strict=True)
     )
-
-
-def _clauses(
-    budget: Budget,
-    demand: Demand,
-    entitled: int,
-    granted: int,
-    *,
-    spared_for_ms: int | None,
-    below_minima: bool,
-) -> tuple[str, ...]:
-    wanted = demand.most
-    said = [f"wanted {wanted}"]
-    if spared_for_ms is not None:
-        seconds = -(-spared_for_ms // 1000)
-        said.append(
-            f"others want some of its {demand.held}: they are taken back in {seconds} s at the soonest"
-        )
-    if below_minima and granted < demand.minimum:
-        said.append(
-            f"minExecutors {demand.minimum}, budget {budget.name} is below the sum of all minExecutors"
-        )
-    elif granted < entitled:
-        said.append(
-            f"budget {budget.name} left {entitled}, {entitled - granted} of them still taken"
-        )
-    elif granted < wanted:
-        said.append(f"budget {budget.name} left {granted}")
-    return tuple(said)

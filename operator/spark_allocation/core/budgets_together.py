@@ -137,7 +137,7 @@ def _smaller(first: Grant, second: Grant) -> Grant:
         granted=words.granted,
         keeps=max(first.keeps, second.keeps),
         pending=None if pending is None else pending.pending,
-        clauses=words.clauses,
+        story=words.story,
         ceiling=min(first.ceiling, second.ceiling),
         stays=min(stays, default=None),
         budget=words.budget,
