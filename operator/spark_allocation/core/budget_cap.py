@@ -171,13 +171,15 @@ class BudgetCap:
     def bounds(
         self, plan: PodsPlan, targets: Mapping[ProfileId, int]
     ) -> Mapping[ProfileId, RequestBound]:
-        """Profiles that a budget alone keeps below these targets."""
+        """Profiles that a budget alone keeps below these targets; one that has not been divided since is not to blame."""
         if self.grants is None:
             return {}
         return {
             profile_id: RequestBound.BUDGET
             for profile_id, profile in plan.profiles.items()
-            if profile.target < targets.get(profile_id, 0)
+            if (grant := self.grants.get(profile_id)) is not None
+            and grant.budget
+            and profile.target < targets.get(profile_id, 0)
             and profile.bound in (RequestBound.NOTHING, RequestBound.BUDGET)
         }
 
