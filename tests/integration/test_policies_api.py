@@ -24,7 +24,6 @@ from spark_allocation.testing.driver import FakeDriver
 
 pytestmark = pytest.mark.cluster
 CLUSTER_POLICIES = f"{ALLOCATIONS}/clustersparkallocationpolicies"
-EXAMPLES = Path(__file__).parents[2] / "examples"
 LIVE_SECONDS = 2.0
 """What a change of a policy may take until pods follow."""
 
@@ -244,19 +243,3 @@ async def test_an_unknown_field_is_warned_of_under_strict_validation(world: Oper
     answer = await world.request("POST", CLUSTER_POLICIES, body, fieldValidation="Strict")
     assert answer.status == 400
     assert 'unknown field "spec.limit"' in answer.message
-
-
-def test_every_example_is_one_that_the_server_takes(cluster: Cluster, tmp_path: Path) -> None:
-    """As far as a server can tell without doing it: a dry run, in the namespace that the examples make."""
-    cluster.kubectl("apply", "-f", str(CRDS))
-    cluster.kubectl("wait", "--for=condition=Established", "--timeout=30s", "-f", str(CRDS))
-    home = str(EXAMPLES / "spark-namespace.yaml")
-    cluster.kubectl("apply", "--validate=strict", "-f", home)
-    try:
-        for file in sorted(EXAMPLES.glob("*.yaml")):
-            cluster.kubectl(
-                *("apply", f"--cache-dir={tmp_path}", "--dry-run=server", "--validate=strict"),
-                *("-f", str(file)),
-            )
-    finally:
-        cluster.kubectl("delete", "-f", home, "--wait=false")

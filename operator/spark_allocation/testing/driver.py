@@ -40,7 +40,7 @@ class Behaviour(Enum):
 
 
 class FakeDriver:
-    """Serves on a free loopback port while it is entered.
+    """Serves on a free port while it is entered, of the loopback unless it is told otherwise.
 
     Attributes:
         behaves: how the next answers are given.
@@ -53,6 +53,7 @@ class FakeDriver:
         profiles: ``resourceProfiles`` as documents.
         asked: paths of all requests.
         when_asked: called with the path of each request before it is answered.
+        host: the address at which it answers.
         authorization: what the header of this name has to be; "" when nobody asks.
     """
 
@@ -61,13 +62,16 @@ class FakeDriver:
         application_id: str = APPLICATION_ID,
         *,
         version: str = "4.1.4",
+        host: str = "127.0.0.1",
         tls: ssl.SSLContext | None = None,
     ) -> None:
         """
         Args:
+            host: address to answer at.
             tls: serve HTTPS with this.
         """
         self.authorization = ""
+        self.host = host
         self._tls = tls
         self.application_id = application_id
         self.version = version
@@ -148,7 +152,7 @@ class FakeDriver:
         application.router.add_get("/{path:.*}", self._answer)
         self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", self.port, ssl_context=self._tls)
+        site = web.TCPSite(self._runner, self.host, self.port, ssl_context=self._tls)
         await site.start()
         self.port = self._runner.addresses[0][1]
         return self
