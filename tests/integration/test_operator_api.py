@@ -136,39 +136,6 @@ async def test_kubectl_explains_each_field(world: OperatorWorld, field: str) -> 
     assert "DESCRIPTION" in explained
 
 
-REFUSED = [
-    pytest.param({"driver": {}}, "exactly one of podName and selector", id="no driver"),
-    pytest.param(
-        {"driver": {"podName": "d", "selector": {"matchLabels": {"a": "b"}}}},
-        "exactly one of podName and selector",
-        id="two ways to name a driver",
-    ),
-    pytest.param(
-        {"driver": {"podName": "d"}, "dynamicAllocation": {"minExecutors": 3, "maxExecutors": 2}},
-        "minExecutors must not be above maxExecutors",
-        id="bounds",
-    ),
-    pytest.param(
-        {
-            "driver": {"podName": "d"},
-            "dynamicAllocation": {"initialExecutors": 3, "maxExecutors": 2},
-        },
-        "initialExecutors must not be above maxExecutors",
-        id="initial",
-    ),
-    pytest.param({"driver": {"podName": "d"}, "mode": "Sometimes"}, "mode", id="mode"),
-]
-
-
-@pytest.mark.parametrize(("spec", "words"), REFUSED)
-async def test_what_makes_no_sense_is_refused_with_a_sentence(
-    world: OperatorWorld, spec: dict[str, Any], words: str
-) -> None:
-    answer = await _dry_run(world, spec)
-    assert not answer.ok
-    assert words in answer.message
-
-
 async def test_a_pod_template_is_kept_as_it_is_written(world: OperatorWorld) -> None:
     template = {"spec": {"containers": [{"name": "c", "env": [{"name": "A", "value": "1"}]}]}}
     made = await world.allocate(
