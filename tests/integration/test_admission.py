@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from tests.cluster import Cluster
 from tests.demo.manifests import DEPLOY, OPERATOR, OPERATOR_NAMESPACE
-from tests.integration.operator_world import OperatorWorld, eventually
+from tests.integration.operator_world import NOBODY, OperatorWorld, eventually
 from tests.integration.people import Person
 
 from spark_allocation.api.admission import ANNOTATIONS_POLICY, FIELDS_POLICY
@@ -253,3 +253,47 @@ def test_applying_a_file_again_changes_nothing(cluster: Cluster, file: Path) -> 
     cluster.kubectl("apply", "--validate=strict", "-f", str(file))
     again = cluster.kubectl("apply", "--validate=strict", "-f", str(file))
     assert {line.split()[-1] for line in again.splitlines()} == {"unchanged"}
+
+
+# -- the sample -------------------------------------------------------------------------------------------------------
+
+
+async def test_protected_labels_are_kept_from_executors_of_chosen_namespaces(
+    cluster: Cluster, world: OperatorWorld
+) -> None:
+    sample = str(DEPLOY / "samples" / "protected-labels.yaml")
+    container = {"name": "c", "image": "spark:test"}
+
+    async def refusal(**labels: str) -> str:
+        pod = {
+            "metadata": {"name": "pod", "labels": labels},
+            "spec": {"schedulerName": NOBODY, "containers": [container]},
+        }
+        answer = await world.request("POST", world.pods_path, pod, dryRun="All")
+        return "" if answer.ok else answer.message
+
+    cluster.kubectl("apply", "--validate=strict", "-f", sample)
+    try:
+        # given the policy, and a namespace that it is for
+        chosen = {"metadata": {"labels": {"spark-drivers": "strangers"}}}
+        await world.did("PATCH", f"/api/v1/namespaces/{world.namespace}", chosen)
+
+        async def enforced() -> str:
+            return await refusal(**{"spark-role": "executor", "app": "payments"})
+
+        told = await eventually(enforced, "the sample is in force", within=60)
+        # then an executor carries no label of a Service, and other pods and labels are left alone
+        assert "an executor may not carry the label app" in told
+        assert "spark.kubernetes.executor.label.*" in told
+        assert await refusal(**{"spark-role": "executor", "team": "a"}) == ""
+        assert await refusal(app="payments") == ""
+        # and so are other namespaces
+        nobody_s = {"metadata": {"labels": {"spark-drivers": None}}}
+        await world.did("PATCH", f"/api/v1/namespaces/{world.namespace}", nobody_s)
+
+        async def let_go() -> bool:
+            return not await enforced()
+
+        await eventually(let_go, "the namespace is no longer chosen", within=60)
+    finally:
+        cluster.kubectl("delete", "-f", sample)
