@@ -103,7 +103,7 @@ async def test_another_mode_that_comes_on_the_way_to_the_driver_is_not_lost(
             operator.change(runner, mode="Recommend", dynamicAllocation={"minExecutors": 1})
 
     driver.when_asked = change
-    await operator.until(lambda: operator.state() == "Recommending")
+    await operator.until(lambda: operator.state() == "NobodyAllocates")
     assert operator.touched == []
 
 

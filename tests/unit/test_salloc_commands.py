@@ -176,7 +176,9 @@ def test_explain_shows_who_set_what_and_why_it_is_otherwise(server: FakeApiServe
     assert "dynamicAllocation.minExecutors 2 cluster policy prod for user alice" in lines
     assert "dynamicAllocation.executorIdleTimeout 90s namespace policy team" in lines
     assert "0 40 12 8 2 6 1 1 0 Backlog/PendingLimit" in lines
-    assert "profile 0: wanted 40, budget team-a left 12, pending limit 8 of budget team-a → 8" in lines
+    assert (
+        "profile 0: wanted 40, budget team-a left 12, pending limit 8 of budget team-a → 8" in lines
+    )
     assert "Stalled=True (Unschedulable): no node has room" in result.output
     assert "Requesting 4 new executors because tasks are backlogged" in result.output
     assert "Not known" not in result.output
@@ -398,6 +400,49 @@ def test_top_of_nothing_and_of_what_may_not_be_listed(server: FakeApiServer) -> 
 def finalizers(server: FakeApiServer, name: str = "job") -> list[str] | None:
     found: list[str] | None = server.objects[f"{JOBS}/sparkallocations/{name}"]["metadata"]["finalizers"]  # fmt: skip
     return found
+
+
+RECOMMENDATION = {
+    "since": "2026-01-01T08:00:00Z",
+    "sparkExecutors": 18,
+    "ours": 12,
+    "executorHours": {"spark": 9.1, "ours": 5.7, "saved": 3.4},
+}
+
+
+def test_top_has_a_column_of_what_would_be_saved_while_somebody_is_advised(
+    server: FakeApiServer,
+) -> None:
+    salloc(server, "plain")
+    assert "SAVED" not in run("top", "-n", "jobs").output
+    salloc(server, "advised")["status"]["recommendation"] = RECOMMENDATION
+    rows = [line.split() for line in run("top", "-n", "jobs").output.splitlines()]
+    assert rows[0][-1] == "SAVED"
+    assert next(row for row in rows if "advised" in row)[-2:] == ["3.40h", "37%"]
+
+
+def test_explain_puts_both_counts_beside_each_other(server: FakeApiServer) -> None:
+    salloc(server, mode="Recommend")["status"]["recommendation"] = RECOMMENDATION
+    lines = [line.split() for line in run("explain", "job", "-n", "jobs").output.splitlines()]
+    assert ["SINCE", "2026-01-01T08:00:00Z", "SPARK", "OURS", "SAVED"] in lines
+    assert ["executors", "now", "18", "12", "6", "(33%)"] in lines
+    assert ["executor-hours", "9.1", "5.7", "3.4", "(37%)"] in lines
+
+
+def test_explain_shows_what_is_otherwise_in_a_resource_profile(server: FakeApiServer) -> None:
+    salloc(
+        server,
+        dynamicAllocation={"maxExecutors": 40},
+        profiles=[
+            {"match": {"id": 0}, "maxExecutors": 4, "executorIdleTimeout": "5s"},
+            {"match": {"resources": {"custom": {"gpu": 1}}}, "maxExecutors": 1},
+        ],
+    )
+    driver(server)
+    output = run("explain", "job", "-n", "jobs").output
+    assert "Resource profile 0, by profiles[0] (id 0):" in output
+    assert "SparkAllocation profiles[0]" in output
+    assert "profiles[1] (gpu 1) is for none so far" in output
 
 
 def test_release_asks_and_takes_no_for_an_answer(server: FakeApiServer) -> None:

@@ -236,3 +236,45 @@ def test_with_migration_somebody_is_held_whenever_only_one_stays_that_holds(poll
             assert staying[0].id in told.held()
         if len(staying) >= 2:
             assert told.held() == set()
+
+
+# -- drivers in which some job always runs ----------------------------------------------------------------------------
+
+
+def busy_minutes(polls: Polls) -> float:
+    return polls.holders.busy_for_ms(EPOCH_MS + int(polls.seconds * 1000)) / 60_000
+
+
+def take_turns(polls: Polls, minutes: int) -> None:
+    """Jobs that overlap, a new one every minute."""
+    for job in range(1, minutes + 1):
+        polls.poll(WRITER, jobs=(job, job + 1), after=MINUTE)
+
+
+def test_jobs_that_take_turns_without_a_pause_are_noticed() -> None:
+    polls = Polls()
+    take_turns(polls, 15)
+    assert 10 <= busy_minutes(polls) <= 13
+
+
+def test_one_long_job_holds_what_it_holds_rightly() -> None:
+    polls = Polls()
+    for _ in range(120):
+        polls.poll(WRITER, jobs=(1,), after=MINUTE)
+    assert busy_minutes(polls) == 0
+
+
+def test_a_pause_ends_it() -> None:
+    polls = Polls()
+    take_turns(polls, 15)
+    polls.poll(WRITER)
+    assert busy_minutes(polls) == 0
+    polls.poll(WRITER, jobs=(99,))
+    assert busy_minutes(polls) == 0
+
+
+def test_it_is_no_matter_where_nobody_is_held_for_it() -> None:
+    for conf in (TIMEOUT, ShuffleHoldConf(local=False)):
+        polls = Polls(conf)
+        take_turns(polls, 15)
+        assert busy_minutes(polls) == 0

@@ -15,7 +15,7 @@ class ConditionType(StrEnum):
     ALLOCATING = "Allocating"
     """Executors are being created, or wait to become ready."""
     STALLED = "Stalled"
-    """Executors are wanted and cannot be had, for the reason given."""
+    """Executors are wanted and cannot be had, or have nothing to do and cannot be let go, for the reason given."""
     AMBIGUOUS_DRIVER = "AmbiguousDriver"
     """Several live pods match the selector; one that is served already goes on being served."""
     CONFLICTED = "Conflicted"
@@ -90,6 +90,8 @@ class Reason(StrEnum):
     EXECUTORS_FAIL_TO_START = "ExecutorsFailToStart"
     EXECUTORS_FAIL = "ExecutorsFail"
     FAILURE_LIMIT = "FailureLimit"
+    ALWAYS_BUSY = "AlwaysBusy"
+    NOBODY_ALLOCATES = "NobodyAllocates"
     # draining
     DRAINS = "Drains"
     DECOMMISSION_OFF = "DecommissionOff"

@@ -29,6 +29,12 @@ PRINTER_COLUMNS: list[Schema] = [
     {"name": "Driver", "type": "string", "jsonPath": ".status.driverPod"},
     {"name": "Application", "type": "string", "jsonPath": ".status.applicationId", "priority": 1},
     {"name": "Spark", "type": "string", "jsonPath": ".status.sparkVersion", "priority": 1},
+    {
+        "name": "Saved",
+        "type": "number",
+        "jsonPath": ".status.recommendation.executorHours.saved",
+        "priority": 1,
+    },
     {"name": "Message", "type": "string", "jsonPath": ".status.message", "priority": 1},
     {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"},
 ]

@@ -491,6 +491,8 @@ class DecisionStatus(ApiModel):
     """Why, in one word."""
     message: Annotated[str, Field(max_length=512)] = ""
     """Why, in a sentence."""
+    count: int = 1
+    """How many times the same was decided; the time is that of the last."""
 
 
 class ExecutorEndStatus(ApiModel):
@@ -519,6 +521,30 @@ class FailureLimitStatus(ApiModel):
     """How many are borne."""
     window_seconds: int
     """For how long an end counts."""
+
+
+class ExecutorHoursStatus(ApiModel):
+    """Executors times hours since the comparison began."""
+
+    spark: float = 0.0
+    """Of the driver's own executors."""
+    ours: float = 0.0
+    """That the operator would have used."""
+    saved: float = 0.0
+    """The difference; below 0 when the operator would have used more."""
+
+
+class RecommendationStatus(ApiModel):
+    """Spark's own allocation beside the operator's, in mode Recommend."""
+
+    since: Annotated[str, Field(json_schema_extra={"format": "date-time"})]
+    """When the comparison began. Times in which the operator did not see the driver count for neither."""
+    spark_executors: int = 0
+    """Executors that the driver has now or has asked for."""
+    ours: int = 0
+    """Executors that it would have now under the operator."""
+    executor_hours: ExecutorHoursStatus
+    """What both have cost since."""
 
 
 class SparkAllocationStatus(ApiModel):
@@ -568,6 +594,8 @@ class SparkAllocationStatus(ApiModel):
     """How near the failure limit is."""
     avoided_nodes: Annotated[list[str], Field(max_length=16)] | None = None
     """Nodes that new executors are sent away from: several in a row came to nothing there, while others work elsewhere."""
+    recommendation: RecommendationStatus | None = None
+    """Spark's own allocation beside the operator's, in mode Recommend."""
     finished_at: Annotated[str, Field(json_schema_extra={"format": "date-time"})] | None = None
     """When the application was seen to have ended."""
     profiles: (

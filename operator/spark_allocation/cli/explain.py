@@ -67,6 +67,8 @@ def explain(
 
 def _text(found: Explanation, *, wide: bool) -> str:
     parts = [_head(found), _settings(found, wide=wide), *_of_profiles(found)]
+    if found.status.get("recommendation"):
+        parts.append(_recommendation(found.status["recommendation"]))
     profiles = found.status.get("profiles") or ()
     if profiles:
         parts.append(_profiles(profiles))
@@ -135,6 +137,22 @@ def _settings(found: Explanation, *, wide: bool) -> str:
     hidden = len(found.resolution.settings) - len(rows)
     more = f"\n({hidden} more settings have their defaults: -o wide)" if hidden else ""
     return table(("SETTING", "VALUE", "SET BY", "CHANGED"), rows) + more
+
+
+def _recommendation(told: Mapping[str, Any]) -> str:
+    hours = told.get("executorHours") or {}
+    return table(
+        (f"SINCE {told.get('since')}", "SPARK", "OURS", "SAVED"),
+        [
+            ("executors now", *_compared(told.get("sparkExecutors", 0), told.get("ours", 0))),
+            ("executor-hours", *_compared(hours.get("spark", 0.0), hours.get("ours", 0.0))),
+        ],
+    )
+
+
+def _compared(spark: float, ours: float) -> tuple[str, str, str]:
+    share = f" ({(spark - ours) / spark:.0%})" if spark else ""
+    return f"{spark:g}", f"{ours:g}", f"{spark - ours:g}{share}"
 
 
 def _of_profiles(found: Explanation) -> Iterator[str]:

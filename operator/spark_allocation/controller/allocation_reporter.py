@@ -1,6 +1,5 @@
 """What one SparkAllocation says of itself: conditions, state, profiles, decisions, Events and log lines."""
 
-from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -8,7 +7,6 @@ import structlog
 
 from spark_allocation.api.conditions import ConditionType, Reason
 from spark_allocation.api.v1alpha1 import (
-    DecisionStatus,
     FailureLimitStatus,
     Mode,
     ProfileStatus,
@@ -16,17 +14,18 @@ from spark_allocation.api.v1alpha1 import (
 )
 from spark_allocation.controller.driver_life import Observation
 from spark_allocation.controller.hidden_values import without_hidden
+from spark_allocation.controller.recommending import sentence
 from spark_allocation.core.allocation import Step
-from spark_allocation.core.allocation_decisions import ProfileDecision, TargetReason
 from spark_allocation.core.driver_report import Application, DriverPod
-from spark_allocation.core.executor_pods import ExecutorPod
 from spark_allocation.core.exit_reasons import ExecutorExitReason
 from spark_allocation.core.pods_plan import RequestBound
 from spark_allocation.core.profile_states import ProfileState
 from spark_allocation.epoch_clock import epoch_seconds
+from spark_allocation.reports.decisions import Decisions
 from spark_allocation.reports.events import EventWriter
 from spark_allocation.reports.executor_ends import ExecutorEnds
 from spark_allocation.reports.failure_words import REMEDIES, reaction, too_few
+from spark_allocation.reports.held_words import always_busy, held_for_ever
 from spark_allocation.reports.metrics import EXECUTOR_COUNTS
 from spark_allocation.reports.status import (
     LARGEST_STATUS_PROFILES,
@@ -36,8 +35,6 @@ from spark_allocation.reports.status import (
     timestamp,
     totals,
 )
-
-DECISIONS_KEPT = 10
 
 log = structlog.get_logger("allocation")
 
@@ -55,15 +52,6 @@ _WARNINGS = frozenset(
 
 _URGENT = frozenset({Reason.BUDGET_BELOW_MINIMA})
 """Reasons that want somebody's attention whatever the condition."""
-
-_WORDS: Mapping[str, str] = {
-    TargetReason.INITIALIZING: "the initial executors are kept until the first stage",
-    TargetReason.BACKLOG: "tasks are backlogged",
-    TargetReason.CAPPED_BY_MAX: "maxExecutors allows no more",
-    TargetReason.NOT_NEEDED: "fewer tasks need fewer executors",
-    TargetReason.FLOOR_MIN: "minExecutors keeps these",
-    TargetReason.BOUNDS_CHANGED: "the bounds were changed",
-}
 
 
 class AllocationReporter:
@@ -84,9 +72,7 @@ class AllocationReporter:
         self._writer = writer
         self._events = events
         self.conditions = Conditions(stored)
-        self._decisions: deque[DecisionStatus] = deque(maxlen=DECISIONS_KEPT)
-        for item in reversed(stored.get("decisions") or ()):
-            self._decisions.appendleft(DecisionStatus.model_validate(item))
+        self._decisions = Decisions(stored.get("decisions") or ())
         self.generation = 0
         self.spec_problem = ""
         """What is wrong with the newest spec, while the last good settings stay in force."""
@@ -131,6 +117,9 @@ class AllocationReporter:
         if self.conditions.say(condition, Statement(holds, reason, message), self.generation):
             log.info("condition", condition=condition, holds=holds, reason=reason, message=message)
             warning = (condition, holds) in _WARNINGS or reason in _URGENT
+            warning = (
+                warning and reason is not Reason.RECOMMENDING
+            )  # that the driver does its own is meant so
             worth_an_event = holds is not None and (
                 warning or condition in (ConditionType.READY, ConditionType.FINISHED)
             )
@@ -172,7 +161,7 @@ class AllocationReporter:
             SparkAllocationStatus(
                 observed_generation=self.generation,
                 conditions=self.conditions.all(),
-                decisions=list(self._decisions) or None,
+                decisions=self._decisions.newest_first or None,
                 **self._fields,
             )
         )
@@ -186,13 +175,18 @@ class AllocationReporter:
             if removal.exit.reason is not ExecutorExitReason.DRAINED:
                 self._last_unasked = removal.exit.message[:300]
         self._note_ends(step)
-        self._note_decisions(step)
+        recommending = observation.settings.mode is Mode.RECOMMEND
+        self._decisions.take(step, advice=recommending)
         profiles = [_profile_status(profile) for profile in step.profiles[:LARGEST_STATUS_PROFILES]]
         self.set(profiles=profiles, failed=observation.failed_executors, **totals(profiles))
         self._say_reachable(observation)
         self._say_draining(observation)
         self._say_budgets(observation)
-        self._say_allocating(observation)
+        if recommending:
+            self.set(recommendation=observation.recommendation)
+            self._say_recommending(observation)
+        else:
+            self._say_allocating(observation)
         await self.write()
 
     def _say_reachable(self, observation: Observation) -> None:
@@ -309,6 +303,8 @@ class AllocationReporter:
             self._say_stalled(Reason.EXECUTORS_FAIL, too_few(observation.step, self._last_failure))
         elif observation.step.failures.reached and short:
             self._say_stalled(Reason.FAILURE_LIMIT, too_few(observation.step, self._last_unasked))
+        elif always_busy(observation.step):
+            self._say_stalled(Reason.ALWAYS_BUSY, held_for_ever(observation.step))
         else:
             self.say(
                 ConditionType.STALLED,
@@ -316,7 +312,6 @@ class AllocationReporter:
                 Reason.AS_WANTED,
                 "executors come as they are asked for",
             )
-        recommending = observation.settings.mode is Mode.RECOMMEND
         if observation.unreachable is not None:
             self.say(
                 ConditionType.READY,
@@ -331,13 +326,6 @@ class AllocationReporter:
                 Reason.INVALID_SPEC,
                 f"{self.spec_problem}; the last settings that made sense stay in force",
             )
-        elif recommending:
-            self.say(
-                ConditionType.READY,
-                True,
-                Reason.RECOMMENDING,
-                "spec.mode is Recommend: no pod is touched",
-            )
         else:
             stalled = self.conditions[ConditionType.STALLED]
             short = stalled is not None and stalled.status == "True"
@@ -345,7 +333,7 @@ class AllocationReporter:
                 ConditionType.READY,
                 True,
                 Reason.RUNNING,
-                "the driver is served, but executors are short: see Stalled"
+                "the driver is served, but not as wanted: see Stalled"
                 if short
                 else "executors are kept at the target",
             )
@@ -361,8 +349,6 @@ class AllocationReporter:
             self.state("DriverUnreachable", observation.unreachable.message)
         elif stalled is not None and stalled.status == "True":
             self.state("Stalled", f"{counts}; {stalled.message}")
-        elif recommending:
-            self.state("Recommending", f"{target} executors would be wanted")
         elif scaling_up:
             self.state("ScalingUp", counts)
         elif leaving:
@@ -371,6 +357,43 @@ class AllocationReporter:
             self.state("Idle", "no executor is needed")
         else:
             self.state("Running", counts)
+
+    def _say_recommending(self, observation: Observation) -> None:
+        """Nothing is done: how Spark's own allocation compares, or why there is nothing to compare with."""
+        self.conditions.drop(ConditionType.ALLOCATING)
+        if observation.unreachable is not None:
+            unreachable = observation.unreachable
+            self.say(ConditionType.READY, False, unreachable.reason, unreachable.message)
+            self.state("DriverUnreachable", unreachable.message)
+            return
+        if observation.settings.nobody_allocates:
+            message = (
+                "spec.mode is Recommend, and the driver leaves allocation to the operator: nobody allocates. Set "
+                "spec.mode to Allocate, or start the driver with its own dynamic allocation"
+            )
+            self._say_stalled(Reason.NOBODY_ALLOCATES, f"{message}.")
+            self.say(ConditionType.READY, False, Reason.NOBODY_ALLOCATES, message)
+            self.state("NobodyAllocates", message)
+            return
+        self.conditions.drop(ConditionType.STALLED)
+        if self.spec_problem:
+            self.say(
+                ConditionType.READY,
+                False,
+                Reason.INVALID_SPEC,
+                f"{self.spec_problem}; the last settings that made sense stay in force",
+            )
+        else:
+            self.say(
+                ConditionType.READY,
+                True,
+                Reason.RECOMMENDING,
+                "spec.mode is Recommend: no pod is touched",
+            )
+        told = observation.recommendation
+        self.state(
+            "Recommending", "the first comparison is to come" if told is None else sentence(told)
+        )
 
     def _say_stalled(self, reason: Reason, message: str) -> None:
         """Executors are wanted and cannot be had: why, what to do, and since when there has been a reason."""
@@ -400,48 +423,6 @@ class AllocationReporter:
             ),
             avoided_nodes=sorted(step.avoid_nodes) or None,
         )
-
-    def _note_decisions(self, step: Step) -> None:
-        for decision in step.decisions.values():
-            if decision.delta != 0:
-                self._decisions.appendleft(
-                    DecisionStatus(
-                        time=timestamp(),
-                        profile=decision.profile_id,
-                        target=decision.target,
-                        reason=decision.reason,
-                        message=_sentence(decision),
-                    )
-                )
-        self._note_drains(step, step.drains, "IdleTimeout", "removed due to idle timeout")
-        self._note_drains(
-            step, step.evacuations, "NodeGoing", "leave because their nodes are about to go"
-        )
-        self._note_drains(step, step.surplus, "Budget", "leave because a budget grants fewer")
-
-    def _note_drains(
-        self, step: Step, pods: tuple[ExecutorPod, ...], reason: str, words: str
-    ) -> None:
-        targets = {profile.profile_id: profile.target for profile in step.profiles}
-        for profile_id in sorted({pod.profile_id for pod in pods}):
-            names = sorted(pod.executor_id for pod in pods if pod.profile_id == profile_id)
-            self._decisions.appendleft(
-                DecisionStatus(
-                    time=timestamp(),
-                    profile=profile_id,
-                    target=targets.get(profile_id, 0),
-                    reason=reason,
-                    message=f"Executors {', '.join(map(str, names[:20]))} {words}",
-                )
-            )
-
-
-def _sentence(decision: ProfileDecision) -> str:
-    why = _WORDS.get(decision.reason, decision.reason)
-    need = "" if decision.need is None else f" (tasks need {decision.need})"
-    if decision.delta > 0:
-        return f"Requesting {decision.delta} new executors because {why}, new desired total is {decision.target}{need}"
-    return f"Lowering the total from {decision.previous_target} to {decision.target} because {why}{need}"
 
 
 def _profile_status(profile: ProfileState) -> ProfileStatus:

@@ -311,6 +311,8 @@ class AllocationRunner:
         incarnation = incarnation_of(driver, connection.application)
         same_life = self._stored.get("incarnation") == incarnation
         self._reporter.begin_life(driver, connection.application, incarnation)
+        if not same_life:
+            self._reporter.set(recommendation=None)
         served = await make_life(
             connection,
             driver=driver,
@@ -326,6 +328,7 @@ class AllocationRunner:
             count_poll=self._around.count_poll,
             budgets=self._around.budgets,
             profiles_learned=self._renew_settings,
+            recommended=self._stored.get("recommendation") if same_life else None,
         )
         log.info(
             "driver_served",
@@ -356,6 +359,10 @@ class AllocationRunner:
             if self._spec is not None and self._spec.driver == spec.driver:
                 self._stored["driverPodUid"] = driver.uid
             self._stored["incarnation"] = incarnation
+            if served.life.recommendation is not None:
+                self._stored["recommendation"] = served.life.recommendation.model_dump(
+                    mode="json", by_alias=True
+                )
             self._stored["profiles"] = [
                 {"id": profile_id, "target": target}
                 for profile_id, target in served.allocation.manager.targets.items()

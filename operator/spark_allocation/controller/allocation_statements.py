@@ -89,11 +89,15 @@ class AllocationStatements:
     def connected(self, connection: Connection) -> None:
         """The driver answers."""
         self._say_reachable()
-        self._reporter.say(
-            ConditionType.DRIVER_PASSIVE,
-            connection.passive,
-            Reason.PASSIVE if connection.passive else Reason.ALLOCATES_ITSELF,
-        )
+        if connection.passive:
+            self._reporter.say(ConditionType.DRIVER_PASSIVE, True, Reason.PASSIVE)
+        else:  # only in mode Recommend: otherwise the way ends there
+            self._reporter.say(
+                ConditionType.DRIVER_PASSIVE,
+                False,
+                Reason.RECOMMENDING,
+                "the driver allocates for itself, as it is to while the operator only recommends",
+            )
         self._say_ignored(connection.configuration.without_effect)
         self.policies(connection.settings)
 

@@ -19,12 +19,13 @@ from enum import StrEnum
 import structlog
 
 from spark_allocation.api.conditions import Reason
-from spark_allocation.api.v1alpha1 import Mode
+from spark_allocation.api.v1alpha1 import Mode, RecommendationStatus
 from spark_allocation.controller.budget_members import BudgetMember, Membership
 from spark_allocation.controller.effective_settings import EffectiveSettings
 from spark_allocation.controller.going_nodes import GoingNodes
 from spark_allocation.controller.plan_execution import PlanExecution
 from spark_allocation.controller.pod_creation import Obstacle
+from spark_allocation.controller.recommending import Recommending
 from spark_allocation.controller.sweep import sweep_pods
 from spark_allocation.core.allocation import Allocation, Step
 from spark_allocation.core.driver_report import DriverPod, DriverReport
@@ -85,6 +86,7 @@ class Observation:
     drain_obstacle: Obstacle | None
     unreachable: Unreachable | None
     failed_executors: int
+    recommendation: RecommendationStatus | None = None
 
 
 class DriverLife:
@@ -109,6 +111,7 @@ class DriverLife:
         count_poll: Callable[[str, float], None] = lambda _outcome, _seconds: None,
         membership: Membership | None = None,
         profiles_learned: Callable[[], None] = lambda: None,
+        recommending: Recommending | None = None,
     ) -> None:
         self._key = key
         self._incarnation = incarnation
@@ -126,6 +129,7 @@ class DriverLife:
         self._membership = membership
         self._budget_member: BudgetMember | None = None
         self._profiles_learned = profiles_learned
+        self._recommending = recommending or Recommending()
         self._wake = asyncio.Event()
         self._polled = asyncio.Event()
         self._report: DriverReport | None = None
@@ -142,6 +146,11 @@ class DriverLife:
     def wake(self) -> None:
         """Something changed: take a step soon."""
         self._wake.set()
+
+    @property
+    def recommendation(self) -> RecommendationStatus | None:
+        """How Spark's own allocation compares, in mode Recommend."""
+        return self._recommending.status if self._settings.mode is Mode.RECOMMEND else None
 
     def reconfigure(self, settings: EffectiveSettings) -> None:
         """Use other settings from the next step on."""
@@ -203,6 +212,14 @@ class DriverLife:
             view = self._store.take(self._key)
             mine, former = self._sorted(view)
             step = self._step(view, mine)
+            if self._settings.mode is Mode.RECOMMEND:
+                step = self._recommending.take(
+                    step,
+                    view.pods,
+                    self._settings.core.dynamic,
+                    fresh=self._report_is_fresh,
+                    now_ns=time.monotonic_ns(),
+                )
             if self._acts:
                 await self._execution.apply(step)
                 if former and self._report is not None:
@@ -217,6 +234,7 @@ class DriverLife:
                     if self._failed_polls >= POLLS_THAT_MAY_FAIL
                     else None,
                     failed_executors=self._allocation.failures.count,
+                    recommendation=self.recommendation,
                 )
             )
             if step.wake_at_ns is not None:
@@ -240,10 +258,9 @@ class DriverLife:
             self._allocation.take_report(
                 self._report, now_ns=self._answered_at_ns, now_ms=now_ms - age_ms
             )
-        fresh = self._report is not None and time.monotonic() - self._asked_at < FRESH_SECONDS
         rule = self._settings.core.lifecycle.containers
         departed = [judged(seen.pod, rule) for seen in view.departed if self._is_mine(seen)]
-        is_fresh = fresh and self._settings.mode is not Mode.PAUSED
+        is_fresh = self._report_is_fresh and self._settings.mode is not Mode.PAUSED
         member = self._budget_member
         self._allocation.grant(member.grants if member is not None and self._acts else None)
         step = self._allocation.step(
@@ -307,6 +324,10 @@ class DriverLife:
             if line.message not in self._logged:
                 log.log(_LEVELS[line.level], "allocation", message=line.message)
         self._logged = tuple(line.message for line in step.log)
+
+    @property
+    def _report_is_fresh(self) -> bool:
+        return self._report is not None and time.monotonic() - self._asked_at < FRESH_SECONDS
 
     @property
     def _acts(self) -> bool:

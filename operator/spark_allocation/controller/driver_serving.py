@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 from spark_allocation.controller.budget_coordinator import BudgetCoordinator
 from spark_allocation.controller.driver_connection import Connection
@@ -20,6 +21,7 @@ from spark_allocation.controller.going_nodes import GoingNodes
 from spark_allocation.controller.plan_execution import PlanExecution
 from spark_allocation.controller.pod_creation import Apis, Identity
 from spark_allocation.controller.process_settings import ProcessSettings
+from spark_allocation.controller.recommending import Recommending
 from spark_allocation.controller.sweep import operator_made
 from spark_allocation.core.allocation import Allocation
 from spark_allocation.core.driver_report import DriverPod
@@ -58,6 +60,7 @@ async def make_life(
     count_poll: Callable[[str, float], None] = lambda _outcome, _seconds: None,
     budgets: BudgetCoordinator | None = None,
     profiles_learned: Callable[[], None] = lambda: None,
+    recommended: Mapping[str, Any] | None = None,
 ) -> ServedLife:
     """Make it.
 
@@ -76,6 +79,7 @@ async def make_life(
         budgets: who divides them, if anybody does.
         count_poll: told the outcome of each question to the driver and the seconds that it took.
         profiles_learned: called when the driver has named resource profiles that were not known.
+        recommended: ``status.recommendation`` of an earlier run in this same life.
 
     Raises:
         ApiUnavailable: the ids that may be used are not known.
@@ -131,6 +135,7 @@ async def make_life(
             next_size=building.size,
         ),
         profiles_learned=profiles_learned,
+        recommending=Recommending(recommended),
     )
     return ServedLife(life, core, ids)
 

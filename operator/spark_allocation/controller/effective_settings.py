@@ -54,6 +54,7 @@ class EffectiveSettings:
         drain_grace_seconds: of the deletion of an idle executor; None when the driver cannot decommission, and the
             pod's own grace period holds.
         drains: executors that leave finish their tasks first.
+        nobody_allocates: the operator only advises, and the driver leaves allocation to it.
         resolution: each setting with who set it, and the limits and locks that bit.
         policies: that it is subject to.
         profiles: what holds for single resource profiles.
@@ -66,6 +67,7 @@ class EffectiveSettings:
     policies: SelectedPolicies = NO_POLICIES
     profiles: ProfileSettings = NO_ENTRIES
     drains: bool = True
+    nobody_allocates: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +172,7 @@ def effective_settings(
         policies=policies,
         profiles=found.profiles,
         drains=drains,
+        nobody_allocates=spec.mode is Mode.RECOMMEND and not passive_driver.offences(driver_conf),
     )
 
 

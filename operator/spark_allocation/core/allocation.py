@@ -108,6 +108,9 @@ class Step:
         decisions: per profile; empty when the driver's answer was too old to decide.
         log: sentences in Spark's words.
         wake_at_ns: when a timer runs out; None when only news can change anything.
+        would_leave: while nothing may be done, executors that would have been drained, by profile.
+        busy_for_ms: for how long jobs have taken turns without a pause, where that holds executors with shuffle data
+            (`ShuffleHolders.busy_for_ms`); else 0.
     """
 
     plan: PodsPlan | None
@@ -126,6 +129,8 @@ class Step:
     retry_at_ms: int | None = None
     surplus: tuple[ExecutorPod, ...] = ()
     demands: tuple[ProfileDemand, ...] = ()
+    would_leave: Mapping[ProfileId, int] = field(default_factory=dict)
+    busy_for_ms: int = 0
 
 
 @dataclass(slots=True)
@@ -134,6 +139,7 @@ class _Asked:
 
     drains: list[ExecutorPod] = field(default_factory=list)
     plan_now: bool = False
+    would_leave: Counter[ProfileId] = field(default_factory=Counter)
 
 
 class Allocation:
@@ -273,7 +279,8 @@ class Allocation:
         self._asked = _Asked()
         review = self.lifecycle.review(
             snapshot,
-            self._driver_executors if report_is_fresh else None,
+            # while nothing may be done the driver's executors are its own, and the snapshot does not show them
+            self._driver_executors if report_is_fresh and acts else None,
             now=now_ms,
             vanished=vanished,
             draining=self._drains.own,
@@ -350,7 +357,9 @@ class Allocation:
                 now_ns=now_ns,
                 cap=self._cap,
             ),
-            log=tick.log,
+            log=tick.log if acts else (),
+            would_leave=self._asked.would_leave,
+            busy_for_ms=self._holders.busy_for_ms(now_ms),
             wake_at_ns=self._wake_at(
                 now_ns, now_ms, review.wake_at if acts else None, ticked=report_is_fresh
             ),
@@ -408,6 +417,9 @@ class Allocation:
 
     def _remove(self, executor_ids: Sequence[str]) -> list[str]:
         if not self._acts:
+            self._asked.would_leave.update(
+                self.feeder.executors[ExecutorId(int(each))].profile_id for each in executor_ids
+            )
             return []
         begun = self._drains.begin_idle(executor_ids, report_age_ms=self._report_age_ms)
         self._asked.drains += begun

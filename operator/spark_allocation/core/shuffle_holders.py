@@ -15,6 +15,9 @@ show it, by our own clock: never later than it began. From these:
     work, or before the jobs that wrote had all ended. For drivers in which some job always runs (Connect, the Thrift
     server, notebooks), where the strict rule would hold everybody for ever. With an endless timeout it is the same as the strict one.
 
+- A driver in which some job always runs holds everybody for ever under the strict rule. It is recognized by jobs that
+  take turns without a pause (`busy_for_ms`), counted from the moment at which those that ran at first have all ended:
+  what executors hold for a single long job they hold rightly.
 - Nobody holds when shuffle data does not go with its executor.
 - With migration, a holder may leave as if it held nothing, as long as somebody is there to take its blocks; the last one
   is held like any other.
@@ -100,6 +103,8 @@ class ShuffleHolders:
         self._jobs_since_ms: dict[int, int] = {}
         self._oldest_job_ms = 0
         self._polled_at_ms: int | None = None
+        self._first_jobs: frozenset[int] = frozenset()
+        self._turns_since_ms: int | None = None
         self._some_take_over = False
         self._looked_back = False
 
@@ -125,6 +130,7 @@ class ShuffleHolders:
         self._jobs_since_ms = {job: self._jobs_since_ms.get(job, before) for job in jobs}
         self._oldest_job_ms = min(self._jobs_since_ms.values(), default=0)
         self._polled_at_ms = now_ms
+        self._note_turns(jobs, now_ms)
         listed = {executor.id for executor in report.executors}
         staying = listed - leaving
         self._received &= listed
@@ -151,6 +157,17 @@ class ShuffleHolders:
         """Holders may leave, because others take over what they hold."""
         return self._conf.local and self._conf.migrates and self._some_take_over
 
+    def busy_for_ms(self, now_ms: int) -> int:
+        """For how long jobs have taken turns without a pause; 0 where that holds nobody."""
+        if (
+            self._turns_since_ms is None
+            or not self._conf.local
+            or self._conf.hold is not ShuffleHold.STRICT
+            or self.hands_on
+        ):
+            return 0
+        return max(0, now_ms - self._turns_since_ms)
+
     def is_active(self, executor: ExecutorReport) -> bool:
         """A running job may read what it holds."""
         if not self._jobs_since_ms:
@@ -163,6 +180,15 @@ class ShuffleHolders:
             return True
         until = max(work.at + timeout_ns // _NANOSECONDS_PER_MILLISECOND, work.jobs_seen_at)
         return self._oldest_job_ms <= until
+
+    def _note_turns(self, jobs: frozenset[int], now_ms: int) -> None:
+        if not jobs:
+            self._turns_since_ms = None
+            self._first_jobs = jobs
+        elif self._turns_since_ms is None:
+            before, self._first_jobs = self._first_jobs, (self._first_jobs & jobs) or jobs
+            if before and not before & jobs:
+                self._turns_since_ms = now_ms
 
     def _note_receivers(self, report: DriverReport, staying: AbstractSet[ExecutorId]) -> None:
         """Everyone who is there while a holder leaves may have received what it held, and so may all at the first look."""

@@ -168,7 +168,14 @@ class StatusWriter:
 
     def _is_news(self, changes: Mapping[str, Any]) -> bool:
         """Whether anything but a count of pods, or a sentence that holds counts, changed."""
-        if changes.keys() - {"executors", "pending", "message", "profiles", "conditions"}:
+        if changes.keys() - {
+            "executors",
+            "pending",
+            "message",
+            "profiles",
+            "conditions",
+            "recommendation",
+        }:
             return True
         if "conditions" in changes and _gist(changes["conditions"]) != _gist(
             self._written.get("conditions") or ()
