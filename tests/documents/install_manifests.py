@@ -28,7 +28,9 @@ FILES = {
 _MADE = "# Made from charts/spark-allocation-operator by `make chart`; change the chart, not this file.\n"
 _ONE_TEAM = """\
 # The operator for one team: it lives in the namespace whose drivers it serves, with Roles only. Nothing here is
-# cluster-scoped, so who administers a namespace can install it; only the CRDs (crds/) have to be there already.
+# cluster-scoped, so who administers a namespace can install it, once an administrator of the cluster has applied crds/
+# and deploy/15-user-roles.yaml (nobody can grant rights that he does not have) and deploy/16-admission-policies.yaml:
+# without that file let only those write SparkAllocations who may create pods.
 #
 # spark-jobs is the namespace. For another one: sed 's/namespace: spark-jobs/namespace: mine/; s/--namespace=spark-jobs/--namespace=mine/'
 # For further namespaces: further-namespace.yaml for each, and one more --namespace in 20-deployment.yaml.
