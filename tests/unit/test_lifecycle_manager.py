@@ -75,6 +75,13 @@ class Watcher:
             **arguments,
         )
 
+    def lost_after(self) -> dict[int, int]:
+        """Look every five seconds until somebody is told to be lost: seconds until then, and who was told."""
+        since = self.now
+        while not (removals := self.look(5_000).removals):
+            assert self.now - since < 3_600_000, "nobody is lost"
+        return {each.executor_id: (self.now - since) // 1000 for each in removals}
+
 
 def reasons(review: LifecycleReview) -> list[tuple[int, ExecutorExitReason]]:
     return [(each.executor_id, each.exit.reason) for each in review.removals]
@@ -251,6 +258,47 @@ class TestLostExecutors:
         review = watcher.look(1_000)
         assert review.driver_lost == {1}
         assert watcher.look(5_000).removals[0].never_registered
+
+    def test_after_one_that_never_registered_the_next_has_twice_the_time_that_it_had(self):
+        """Where everything is slow, nobody would ever register otherwise."""
+        watcher = Watcher()
+        watcher.show(pod(1))
+        assert watcher.lost_after() == {1: 135}
+        watcher.show(pod(2), pod(3))
+        assert watcher.lost_after() == {2: 275, 3: 275}
+
+    def test_one_that_registers_late_gives_the_next_twice_its_time(self):
+        watcher = Watcher()
+        watcher.show(pod(1))
+        for _ in range(20):
+            watcher.look(5_000)
+        watcher.driver_lists(e1=True)
+        watcher.look(5_000)
+        watcher.show(pod(2))
+        assert watcher.lost_after() == {2: 215}
+
+    def test_no_patience_is_longer_than_ten_minutes(self):
+        watcher = Watcher()
+        for executor_id in range(1, 6):
+            watcher.show(pod(executor_id))
+            (after,) = watcher.lost_after().values()
+            watcher.pods.clear()
+        assert after == 615
+
+    def test_a_node_that_is_silent_teaches_no_patience(self):
+        watcher = Watcher()
+        watcher.show(pod(1, node_silent=True))
+        watcher.lost_after()
+        watcher.show(pod(2))
+        assert watcher.lost_after() == {2: 135}
+
+    def test_one_that_the_driver_had_is_lost_after_the_registration_timeout_all_the_same(self):
+        watcher = Watcher()
+        watcher.driver_lists(e2=True)
+        watcher.show(pod(1), pod(2))
+        watcher.lost_after()
+        watcher.driver_lists()
+        assert watcher.lost_after() == {2: 135}
 
     def test_one_that_the_driver_forgot_is_lost_after_the_registration_timeout(self):
         watcher = Watcher()

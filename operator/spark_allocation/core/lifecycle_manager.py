@@ -14,7 +14,9 @@ Two pictures disagree from time to time: the pods (a watch, seconds old at most)
   as alive for the registration timeout. It stops counting at once, so that it is replaced, and it is reported and its
   pod deleted when a later poll, at least the grace afterwards, still says so: an executor that just exits by itself is
   on the driver's list of the dead before its pod shows the end, and the end tells more. While there are no polls this rule is frozen, and the time without
-  polls is not held against anybody: a driver that did not answer did not register executors either.
+  polls is not held against anybody: a driver that did not answer did not register executors either. One that never
+  registered in its time, or late, gives those after it twice as long, up to ten minutes: on a machine where everything
+  is slow each would otherwise be deleted just before it registers, and the next one as well.
 - Of a wave (a node pool that goes, a driver that loses everybody) so many are told and deleted in one review, and the
   rest in the next ones: thousands at once must not hold up the decisions. What counts changes at once.
 - A pod that leaves because somebody drains it is not lost, whatever the driver says.
@@ -69,6 +71,8 @@ _NODE_S_DOING = frozenset(
 DELETE_AGAIN_AFTER_MS = 30_000
 AT_ONCE = 250
 """Of a wave of ends so many are told, and so many pods deleted, in one review; the rest follows in the next ones."""
+MOST_PATIENCE_MS = 600_000
+"""So long at most a pod may run without an executor, however slow the ones before it were: as long as a creation may take."""
 LONGEST_PAUSE_BETWEEN_POLLS_MS = 30_000
 """Longer, and the driver counts as having been out of reach."""
 
@@ -81,7 +85,7 @@ class LifecycleConf:
         delete_on_termination: ended pods are deleted; else they stay until the driver ends.
         finished_pod_grace_ms: the least time between the sight of an end and the deletion of the pod.
         missing_pod_delta_ms: how long after its registration an executor may be without a pod.
-        registration_timeout_ms: how long a running pod may be without an executor.
+        registration_timeout_ms: how long a running pod may be without an executor, until others have been slower.
         node_avoidance_ms: how long a node is avoided on which executors come to nothing.
         containers: which containers decide the state of a running pod.
     """
@@ -209,6 +213,7 @@ class ExecutorPodsLifecycleManager:
         self._lost_since: dict[ExecutorId, int] = {}
         self._deletion_asked_at: dict[ExecutorId, int] = {}
         self._registered: set[ExecutorId] = set()
+        self._patience_ms = 0
         self._removed: set[ExecutorId] = set()
         self._nodes = NodeAvoidance()
         self._untold: dict[ExecutorId, tuple[ExecutorPod, bool]] = {}
@@ -244,6 +249,9 @@ class ExecutorPodsLifecycleManager:
             draining: executors whose pods leave at our request.
         """
         if driver is not None:
+            for executor_id in driver.by_id.keys() - self._registered:
+                absent_since = self._absent_since.get(executor_id, driver.observed_at)
+                self._has_waited(driver.observed_at - absent_since)
             self._registered.update(driver.by_id)
         if self._first_review and not self._conf.delete_on_termination:
             self._removed.update(pod.executor_id for pod in snapshot.by_state.ended)
@@ -378,14 +386,16 @@ class ExecutorPodsLifecycleManager:
             for executor_id in memory.keys() - suspects.keys():
                 del memory[executor_id]
         now = driver.observed_at
-        overdue = now - self._conf.registration_timeout_ms
+        timeout = self._conf.registration_timeout_ms
+        patience = max(timeout, self._patience_ms)
         # A later poll still says so; by then a pod that was ending has shown how it ended.
         surely = now - self._conf.finished_pod_grace_ms
         told = 0
         for executor_id, pod in suspects.items():
             absent_since = self._absent_since.setdefault(executor_id, now)
             dead = executor_id in driver.by_id
-            if dead or absent_since < overdue:
+            waits = timeout if executor_id in self._registered else patience
+            if dead or now - absent_since > waits:
                 self._lost_since.setdefault(executor_id, now)
             lost_since = self._lost_since.get(executor_id, LONG_MAX)
             if lost_since <= surely and told < AT_ONCE and executor_id not in self._removed:
@@ -394,7 +404,13 @@ class ExecutorPodsLifecycleManager:
                 removal = self._lost_removal(pod, dead=dead)
                 if removal.never_registered:
                     self._refused_by(pod.node, now)
+                    if not pod.node_silent:
+                        self._has_waited(now - absent_since)
                 yield removal
+
+    def _has_waited(self, milliseconds: int) -> None:
+        """An executor took so long to register, or never did: those after it may take twice as long."""
+        self._patience_ms = max(self._patience_ms, min(2 * milliseconds, MOST_PATIENCE_MS))
 
     def _suspects(
         self,
