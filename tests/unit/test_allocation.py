@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from tests.unit.served_driver import ServedDriver, executor, report, settings, stage
 
 from spark_allocation.core.drains import DRAIN_PAUSE_SECONDS
+from spark_allocation.core.driver_report import DriverReport
 from spark_allocation.core.executor_pods import ContainerEnd, ExecutorId, PodState
 from spark_allocation.core.exit_reasons import ExecutorExitReason, FailureClass
 from spark_allocation.core.resource_profiles import ProfileId
@@ -133,6 +134,23 @@ def test_executors_that_were_told_to_end_are_replaced_only_when_the_driver_still
     for _ in range(10):
         assert driver.requested(driver.turn()) == 0
     assert driver.requested(driver.turn(report())) == 2
+
+
+def test_executors_that_the_driver_has_lost_are_replaced_at_once_within_the_maximum() -> None:
+    driver = ServedDriver(settings(max_executors=4))
+    busy(driver, tasks=3)
+    lost = driver.alive()[:2]
+
+    def told() -> DriverReport:
+        there = tuple(each for each in driver.alive() if each.id > 2)
+        return report(stage(tasks=3), executors=there, dead=lost, gauge=3)
+
+    # two have to be replaced, and there is room for one beside those that run on
+    assert driver.requested(driver.turn(told())) == 1
+    for _ in range(10):
+        assert len([pod for pod in driver.pods.values() if not pod.deleting]) <= 4
+        driver.turn(told())
+    assert len(driver.pods) == 3
 
 
 # -- leaving ----------------------------------------------------------------------------------------------------------

@@ -15,7 +15,8 @@ What the operator adds to Spark's rules, each time for the sake of running work:
   are still replaced.
 - Only an executor whose pod runs and is ours can be drained, only so many at once, and never the last one that could take
   over what the others hand on (`drains`). A pod that is being deleted counts neither as running nor as excess.
-- Executors on a node that is about to go are replaced first and drained then (`node_evacuation`).
+- Executors on a node that is about to go are replaced first and drained then (`node_evacuation`). Those that the driver has
+  lost are replaced at once as well, within the maximum: while their pods run on they are not gone.
 - Budgets over several applications bound what is asked for, and may take executors back (`budget_cap`). Without one
   nothing of that happens.
 - Targets survive a restart of the operator: they are taken from where they were last published, moved into the bounds
@@ -301,9 +302,12 @@ class Allocation:
         )
         evacuations = self._evacuate(evacuation) if acts and report_is_fresh else ()
         leaving = frozenset(self._drains.leaving)
-        self._not_counted = leaving | review.driver_lost | evacuation.replaced
+        lost = self._replaced_at_once(
+            review.driver_lost - leaving - evacuation.replaced, evacuation
+        )
+        self._not_counted = leaving | lost | evacuation.replaced
         if self._cap.applies:
-            self._keep_within_budgets(leaving | review.driver_lost, evacuation, going_nodes)
+            self._keep_within_budgets(leaving | lost, evacuation, going_nodes)
         plan = None
         self._vanished.extend(
             pod for pod in vanished if acts or pod.executor_id in self.pods.unseen
@@ -435,6 +439,29 @@ class Allocation:
         if begun:
             self.monitor.executors_decommissioned(str(pod.executor_id) for pod in begun)
         return tuple(begun)
+
+    def _replaced_at_once(
+        self, lost: AbstractSet[ExecutorId], evacuation: Evacuation
+    ) -> frozenset[ExecutorId]:
+        """Of the executors that the driver has lost, those that do not count: as many as may run on beside others.
+
+        The rest is replaced when its pods are being deleted, some seconds later.
+        """
+        pods = self._snapshot.pods
+        room = {
+            profile_id: self._most(profile_id) - target
+            for profile_id, target in self._evacuation_targets().items()
+        }
+        for executor_id in evacuation.replaced & pods.keys():
+            profile_id = pods[executor_id].profile_id
+            room[profile_id] = room.get(profile_id, 0) - 1
+        chosen: set[ExecutorId] = set()
+        for executor_id in sorted(lost & pods.keys()):
+            profile_id = pods[executor_id].profile_id
+            if room.get(profile_id, 0) > 0:
+                room[profile_id] -= 1
+                chosen.add(executor_id)
+        return frozenset(chosen)
 
     # -- budgets -----------------------------------------------------------------------------------------------------
 
