@@ -76,7 +76,33 @@ class Memo:
         return self
 
 
-def make_registry(api: KubernetesApi, installation: str) -> kopf.OperatorRegistry:
+class _Sessions:
+    """kopf's connections in one run: the same for the same credentials, as kopf tells by that which were refused."""
+
+    def __init__(self) -> None:
+        self._open: dict[kopf.ConnectionInfo, kopf.AiohttpSession] = {}
+
+    def of(self, connection: kopf.ConnectionInfo) -> kopf.AiohttpSession:
+        """One that reads what is nested too deep as `kube.bounded_responses` does."""
+        if connection not in self._open:
+            self._open[connection] = kopf.AiohttpSession(
+                server=connection.server,
+                aiohttp_session=aiohttp.ClientSession(
+                    connector=aiohttp.TCPConnector(limit=0, ssl=connection.as_ssl_context()),
+                    headers=connection.as_http_headers(),
+                    response_class=BoundedResponse,
+                ),
+            )
+        return self._open[connection]
+
+    async def close(self) -> None:
+        for each in self._open.values():
+            await each.aiohttp_session.close()
+
+
+def make_registry(
+    api: KubernetesApi, installation: str, sessions: _Sessions
+) -> kopf.OperatorRegistry:
     """The handlers, in a registry of their own.
 
     Args:
@@ -118,14 +144,7 @@ def make_registry(api: KubernetesApi, installation: str) -> kopf.OperatorRegistr
             token=credentials.token,
             scheme="Bearer" if credentials.token else None,
         )
-        return kopf.AiohttpSession(
-            server=connection.server,
-            aiohttp_session=aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=0, ssl=connection.as_ssl_context()),
-                headers=connection.as_http_headers(),
-                response_class=BoundedResponse,
-            ),
-        )
+        return sessions.of(connection)
 
     @kopf.on.event(GROUP, PLURAL, registry=registry)
     async def allocation_seen(
@@ -199,13 +218,17 @@ async def run_kopf(
     Raises:
         Exception: kopf gave up; its errors have no common base.
     """
-    await kopf.operator(
-        registry=make_registry(api, installation),
-        memo=Memo(runners),
-        standalone=True,
-        # kopf would look the user up, and an arbitrary uid has no entry in /etc/passwd
-        identity=_IDENTITY,
-        stop_flag=stop,
-        clusterwide=not namespaces,
-        namespaces=list(namespaces),
-    )
+    sessions = _Sessions()
+    try:
+        await kopf.operator(
+            registry=make_registry(api, installation, sessions),
+            memo=Memo(runners),
+            standalone=True,
+            # kopf would look the user up, and an arbitrary uid has no entry in /etc/passwd
+            identity=_IDENTITY,
+            stop_flag=stop,
+            clusterwide=not namespaces,
+            namespaces=list(namespaces),
+        )
+    finally:
+        await sessions.close()
