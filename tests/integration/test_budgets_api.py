@@ -218,5 +218,16 @@ async def test_an_operator_that_is_killed_while_they_grow_never_lets_them_exceed
     try:
         await jobs.settle(3, 3, 3)
         assert jobs.most <= 9
+
+        # the policy says itself how far its budget is used
+        async def shown() -> bool:
+            found = await jobs.world.did("GET", f"{CLUSTER_POLICIES}/{jobs.world.namespace}")
+            status = found.get("status") or {}
+            return [
+                (each["executors"], each["applications"], each["short"], each["cores"])
+                for each in status.get("budgets") or ()
+            ] == [(9, 3, 3, "9")] and status["allocations"] == 3
+
+        await eventually(shown, "the budget's use in the policy", within=SETTLED_WITHIN)
     finally:
         process.close()

@@ -69,7 +69,7 @@ async def test_each_right_is_used_and_none_is_missing(
     await operator.says("lease_taken")
     # when it serves a driver from its start to after its end
     async with FakeDriver() as driver:
-        await live(world, driver)
+        await live(world, driver, with_cluster_policy=True)
     assert await operator.ends() == 0
     # then nothing was refused, and nothing is granted that was not needed
     requests = audit.requests(operator.user)

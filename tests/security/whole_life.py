@@ -2,7 +2,13 @@
 
 from typing import Any
 
-from tests.integration.operator_world import NOBODY, Document, OperatorWorld, eventually
+from tests.integration.operator_world import (
+    ALLOCATIONS,
+    NOBODY,
+    Document,
+    OperatorWorld,
+    eventually,
+)
 
 from spark_allocation.api.group import FIELD_ANNOTATION_PREFIX, MANAGED_LABEL
 from spark_allocation.controller.incarnation import incarnation_of, pod_name_prefix
@@ -16,8 +22,23 @@ VOLUME = "spark.kubernetes.executor.volumes.persistentVolumeClaim.data"
 EXECUTORS = 2
 
 
-async def live(world: OperatorWorld, driver: FakeDriver, *, name: str = "driver") -> None:
-    """Let a driver live and end; returns when its SparkAllocation is gone again."""
+async def live(
+    world: OperatorWorld,
+    driver: FakeDriver,
+    *,
+    name: str = "driver",
+    with_cluster_policy: bool = False,
+) -> None:
+    """Let a driver live and end; returns when its SparkAllocation is gone again.
+
+    Args:
+        with_cluster_policy: there is one, and the operator reads it.
+    """
+    policies = [f"{ALLOCATIONS}/namespaces/{world.namespace}/sparkallocationpolicies"]
+    if with_cluster_policy:
+        policies.append(f"{ALLOCATIONS}/clustersparkallocationpolicies")
+    for path in policies:
+        await _policy(world, path)
     core = f"/api/v1/namespaces/{world.namespace}"
     await _config_map(world, "conf", {"spark.properties": f"spark.executor.extraJavaOptions=-Dx={HIDDEN}\n"})  # fmt: skip
     world.passive(driver)
@@ -56,6 +77,12 @@ async def live(world: OperatorWorld, driver: FakeDriver, *, name: str = "driver"
         await eventually(enough, "executor pods", within=40)
     except AssertionError:
         raise AssertionError(await world.status(name)) from None
+    # its policies say for how many they are
+    for path in policies:
+        await eventually(
+            lambda path=path: _has_status(world, path), "the policy has a status", within=60
+        )
+        await world.did("DELETE", f"{path}/{world.namespace}")
     # and when it ends, all that it left goes, and at last its SparkAllocation
     await world.did("PATCH", f"{core}/pods/{name}/status", {"status": {"phase": "Succeeded"}})
 
@@ -66,6 +93,24 @@ async def live(world: OperatorWorld, driver: FakeDriver, *, name: str = "driver"
     await eventually(swept, "the application is swept", within=60)
     left = await world.request("GET", f"{core}/configmaps/executors")
     assert left.status == 404
+
+
+async def _policy(world: OperatorWorld, path: str) -> None:
+    kind = "SparkAllocationPolicy" if "/namespaces/" in path else "ClusterSparkAllocationPolicy"
+    body: Document = {
+        "apiVersion": "sparkallocation.dev/v1alpha1",
+        "kind": kind,
+        "metadata": {"name": world.namespace},
+        "spec": {},
+    }
+    if kind == "ClusterSparkAllocationPolicy":
+        body["spec"] = {"selector": {"namespaces": [world.namespace]}}
+    await world.did("POST", path, body)
+
+
+async def _has_status(world: OperatorWorld, path: str) -> bool:
+    found = await world.did("GET", f"{path}/{world.namespace}")
+    return (found.get("status") or {}).get("allocations") == 1
 
 
 async def _driver(world: OperatorWorld, driver: FakeDriver, name: str) -> Document:

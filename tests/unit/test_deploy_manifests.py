@@ -67,10 +67,15 @@ def test_the_namespaced_installation_has_nothing_that_is_of_the_cluster() -> Non
 
 
 def test_a_role_grants_in_a_namespace_what_the_cluster_role_grants_in_all() -> None:
+    of_the_cluster = (
+        ["clustersparkallocationpolicies"],
+        ["clustersparkallocationpolicies/status"],
+        ["nodes"],
+    )
     rules = [
         rule
         for rule in one(CLUSTER, "ClusterRole")["rules"]
-        if rule["resources"] not in (["clustersparkallocationpolicies"], ["nodes"])
+        if rule["resources"] not in of_the_cluster
     ]
     assert one(NAMESPACED, "Role")["rules"] == rules
     assert one(FURTHER, "Role")["rules"] == rules

@@ -14,7 +14,9 @@ from pydantic_core import core_schema
 
 from spark_allocation.api import group
 from spark_allocation.api.policy_v1alpha1 import (
+    ClusterPolicyStatus,
     ClusterSparkAllocationPolicySpec,
+    PolicyStatus,
     SparkAllocationPolicySpec,
 )
 from spark_allocation.api.v1alpha1 import SparkAllocationSpec, SparkAllocationStatus
@@ -40,6 +42,12 @@ PRINTER_COLUMNS: list[Schema] = [
 ]
 
 POLICY_COLUMNS: list[Schema] = [
+    {"name": "Allocations", "type": "integer", "jsonPath": ".status.allocations"},
+    {
+        "name": "Ready",
+        "type": "string",
+        "jsonPath": '.status.conditions[?(@.type=="Ready")].status',
+    },
     {"name": "Priority", "type": "integer", "jsonPath": ".spec.priority"},
     {
         "name": "MaxExecutors",
@@ -89,6 +97,7 @@ def policy_crd() -> Schema:
             "SparkAllocationPolicy sets defaults and narrower limits for the SparkAllocations of its namespace."
         ),
         spec=SparkAllocationPolicySpec,
+        status=PolicyStatus,
         columns=POLICY_COLUMNS,
     )
 
@@ -103,6 +112,7 @@ def cluster_policy_crd() -> Schema:
             "ClusterSparkAllocationPolicy sets defaults, limits and locks for the SparkAllocations of many namespaces."
         ),
         spec=ClusterSparkAllocationPolicySpec,
+        status=ClusterPolicyStatus,
         columns=POLICY_COLUMNS,
         scope="Cluster",
     )

@@ -4,6 +4,7 @@ Defaults and locks have the fields of a SparkAllocation, limits have the same fi
 layers come together is decided in `spark_allocation.core.setting_layers`.
 """
 
+from enum import StrEnum
 from typing import Annotated, Any, Self
 
 from pydantic import ConfigDict, Field, StringConstraints, model_validator
@@ -17,7 +18,13 @@ from spark_allocation.api.field_types import (
     PositiveCount,
     SparkDuration,
 )
-from spark_allocation.api.v1alpha1 import Allocation, ApiModel, Decommission, DynamicAllocation
+from spark_allocation.api.v1alpha1 import (
+    Allocation,
+    ApiModel,
+    Condition,
+    Decommission,
+    DynamicAllocation,
+)
 
 ALLOW_BY_NAMESPACE = (
     "what executors may have is allowed to namespaces: driver labels are what the tenant writes"
@@ -353,3 +360,79 @@ class ClusterSparkAllocationPolicySpec(ApiModel):
         if self.allow is not None and self.selector is not None and self.selector.driver_labels:
             raise ValueError(ALLOW_BY_NAMESPACE)
         return self
+
+
+class PolicyCondition(StrEnum):
+    """What a policy can be said to be."""
+
+    READY = "Ready"
+    """It could be read, and holds for what it selects."""
+    SELECTS_NOTHING = "SelectsNothing"
+    """It is for no SparkAllocation that there is now."""
+    POLICY_CONFLICT = "PolicyConflict"
+    """It contradicts another policy for some SparkAllocation."""
+    BUDGET_BELOW_MINIMA = "BudgetBelowMinima"
+    """A budget of it does not suffice for the minExecutors of all that it covers."""
+
+
+class BudgetStatus(ApiModel):
+    """How far a budget is used."""
+
+    name: Annotated[str, Field(max_length=63)]
+    """The budget's name."""
+    executors: int = 0
+    """Executors that there are, those too that leave."""
+    cores: Annotated[str, Field(max_length=24)] = ""
+    """Cores that their pods request."""
+    memory: Annotated[str, Field(max_length=24)] = ""
+    """Memory that their pods request."""
+    pending_pods: int = 0
+    """Pods of them that do not run yet."""
+    granted: int = 0
+    """Executors that there may be now, counting those that there are."""
+    applications: int = 0
+    """Applications that it covers and that have or want executors."""
+    short: int = 0
+    """Those among them that are granted less than they want."""
+
+
+class PolicyStatus(ApiModel):
+    """What the operator makes of a policy; written by the installation that leads, at most every ten seconds."""
+
+    observed_generation: int | None = None
+    """The generation of the spec that this status speaks of."""
+    allocations: int | None = None
+    """SparkAllocations that the policy is for."""
+    conditions: (
+        Annotated[
+            list[Condition],
+            Field(
+                max_length=8,
+                json_schema_extra={
+                    "x-kubernetes-list-type": "map",
+                    "x-kubernetes-list-map-keys": ["type"],
+                },
+            ),
+        ]
+        | None
+    ) = None
+    """Statements about the policy."""
+
+
+class ClusterPolicyStatus(PolicyStatus):
+    """The same, with the budgets."""
+
+    budgets: (
+        Annotated[
+            list[BudgetStatus],
+            Field(
+                max_length=64,
+                json_schema_extra={
+                    "x-kubernetes-list-type": "map",
+                    "x-kubernetes-list-map-keys": ["name"],
+                },
+            ),
+        ]
+        | None
+    ) = None
+    """How far each budget is used."""

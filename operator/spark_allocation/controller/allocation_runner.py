@@ -37,6 +37,7 @@ from spark_allocation.controller.executor_building import NO_WISH, ExecutorWish,
 from spark_allocation.controller.incarnation import incarnation_of
 from spark_allocation.controller.leaving import Leaving
 from spark_allocation.controller.policy_directory import NO_POLICIES
+from spark_allocation.controller.policy_reporter import PolicySubject
 from spark_allocation.controller.profile_settings import NO_ENTRIES
 from spark_allocation.controller.runner_surroundings import Stopper, Surroundings
 from spark_allocation.controller.spec_reading import InvalidSpec, owner_pod, read_spec, wish
@@ -107,6 +108,17 @@ class AllocationRunner:
     def figures(self) -> AllocationFigures:
         """What it adds to the metrics."""
         return AllocationFigures(self.namespace, self._reporter.executors, self._reporter.problems)
+
+    @property
+    def policy_subject(self) -> PolicySubject:
+        """What policies select it by, and what contradicts itself among them."""
+        driver = self._life_driver or self._served
+        return PolicySubject(
+            self.namespace,
+            self.name,
+            None if driver is None else driver.labels,
+            self._statements.policy_conflicts,
+        )
 
     @property
     def served_uid(self) -> str:

@@ -28,6 +28,8 @@ class AllocationStatements:
 
     def __init__(self, reporter: AllocationReporter) -> None:
         self._reporter = reporter
+        self.policy_conflicts: tuple[str, ...] = ()
+        """Where policies contradict each other, as it was said last; sentences."""
 
     # -- on the way --------------------------------------------------------------------------------------------------
 
@@ -159,6 +161,7 @@ class AllocationStatements:
             )
         else:
             self._reporter.conditions.drop(ConditionType.LIMITED)
+        self.policy_conflicts = resolution.conflicts
         problems = (*resolution.conflicts, *resolution.ignored, *settings.policies.problems)
         if problems:
             self._reporter.say(

@@ -45,12 +45,33 @@ class SelectedPolicies:
 NO_POLICIES = SelectedPolicies()
 
 
+@dataclass(frozen=True, slots=True)
+class PolicyRecord:
+    """A policy as an object of the API server.
+
+    Attributes:
+        namespace: "" for a kind of the cluster.
+        status: as it was read last.
+        stored: what holds of it; None for one that never made sense.
+        problem: why it cannot be read, and what holds instead; "" when it can.
+    """
+
+    kind: str
+    namespace: str
+    name: str
+    generation: int
+    status: Mapping[str, Any]
+    stored: StoredPolicy | None
+    problem: str
+
+
 class PolicyDirectory:
     """The policies of all watches; a sink of `sources.policies_watch`."""
 
     def __init__(self) -> None:
         self._stored: dict[str, dict[str, StoredPolicy]] = {}
         self._problems: dict[str, dict[str, tuple[str, str]]] = {}
+        self._bodies: dict[str, dict[str, Mapping[str, Any]]] = {}
         self._listeners: list[Callable[[], None]] = []
 
     def __len__(self) -> int:
@@ -80,6 +101,24 @@ class PolicyDirectory:
         for scope in self._stored.values():
             yield from scope.values()
 
+    def records(self) -> dict[str, PolicyRecord]:
+        """Every policy that the API server has, under a key of its own; those of a file are no objects."""
+        found: dict[str, PolicyRecord] = {}
+        for scope, bodies in self._bodies.items():
+            for key, body in bodies.items():
+                metadata = body.get("metadata") or {}
+                status = body.get("status")
+                found[f"{scope} {key}"] = PolicyRecord(
+                    kind=str(body.get("kind") or ""),
+                    namespace=str(metadata.get("namespace") or ""),
+                    name=str(metadata.get("name") or ""),
+                    generation=int(metadata.get("generation") or 0),
+                    status=status if isinstance(status, Mapping) else {},
+                    stored=self._stored.get(scope, {}).get(key),
+                    problem=self._problems.get(scope, {}).get(key, ("", ""))[1],
+                )
+        return found
+
     @contextmanager
     def subscription(self, callback: Callable[[], None]) -> Iterator[None]:
         """Call back whenever a policy changed."""
@@ -92,37 +131,48 @@ class PolicyDirectory:
     def replace_all(self, scope: str, bodies: Iterable[Mapping[str, Any]]) -> None:
         """See `PoliciesSink.replace_all`."""
         there = {_key(body): body for body in bodies}
-        for known in (self._stored.get(scope, {}), self._problems.get(scope, {})):
-            for key in known.keys() - there.keys():
-                del known[key]
+        known: list[dict[str, Any]] = [
+            kept.get(scope, {}) for kept in (self._stored, self._problems, self._bodies)
+        ]
+        for of_scope in known:
+            for key in of_scope.keys() - there.keys():
+                del of_scope[key]
         for body in there.values():
             self._take(scope, body)
         self._tell()
 
     def update(self, scope: str, body: Mapping[str, Any]) -> None:
         """See `PoliciesSink.update`."""
-        self._take(scope, body)
-        self._tell()
+        if self._take(scope, body):
+            self._tell()
 
     def remove(self, scope: str, body: Mapping[str, Any]) -> None:
         """See `PoliciesSink.remove`."""
         self._stored.get(scope, {}).pop(_key(body), None)
         self._problems.get(scope, {}).pop(_key(body), None)
+        self._bodies.get(scope, {}).pop(_key(body), None)
         self._tell()
 
-    def _take(self, scope: str, body: Mapping[str, Any]) -> None:
+    def _take(self, scope: str, body: Mapping[str, Any]) -> bool:
+        """Take a policy; returns whether it is another one now, and not only its status."""
         key = _key(body)
+        if scope != FILE_SCOPE:
+            self._bodies.setdefault(scope, {})[key] = body
         problems = self._problems.setdefault(scope, {})
+        before = self._stored.get(scope, {}).get(key), problems.get(key)
         read = read_policy(body)
         if isinstance(read, InvalidPolicy):
             kept = key in self._stored.get(scope, {})
             what = "its last good version holds" if kept else "it is ignored"
             sentence = f"policy {read.name} cannot be read: {read.message}; {what}"
             problems[key] = (str(body.get("metadata", {}).get("namespace") or ""), sentence)
+            if before[1] == problems[key]:
+                return False
             log.warning("invalid_policy", policy=key, message=sentence)
-            return
+            return True
         problems.pop(key, None)
         self._stored.setdefault(scope, {})[key] = read
+        return before != (read, None)
 
     def _tell(self) -> None:
         for listener in list(self._listeners):

@@ -36,6 +36,7 @@ from spark_allocation.controller.managed_drivers import MANAGED_SELECTOR, Manage
 from spark_allocation.controller.other_installs import OtherInstalls
 from spark_allocation.controller.pod_creation import Apis
 from spark_allocation.controller.policy_directory import PolicyDirectory, watch_policy_file
+from spark_allocation.controller.policy_reporter import PolicyReporter
 from spark_allocation.controller.process_settings import ProcessSettings, driver_reach
 from spark_allocation.controller.runner_surroundings import Surroundings
 from spark_allocation.controller.runners import Claims, Runners
@@ -52,6 +53,7 @@ from spark_allocation.kube.leader_lease import LeaderLease, LeaseLost
 from spark_allocation.kube.objects_api import KubernetesObjectsApi
 from spark_allocation.kube.pacing import CreationPacer
 from spark_allocation.kube.pods_api import CreateResult, KubernetesPodsApi
+from spark_allocation.kube.policies_api import KubernetesPoliciesApi
 from spark_allocation.reports.budget_metrics import BudgetMetrics
 from spark_allocation.reports.metrics import (
     ExecutorEndCounters,
@@ -68,6 +70,8 @@ from spark_allocation.sources.policies_watch import PoliciesWatch
 DRIVER_SELECTOR = "spark-role=driver"
 EXISTING_ALLOCATIONS_SECONDS = 15.0
 """How long to wait for kopf to hand over the SparkAllocations that exist when the process begins to lead."""
+POLICY_STATUS_AFTER_SECONDS = 3.0
+"""How long runners have to find their drivers before policies say whom they select."""
 KOPF_END_SECONDS = 5.0
 """How long kopf may take to end its daemons and to close its connections while ours are still open."""
 EXIT_PATIENCE_SECONDS = 20.0
@@ -290,6 +294,7 @@ class Process:
         ours = {
             asyncio.create_task(_ours(self._make_allocations(known))),
             asyncio.create_task(_ours(self._count_unallocated(known))),
+            asyncio.create_task(_ours(self._report_policies(known))),
         }
         await asyncio.sleep(0)
         serving = asyncio.create_task(self._keeper.run(after_failure=self._listen_to_signals))
@@ -310,6 +315,17 @@ class Process:
     async def _count_unallocated(self, known: asyncio.Event) -> None:
         await known.wait()
         await self._unallocated.run()
+
+    async def _report_policies(self, known: asyncio.Event) -> None:
+        await known.wait()
+        # a SparkAllocation tells its driver's labels only once it has found it
+        await asyncio.sleep(POLICY_STATUS_AFTER_SECONDS)
+        await PolicyReporter(
+            self._policies,
+            KubernetesPoliciesApi(self._api),
+            subjects=self._runners.policy_subjects,
+            budgets=lambda: [use.figures for use in self._budgets.uses],
+        ).run()
 
     async def _make_allocations(self, known: asyncio.Event) -> None:
         """Make SparkAllocations for labelled drivers, once those that exist are known: one written by hand wins."""

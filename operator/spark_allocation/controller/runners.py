@@ -11,6 +11,7 @@ from spark_allocation.controller.allocation_runner import AllocationRunner
 from spark_allocation.controller.application_end import let_go_unserved
 from spark_allocation.controller.leaving import LET_GO_SECONDS
 from spark_allocation.controller.other_installs import OtherInstalls
+from spark_allocation.controller.policy_reporter import PolicySubject
 from spark_allocation.controller.runner_surroundings import Stopper, Surroundings
 from spark_allocation.core.driver_report import DriverPod
 from spark_allocation.kube.api_client import ApiUnavailable
@@ -102,6 +103,10 @@ class Runners:
     def figures(self) -> list[AllocationFigures]:
         """What each SparkAllocation adds to the metrics."""
         return [runner.figures for runner in self._runners.values()]
+
+    def policy_subjects(self) -> list[PolicySubject]:
+        """Each SparkAllocation, as policies select it."""
+        return [runner.policy_subject for runner in self._runners.values()]
 
     def seen(self, uid: str, body: Mapping[str, Any], *, deleted: bool) -> None:
         """A SparkAllocation was added, changed or deleted; only wakes its runner."""
