@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from tests.cluster import Cluster
 from tests.demo.manifests import DEPLOY, OPERATOR, OPERATOR_NAMESPACE
-from tests.integration.operator_world import NOBODY, OperatorWorld, eventually
+from tests.integration.operator_world import CRDS, NOBODY, OperatorWorld, eventually
 from tests.integration.people import Person
 
 from spark_allocation.api.admission import ANNOTATIONS_POLICY, FIELDS_POLICY
@@ -23,11 +23,16 @@ SECRET_FIELD = "spec.sparkallocation.dev/sparkConf"
 NOT_ALLOWED = "may be set or changed only by users who may create pods in namespace"
 
 
+@pytest.fixture(scope="module")
+def installed(cluster: Cluster) -> None:
+    """What is installed once for a cluster."""
+    files = (CRDS, DEPLOY / "00-namespace.yaml", DEPLOY / "10-rbac.yaml", ROLES, POLICIES)
+    cluster.kubectl("apply", *(f"--filename={file}" for file in files))
+
+
 @pytest.fixture
-async def tenant(world: OperatorWorld) -> AsyncIterator[Person]:
+async def tenant(world: OperatorWorld, installed: None) -> AsyncIterator[Person]:
     """Somebody with every right on SparkAllocations and no other."""
-    for file in (DEPLOY / "00-namespace.yaml", DEPLOY / "10-rbac.yaml", ROLES, POLICIES):
-        world.cluster.kubectl("apply", "-f", str(file))
     person = await Person(world, f"tenant-{secrets.token_hex(3)}").may_as("spark-allocation-edit")
 
     async def refused() -> bool:

@@ -88,6 +88,8 @@ def conf(**values: Any) -> Document:
 
 
 DEEPEST = "deepest"
+HEALTHY = "healthy" + ".x" * 123
+"""The name of the healthy allocation: as long as a name may be."""
 
 
 def nested(depth: int) -> Document:
@@ -337,7 +339,7 @@ async def test_what_only_the_operator_can_judge_is_told_and_harms_nobody_else(
         # given a healthy application, and beside it everything that makes no sense
         healthy = await drivers.enter_async_context(FakeDriver("spark-healthy"))
         await serve(world, healthy, "healthy")
-        await world.allocate("healthy", {"driver": {"podName": "healthy", "uiPort": healthy.port}, **dynamic(maxExecutors=50)})  # fmt: skip
+        await world.allocate(HEALTHY, {"driver": {"podName": "healthy", "uiPort": healthy.port}, **dynamic(maxExecutors=50)})  # fmt: skip
         healthy.work(2)
         await executors(world, "healthy", 2, within=TOLD_WITHIN_SECONDS)
         live = [

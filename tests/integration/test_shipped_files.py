@@ -45,12 +45,18 @@ def homes(cluster: Cluster) -> Iterator[Cluster]:
     cluster.kubectl("delete", "namespace", "spark-jobs", "other-jobs", "--wait=false")
 
 
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """kubectl remembers kinds for hours: of a cluster with other CRDs, too."""
+    return tmp_path_factory.mktemp("kinds")
+
+
 @pytest.mark.parametrize("file", MANIFESTS)
 def test_a_server_takes_it_strictly_and_warns_of_nothing(
-    homes: Cluster, file: str, tmp_path: Path
+    homes: Cluster, file: str, cache: Path
 ) -> None:
     command = homes.kubectl_command(
-        *("apply", f"--cache-dir={tmp_path}", "--dry-run=server", "--validate=strict"),
+        *("apply", f"--cache-dir={cache}", "--dry-run=server", "--validate=strict"),
         *("-f", str(ROOT / file)),
     )
     done = subprocess.run(command, capture_output=True, text=True, check=False)
