@@ -47,7 +47,6 @@ from spark_allocation.kube.api_client import (
     ApiUnavailable,
     KubernetesApi,
     open_kubernetes_api,
-    wait_for_api,
 )
 from spark_allocation.kube.leader_lease import LeaderLease, LeaseLost
 from spark_allocation.kube.objects_api import KubernetesObjectsApi
@@ -371,7 +370,6 @@ async def run_process(settings: ProcessSettings) -> None:
                 cluster_policies=settings.reads_cluster_policies,
                 cluster_policy_file=str(settings.cluster_policy_file or ""),
             )
-            await wait_for_api(api)
             await Process(settings, api, session).run()
     except BaseExceptionGroup as group:
         lost = _first_lease_lost(group)

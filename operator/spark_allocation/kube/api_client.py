@@ -5,7 +5,6 @@ official client for what is hard (kubeconfig, in-cluster credentials and their r
 requests and answers to the caller.
 """
 
-import asyncio
 import json
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -274,20 +273,6 @@ async def open_kubernetes_api(
     # looking up proxies in the environment for each request triples its cost; a cluster's own address needs none
     configuration.client_session_kwargs = {"trust_env": configuration.proxy is not None}
     return KubernetesApi(kubernetes.aio.client.ApiClient(configuration))
-
-
-async def wait_for_api(api: KubernetesApi, *, first_pause_seconds: float = 0.5) -> None:
-    """Return once the API server answers /version; pauses double up to 15 s."""
-    pause = first_pause_seconds
-    while True:
-        try:
-            answer = await api.request("GET", "/version", timeout_seconds=5)
-            if answer.ok:
-                return
-        except ApiUnavailable:
-            pass  # that is what is waited for
-        await asyncio.sleep(pause)
-        pause = min(15.0, pause * 2)
 
 
 def _server_time(headers: Mapping[str, str]) -> float | None:

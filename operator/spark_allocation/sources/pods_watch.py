@@ -10,8 +10,9 @@ times the CPU a pod (docs/designs/0001-own-pods-watch.md). The contract here:
   pod back. (Resource versions of one resource are ordered numbers.)
 - Watches that end at once, and lists that are asked for again at once, are asked for more and more slowly.
 - The picture is listed anew every ten minutes or so even when nothing looks wrong.
-- A lost API server is asked again after a pause that doubles from half a second to thirty seconds, with jitter, so
-  that a thousand watchers do not return in the same moment.
+- A lost API server is asked again after a pause that doubles from half a second to ten seconds, with jitter, so
+  that a thousand watchers do not return in the same moment: an operator that starts in an outage has its picture, and
+  so a plan, well within half a minute of its end.
 """
 
 import asyncio
@@ -31,7 +32,7 @@ from spark_allocation.sources import wire
 
 RELIST_SECONDS = 600.0
 FIRST_PAUSE_SECONDS = 0.5
-LONGEST_PAUSE_SECONDS = 30.0
+LONGEST_PAUSE_SECONDS = 10.0
 _UNDECODABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """What the decoder raises over bytes that are no pods: bytes that are no UTF-8 are not a ``DecodeError``."""
 

@@ -21,7 +21,7 @@ from spark_allocation.api.group import GROUP, VERSION
 from spark_allocation.kube.api_client import WATCH_SECONDS, ApiUnavailable, KubernetesApi
 
 FIRST_PAUSE_SECONDS = 0.5
-LONGEST_PAUSE_SECONDS = 15.0
+LONGEST_PAUSE_SECONDS = 10.0
 NOT_THERE_PAUSE_SECONDS = 5.0
 
 log = structlog.get_logger("policies_watch")
