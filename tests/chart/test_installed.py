@@ -1,7 +1,7 @@
 """The chart on a cluster: installed, upgraded in the middle of a job, uninstalled; and by a namespace's own administrator.
 
 The operator runs as pods of its own image. The cluster is made for these tests and taken down after them, so that the
-installation is the first one there: CLUSTER names another. KIND_CONTEXT names the context of a kind cluster instead,
+installation is the first one there: CLUSTER names another, and one that is up stays up. KIND_CONTEXT names the context of a kind cluster instead,
 which `make test-kind` has made and given the images.
 """
 
@@ -36,8 +36,12 @@ EXECUTORS = 3
 REPOSITORY, TAG = OPERATOR_IMAGE.rsplit(":", 1)
 NEXT_TAG = "next"
 IMAGE = {"repository": REPOSITORY, "tag": TAG}
-WAIT = ("--wait", "--timeout=240s")
+WAIT = ("--wait", "--timeout=400s")
 CRD = "sparkallocations.sparkallocation.dev"
+PATIENCE = tuple(
+    f"spark.kubernetes.driver.{what}Timeout=120000" for what in ("connection", "request")
+)
+"""On a busy machine a driver's first call takes longer than the 10 s after which Spark gives up."""
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +54,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     if os.geteuid() != 0:
         pytest.skip("the local cluster needs root")
     name = os.environ.get("CLUSTER", "chart")
+    was_up = is_up(name)
     found = clusters.require(name, reporter)
     archive = operator_archive(reporter)
     clusters.load_archive(found, reporter, archive)
@@ -58,7 +63,16 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     clusters.load_archive(found, reporter, again)
     again.unlink()
     yield found
-    local.down(name, reporter)
+    if not was_up:
+        local.down(name, reporter)
+
+
+def is_up(name: str) -> bool:
+    try:
+        clusters.connect(name)
+    except ClusterError:
+        return False
+    return True
 
 
 @pytest.fixture(scope="module")
@@ -103,17 +117,22 @@ def start_job(space: Workspace, tasks: int) -> None:
             "spec.sparkallocation.dev/dynamicAllocation.maxExecutors": str(EXECUTORS),
             "spec.sparkallocation.dev/dynamicAllocation.executorIdleTimeout": "60s",
         },
+        conf=PATIENCE,
     )
 
 
 def at_work(space: Workspace) -> set[str]:
     """The executors, once all of them are there and have done something."""
     eventually(
-        lambda: space.completed_tasks(DRIVER) >= 20 and len(space.registered(DRIVER)) == EXECUTORS,
+        lambda: (
+            space.phase(DRIVER) == "Failed"
+            or (space.completed_tasks(DRIVER) >= 20 and len(space.registered(DRIVER)) == EXECUTORS)
+        ),
         what="all executors at work",
-        within=240,
+        within=600,
         explain=lambda: (space.api.allocations(space.namespace), list(space.executors())),
     )
+    assert space.phase(DRIVER) == "Running", space.log(DRIVER)
     return uids(space)
 
 
@@ -126,7 +145,7 @@ def uids(space: Workspace) -> set[str]:
 
 
 def ends_well(space: Workspace) -> None:
-    assert space.await_end(DRIVER, within=360) == "Succeeded", space.log(DRIVER)
+    assert space.await_end(DRIVER, within=900) == "Succeeded", space.log(DRIVER)
     result = space.result(DRIVER)
     assert all(answer["computed"] == answer["known"] for answer in result["answers"].values())
     assert result["failedTasks"] == 0
@@ -174,7 +193,7 @@ def test_a_job_outlives_an_upgrade_and_an_uninstallation(
     leader = lease["spec"]["holderIdentity"]
     assert sum(leader.startswith(pod["metadata"]["name"]) for pod in pods) == 1
     # and `helm test` is content
-    assert "Succeeded" in helm.run("test", RELEASE, f"--namespace={home}", "--timeout=120s")
+    assert "Succeeded" in helm.run("test", RELEASE, f"--namespace={home}", "--timeout=300s")
     # when a job runs
     start_job(space, tasks=700)
     before = at_work(space)
@@ -184,7 +203,7 @@ def test_a_job_outlives_an_upgrade_and_an_uninstallation(
     chart = str(next_version(tmp_path))
     helm.run("upgrade", RELEASE, chart, f"--namespace={home}", *WAIT, values=values)
     assert "Mode" in columns(cluster)
-    eventually(lambda: len(operator_pods(api, home)) == 2, what="the former pods go", within=90)
+    eventually(lambda: len(operator_pods(api, home)) == 2, what="the former pods go", within=180)
     images = {pod["spec"]["containers"][0]["image"] for pod in operator_pods(api, home)}
     assert images == {f"{REPOSITORY}:{NEXT_TAG}"}
     # then nobody lost an executor, and the new operator serves on
@@ -193,10 +212,10 @@ def test_a_job_outlives_an_upgrade_and_an_uninstallation(
         lambda: uids(space) == before,
         until=lambda: space.completed_tasks(DRIVER) >= done + 30,
         what="the executors stay over the upgrade",
-        within=120,
+        within=300,
     )
     name = space.await_allocation_of(DRIVER)
-    space.await_condition(name, "Ready", status="True", reason="Passive", within=60)
+    space.await_condition(name, "Ready", status="True", reason="Running", within=120)
     # when the chart is uninstalled while the job runs
     helm.run("uninstall", RELEASE, f"--namespace={home}", *WAIT)
     # then the executors are still there and work, and nothing holds the SparkAllocation
@@ -207,8 +226,9 @@ def test_a_job_outlives_an_upgrade_and_an_uninstallation(
     left = cluster.kubectl(
         *("get", "all,roles,rolebindings,serviceaccounts,clusterroles,clusterrolebindings"),
         *("--all-namespaces", f"--selector=app.kubernetes.io/instance={RELEASE}", "--output=name"),
+        "--ignore-not-found",
     )
-    assert left.strip() in {"", f"pod/{RELEASE}-test"}
+    assert left.strip() == ""
     ends_well(space)
     # and the CRDs can go with all that is of them
     cluster.kubectl("delete", "-f", str(manifests.CRDS), "--timeout=60s")
@@ -223,7 +243,7 @@ def test_what_an_operator_left_that_is_gone_can_be_released_by_hand(
     values = {"image": IMAGE, "replicas": 1}
     helm.run("install", RELEASE, str(CHART), f"--namespace={home}", *WAIT, values=values)
     space.allocate("left", "no-such-driver")
-    eventually(lambda: finalizers(space, "left"), what="the finalizer is there", within=60)
+    eventually(lambda: finalizers(space, "left"), what="the finalizer is there", within=120)
     helm.run("uninstall", RELEASE, f"--namespace={home}", "--no-hooks", *WAIT)
     assert finalizers(space, "left")
     # when the CRDs are deleted first
@@ -288,12 +308,13 @@ def test_the_administrator_of_a_namespace_installs_it_with_roles_alone(
             ],
         },
     )
-    assert "Succeeded" in lead.run("test", RELEASE, f"--namespace={namespace}", "--timeout=120s")
+    assert "Succeeded" in lead.run("test", RELEASE, f"--namespace={namespace}", "--timeout=300s")
     # when a job asks for more than the policy of the values allows
     space.start_driver(
         DRIVER,
         *("--tasks=150", "--task-seconds=0.6"),
         annotations={"spec.sparkallocation.dev/dynamicAllocation.maxExecutors": "9"},
+        conf=PATIENCE,
     )
     at_work(space)
     name = space.await_allocation_of(DRIVER)

@@ -319,3 +319,4 @@ def test_the_chart_names_its_image_and_kinds_for_artifact_hub() -> None:
     assert image["image"].endswith(f":{chart['appVersion']}")
     project = (ROOT / "pyproject.toml").read_text()
     assert re.search(rf'^version = "{re.escape(chart["appVersion"])}"$', project, re.MULTILINE)
+    assert f"ARG VERSION={chart['appVersion']}\n" in (ROOT / "Dockerfile").read_text()
