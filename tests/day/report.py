@@ -74,6 +74,7 @@ def figures(result: DayResult) -> Document:
             "python": platform.python_version(),
             "load, mean of the one-minute means": _mean(each.load for each in result.samples),
             "load, highest": max((each.load for each in result.samples), default=0.0),
+            "fleet late, s": _spread([each.fleet_late for each in result.samples]),
         },
         "applications": result.started,
         "applications at once, most": max((each.allocations for each in result.samples), default=0),
@@ -136,7 +137,7 @@ def table(found: Document) -> str:
         ("requests to drivers", f"{found['requests to drivers']}, {found['bytes from drivers, MiB']} MiB"),
         ("status patches", f"{found['status patches a second']['calm, mean']}/s calm, {found['status patches a second']['all day, mean']}/s all day, most {found['status patches a second']['all day, most']}/s"),
         ("LISTs, calm", f"{found['lists in calm times'] or 'none'} in {found['calm seconds'] / 60:.1f} min"),
-        ("machine", f"{found['machine']['cores']} cores, load {found['machine']['load, mean of the one-minute means']} (most {found['machine']['load, highest']:.1f})"),
+        ("machine", f"{found['machine']['cores']} cores, load {found['machine']['load, mean of the one-minute means']} (most {found['machine']['load, highest']:.1f}), fleet late by {found['machine']['fleet late, s']['median']} s (most {found['machine']['fleet late, s']['most']} s)"),
     ]  # fmt: skip
     text = [f"  {name:22} {words}" for name, words in lines]
     text += ["", "  requests to the API server        all day     calm"]

@@ -134,6 +134,7 @@ class DayRun:
         self._disturbed_until = 0.0
         self._in_window = False
         self._stands_still = False
+        self._latest = 0.0
         self._began = time.monotonic()
         self._operator_since = (0, 0.0)
         self._schedules: list[FaultSchedule] = []
@@ -250,7 +251,10 @@ class DayRun:
                 if not each.ending and not self._stands_still and self._is_over(each):
                     each.ending = True
                     self._spawn(self._end(each))
-            await asyncio.sleep(max(0.02, TURN_SECONDS - (time.monotonic() - began)))
+            rest = max(0.02, TURN_SECONDS - (time.monotonic() - began))
+            before = time.monotonic()
+            await asyncio.sleep(rest)
+            self._latest = max(self._latest, time.monotonic() - before - rest)
 
     def _is_over(self, each: _Running) -> bool:
         if each.ends_at is not None:
@@ -518,7 +522,7 @@ class DayRun:
             if targets_at is None and now > last_fault + STABLE_WITHIN_SECONDS:
                 break
             await asyncio.sleep(0.5)
-        if targets_at is None:
+        if targets_at is None or targets_at - last_fault > STABLE_WITHIN_SECONDS:
             self._break(f"no stable plan within 30 s: {'; '.join(wrong)}")
         elif pods_at is None:
             self._break(f"pods do not follow the plan: {'; '.join(wrong)}")
@@ -583,7 +587,9 @@ class DayRun:
             faults=sum(each.met.total() for each in self._schedules),
             disturbed=self._in_window or time.monotonic() < self._disturbed_until,
             load=os.getloadavg()[0],
+            fleet_late=self._latest,
         )
+        self._latest = 0.0
         self.result.samples.append(sample)
         if len(self.result.samples) % 12 == 1:
             self._say(

@@ -25,6 +25,7 @@ class Sample:
         faults: met so far.
         disturbed: a window of faults, or the half minute after it.
         load: of the machine, one minute's mean.
+        fleet_late: seconds by which the fleet's own loop was late at worst: then drivers answer late as well.
     """
 
     at: float
@@ -40,6 +41,7 @@ class Sample:
     faults: int
     disturbed: bool
     load: float
+    fleet_late: float = 0.0
 
     def document(self) -> dict[str, float]:
         return {

@@ -1,11 +1,15 @@
 """The simulated day: its plan follows from a seed, and a slope is found where there is one and nowhere else."""
 
+import json
+from pathlib import Path
 from random import Random
 
 import pytest
+from tests.day import report
 from tests.day.memory import Slope, slope
 from tests.day.plan import Day
-from tests.day.samples import request_name
+from tests.day.run import DayResult, Window
+from tests.day.samples import Sample, request_name
 from tests.faults.fault_proxy import Passage
 from tests.faults.fault_schedule import KILLS, DeedKind, Kind
 
@@ -98,3 +102,47 @@ def test_requests_are_counted_by_verb_and_resource(
     method: str, path: str, kind: Kind, name: str
 ) -> None:
     assert request_name(Passage(0.0, "operator", kind, method, path)) == name
+
+
+def a_day(per_hour: float, *, minutes: float = 60.0) -> DayResult:
+    """A day whose operator is killed after five minutes, and whose second process grows so fast."""
+    result = DayResult(Day.from_seed(1, minutes=minutes))
+    mib = noisy(100, per_hour)
+    result.samples = [
+        Sample(
+            at=float(at), pid=1 if at < 300 else 2, rss_mib=mib[number], cpu_seconds=at * 0.1,
+            allocations=20 + number % 7, executors=90, running=80, needed=85, requests=at, driver_requests=at * 10,
+            faults=number // 10, disturbed=False, load=2.0,
+        )
+        for number, at in enumerate(HOUR)
+    ]  # fmt: skip
+    result.windows = [Window(400.0, 445.0, 30, 8.2, 9.1, 20, ["everything is slow"])]
+    result.seconds = 3600.0
+    return result
+
+
+@pytest.mark.parametrize(("per_hour", "grows"), [(0.0, False), (4.0, False), (30.0, True)])
+def test_a_day_fails_when_memory_grows_faster_than_the_bound(per_hour: float, grows: bool) -> None:
+    found = report.figures(a_day(per_hour))
+    assert any("memory grows" in each for each in found["broken"]) is grows
+    assert ("BROKEN: memory grows" in report.table(found)) is grows
+
+
+def test_only_the_process_that_lived_longest_is_judged_after_its_warm_up() -> None:
+    memory = report.Memory(a_day(0.0))
+    assert memory.processes == 2
+    assert memory.samples[0].at == 300 + report.WARM_UP_SHARE * 3600
+
+
+def test_a_short_day_says_nothing_of_memory() -> None:
+    found = report.figures(a_day(30.0, minutes=5))
+    assert found["broken"] == []
+    assert found["memory"]["judged"] is False
+
+
+def test_the_day_is_written_as_figures_a_table_and_a_picture(tmp_path: Path) -> None:
+    result = a_day(0.0)
+    report.write(result, report.figures(result), tmp_path)
+    assert json.loads((tmp_path / "day.json").read_text())["memory"]["processes"] == 2
+    assert "slope, like for like" in (tmp_path / "day.txt").read_text()
+    assert (tmp_path / "day.png").read_bytes()[:4] == b"\x89PNG"
