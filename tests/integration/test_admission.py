@@ -73,8 +73,13 @@ async def test_sizes_and_times_are_everybody_s_who_may_write_allocations(
         sparkConf={"spark.executor.memory": "2g", "spark.kubernetes.executor.request.cores": "1"},
     )
     assert made.ok, made.message
-    changed = await tenant.change("job", spec={"dynamicAllocation": {"maxExecutors": 5}})
-    assert changed.ok, changed.message
+    for change in (
+        {"dynamicAllocation": {"maxExecutors": 5}},
+        {"profiles": [{"match": {"id": 1}, "maxExecutors": 2}]},
+        {"driver": {"podName": "other"}},
+    ):
+        changed = await tenant.change("job", spec=change)
+        assert changed.ok, changed.message
 
 
 GUARDED: list[tuple[str, dict[str, Any], str]] = [
@@ -143,9 +148,35 @@ async def test_a_change_of_something_else_passes_and_of_a_guarded_field_does_not
         assert (await developer.change("job", spec=spec)).ok
         restored = await developer.change("job", spec={"executor": TEMPLATE, "sparkConf": conf})
         assert restored.ok, restored.message
+    # nor take what it says to another driver
+    moved = await tenant.change("job", spec={"driver": {"podName": "other"}})
+    assert moved.status == 403
+    assert "spec.driver of a SparkAllocation that says what executor pods are may" in moved.message
+    assert (await developer.change("job", spec={"driver": {"podName": "other"}})).ok
     # and it may be deleted
     path = f"{world.allocations_path}/job"
     assert (await tenant.request("DELETE", path)).ok
+
+
+async def test_entries_of_profiles_stay_where_one_of_them_has_a_template(
+    tenant: Person, developer: Person
+) -> None:
+    first, second = {"match": {"id": 1}, "maxExecutors": 2}, {"match": {"id": 2}, **TEMPLATE}
+    made = await developer.create("job", profiles=[first, second])
+    assert made.ok, made.message
+    larger = await tenant.change("job", spec={"profiles": [{**first, "maxExecutors": 9}, second]})
+    assert larger.ok, larger.message
+    for entries in (
+        [second, first],
+        [second],
+        [first],
+        [first, {"match": {"id": 3}, **TEMPLATE}],
+        [{"match": {"id": 2}}, first, second],
+        None,
+    ):
+        answer = await tenant.change("job", spec={"profiles": entries})
+        assert answer.status == 403, entries
+        assert "spec.profiles[].podTemplate may" in answer.message
 
 
 async def test_a_template_of_half_a_megabyte_is_compared(developer: Person, tenant: Person) -> None:

@@ -3,9 +3,11 @@
 That the policies do what they say is shown on a real API server (tests/integration/test_admission.py).
 """
 
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from tests.documents.admission_policies import FILE
 
 from spark_allocation.api.admission import (
@@ -16,6 +18,7 @@ from spark_allocation.api.admission import (
     guarded_fields,
 )
 from spark_allocation.api.crd import structural_schema
+from spark_allocation.api.group import GROUP
 from spark_allocation.api.policy_v1alpha1 import (
     ClusterSparkAllocationPolicySpec,
     SparkAllocationPolicySpec,
@@ -23,6 +26,7 @@ from spark_allocation.api.policy_v1alpha1 import (
 from spark_allocation.api.v1alpha1 import SparkAllocationSpec
 from spark_allocation.core.executor_pod_settings import POD_SETTINGS
 
+DEPLOY = Path(__file__).parents[2] / "deploy"
 SPEC = structural_schema(SparkAllocationSpec)
 SIZES = ("cpu request", "cpu limit", "memory", "off-heap", "the same, by its older name", "least memory")  # fmt: skip
 
@@ -79,6 +83,43 @@ def test_policies_set_nothing_that_is_guarded() -> None:
         properties = structural_schema(spec)["properties"]
         for part in ("defaults", "locks"):
             assert not top & set(properties.get(part, {}).get("properties", {})), part
+
+
+def rules_of(file: str, name: str) -> set[tuple[str, str, str]]:
+    """(API group, resource, verb) of a role of deploy/."""
+    found = [
+        each
+        for each in yaml.safe_load_all((DEPLOY / file).read_text())
+        if each["kind"] in ("Role", "ClusterRole") and each["metadata"]["name"] == name
+    ]
+    assert found, name
+    return {
+        (group, resource, verb)
+        for role in found
+        for rule in role["rules"]
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+    }
+
+
+def test_a_namespace_s_admin_has_what_an_operator_of_the_namespace_needs_of_our_kinds() -> None:
+    """Nobody can grant what he does not have; of other kinds the cluster's own admin role has it."""
+    operator = rules_of("namespaced/10-rbac.yaml", "spark-allocation-operator")
+    admin = rules_of("15-user-roles.yaml", "spark-allocation-admin")
+    assert {rule for rule in operator if rule[0] == GROUP} <= admin
+
+
+def test_each_role_has_what_the_smaller_one_has() -> None:
+    view, edit, admin = (
+        rules_of("15-user-roles.yaml", f"spark-allocation-{name}")
+        for name in ("view", "edit", "admin")
+    )
+    of_the_cluster = {rule for rule in view if rule[1].startswith("cluster")}
+    assert view - of_the_cluster <= edit
+    # admin has the rest from edit, which the cluster's own role adds to it
+    assert {rule for rule in edit if "/" not in rule[1]} <= admin
+    assert rules_of("15-user-roles.yaml", "spark-allocation-cluster-policy-view") == of_the_cluster
 
 
 def test_each_policy_is_bound_and_denies() -> None:

@@ -71,6 +71,9 @@ _HEAD = """\
 _MAY_NOT_CREATE_PODS = (
     "!authorizer.group('').resource('pods').namespace(request.namespace).check('create').allowed()"
 )
+_GUARDED_KEY = (
+    "!(key in variables.openKeys) && !variables.openPrefixes.exists(prefix, key.startsWith(prefix))"
+)
 _REMEDY = """' may be set or changed only by users who may create pods in namespace ' + request.namespace
 + ': it decides what executor pods are and what they read.'
 + ' Leave it as it is, or ask somebody who may create pods there to set it.'"""
@@ -138,6 +141,12 @@ def _fields_policy() -> Document:
             ),
             "reason": "Forbidden",
         },
+        {
+            # what somebody said of one driver's executors, nobody else takes to another driver
+            "expression": "!variables.saysWhatExecutorsAre || object.spec.?driver == variables.before.?driver",
+            "messageExpression": f"'spec.driver of a SparkAllocation that says what executor pods are'\n+ {_REMEDY}",
+            "reason": "Forbidden",
+        },
     ]
     return _policy(
         FIELDS_POLICY,
@@ -152,12 +161,11 @@ def _fields_policy() -> Document:
             "keys": f"object.spec.?{KEYED_FIELD}.orValue({{}})",
             "keysBefore": f"variables.before.?{KEYED_FIELD}.orValue({{}})",
             "changedKeys": _changed("variables.keys", "variables.keysBefore"),
-            "guardedKeys": (
-                "variables.changedKeys.filter(key, !(key in [\n"
-                + _listed(OPEN_KEYS)
-                + "])\n&& ![\n"
-                + _listed(OPEN_KEY_PREFIXES)
-                + "].exists(prefix, key.startsWith(prefix)))"
+            "openKeys": f"[\n{_listed(OPEN_KEYS)}]",
+            "openPrefixes": f"[\n{_listed(OPEN_KEY_PREFIXES)}]",
+            "guardedKeys": f"variables.changedKeys.filter(key, {_GUARDED_KEY})",
+            "saysWhatExecutorsAre": "\n|| ".join(
+                [*map(_said, guarded_fields()), f"variables.keys.exists(key, {_GUARDED_KEY})"]
             ),
         },
         validations=validations,
@@ -203,6 +211,14 @@ def _open_annotations() -> tuple[str, ...]:
     guarded = {path.replace("[", ".").partition(".")[0] for path in guarded_fields()}
     properties = structural_schema(SparkAllocationSpec)["properties"]
     return tuple(name for name in properties if name not in {*guarded, KEYED_FIELD})
+
+
+def _said(path: str) -> str:
+    """Whether a field is set, for an entry of a list: in any of them."""
+    outer, _, inner = path.partition("[].")
+    if not inner:
+        return f"object.spec{_optional(outer)}.hasValue()"
+    return f"object.spec{_optional(outer)}.orValue([]).exists(entry, entry{_optional(inner)}.hasValue())"
 
 
 def _validation(path: str) -> Document:
