@@ -92,7 +92,7 @@ class PlanExecution:
         plan = step.plan
         if plan is not None:
             self._claims.note_use(plan.claims_in_use)
-        self._drains = [*step.drains, *step.evacuations, *step.surplus]
+        self._drains = [*step.drains, *step.evacuations, *step.surplus, *step.above_maximum]
         self._withdrawals = [
             executor_id
             for excess in (plan.withdraw if plan is not None else ())

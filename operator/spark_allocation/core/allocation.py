@@ -15,6 +15,8 @@ What the operator adds to Spark's rules, each time for the sake of running work:
   are still replaced.
 - Only an executor whose pod runs and is ours can be drained, only so many at once, and never the last one that could take
   over what the others hand on (`drains`). A pod that is being deleted counts neither as running nor as excess.
+- ``maxExecutors`` may be lowered while executors run, and tasks may keep all of them busy: those that are too many are
+  drained, idle ones first, and none with whom something would be lost (`surplus`).
 - Executors on a node that is about to go are replaced first and drained then (`node_evacuation`). Those that the driver has
   lost are replaced at once as well, within the maximum: while their pods run on they are not gone.
 - Budgets over several applications bound what is asked for, and may take executors back (`budget_cap`). Without one
@@ -62,6 +64,7 @@ from spark_allocation.core.profile_states import ProfileState, profile_states
 from spark_allocation.core.resource_profiles import ProfileId, ResourceProfileManager
 from spark_allocation.core.shuffle_holders import ShuffleHoldConf, ShuffleHolders
 from spark_allocation.core.snapshots import ExecutorPodsSnapshot
+from spark_allocation.core.surplus import chosen_to_go
 
 _NANOSECONDS_PER_MILLISECOND = 1_000_000
 _NANOSECONDS_PER_SECOND = 1_000_000_000
@@ -109,6 +112,7 @@ class Step:
         decisions: per profile; empty when the driver's answer was too old to decide.
         log: sentences in Spark's words.
         wake_at_ns: when a timer runs out; None when only news can change anything.
+        above_maximum: running executors to remove because ``maxExecutors`` allows fewer.
         would_leave: while nothing may be done, executors that would have been drained, by profile.
         busy_for_ms: for how long jobs have taken turns without a pause, where that holds executors with shuffle data
             (`ShuffleHolders.busy_for_ms`); else 0.
@@ -132,6 +136,7 @@ class Step:
     demands: tuple[ProfileDemand, ...] = ()
     would_leave: Mapping[ProfileId, int] = field(default_factory=dict)
     busy_for_ms: int = 0
+    above_maximum: tuple[ExecutorPod, ...] = ()
 
 
 @dataclass(slots=True)
@@ -335,11 +340,13 @@ class Allocation:
                 if request.held_back:
                     self._last_bounds[request.profile_id] = RequestBound.BACK_OFF
         surplus = self._give_back(going_nodes) if acts and report_is_fresh else ()
+        above_maximum = self._leave_maximum(going_nodes) if acts and report_is_fresh else ()
         return Step(
             plan=plan,
             drains=tuple(self._asked.drains),
             evacuations=evacuations,
             surplus=surplus,
+            above_maximum=above_maximum,
             demands=self._demands(plan) if self._cap.applies else (),
             delete=review.delete if acts else (),
             removals=review.removals,
@@ -508,6 +515,34 @@ class Allocation:
             tasks=lambda executor_id: self.feeder.executors[executor_id].active_tasks,
             going_nodes=going_nodes,
         )
+        return self._let_go(chosen)
+
+    def _leave_maximum(self, going_nodes: AbstractSet[str]) -> tuple[ExecutorPod, ...]:
+        """Let running executors go that are more than ``maxExecutors``, which can be lowered while they run."""
+        too_many = self._above_maximum(self._not_counted)
+        if not too_many:
+            return ()
+        return self._let_go(
+            chosen_to_go(
+                # without those that this very step has begun to drain
+                self._above_maximum(self._not_counted | self._drains.leaving),
+                self._snapshot,
+                leaving=self._drains.leaving,
+                may_go=self._may_be_given_back,
+                tasks=lambda executor_id: self.feeder.executors[executor_id].active_tasks,
+                going_nodes=going_nodes,
+            )
+        )
+
+    def _above_maximum(self, leaving: frozenset[ExecutorId]) -> dict[ProfileId, int]:
+        bounds = self._settings.dynamic.bounds
+        return {
+            profile_id: count - most
+            for profile_id, count in self._snapshot.staying(leaving).running.items()
+            if count > (most := bounds(profile_id).max_executors)
+        }
+
+    def _let_go(self, chosen: Sequence[ExecutorId]) -> tuple[ExecutorPod, ...]:
         if not chosen:
             return ()
         begun = tuple(self._drains.begin_idle(map(str, chosen), report_age_ms=self._report_age_ms))

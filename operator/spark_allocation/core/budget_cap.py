@@ -24,12 +24,13 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
 from spark_allocation.core.budgets import Grant
-from spark_allocation.core.executor_pods import ExecutorId, ExecutorPod, PodState
+from spark_allocation.core.executor_pods import ExecutorId, PodState
 from spark_allocation.core.pod_size import NO_SIZE, PodSize
 from spark_allocation.core.pods_allocator import ExecutorPodsAllocator
 from spark_allocation.core.pods_plan import PodsPlan, RequestBound, RoundCap
 from spark_allocation.core.resource_profiles import ProfileId
 from spark_allocation.core.snapshots import ExecutorPodsSnapshot
+from spark_allocation.core.surplus import chosen_to_go
 
 Grants = Mapping[ProfileId, Grant]
 
@@ -222,29 +223,14 @@ class BudgetCap:
             tasks: that it runs.
             going_nodes: nodes that are about to go.
         """
-        too_many = self._too_many()
-        if not too_many:
-            return []
-        candidates: dict[ProfileId, list[ExecutorPod]] = {}
-        for pod in snapshot.pods.values():
-            if (
-                pod.profile_id in too_many
-                and pod.state is PodState.RUNNING
-                and pod.executor_id not in leaving
-                and may_go(pod.executor_id)
-            ):
-                candidates.setdefault(pod.profile_id, []).append(pod)
-        found: list[ExecutorId] = []
-        for profile_id, pods in sorted(candidates.items()):
-            pods.sort(
-                key=lambda pod: (
-                    pod.node not in going_nodes,
-                    tasks(pod.executor_id),
-                    -pod.executor_id,
-                )
-            )
-            found += [pod.executor_id for pod in pods[: too_many[profile_id]]]
-        return found
+        return chosen_to_go(
+            self._too_many(),
+            snapshot,
+            leaving=leaving,
+            may_go=may_go,
+            tasks=tasks,
+            going_nodes=going_nodes,
+        )
 
     def _too_many(self) -> dict[ProfileId, int]:
         """Of each profile: how many would have to go even if none were pending."""

@@ -79,6 +79,9 @@ def _decided(step: Step, *, advice: bool) -> Iterator[DecisionStatus]:
     yield from _drained(
         step, step.evacuations, "NodeGoing", "leave because their nodes are about to go"
     )
+    yield from _drained(
+        step, step.above_maximum, "AboveMaximum", "leave because maxExecutors allows fewer"
+    )
     yield from _drained(step, step.surplus, "Budget", "leave because a budget grants fewer")
 
 

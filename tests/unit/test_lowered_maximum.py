@@ -1,0 +1,128 @@
+"""maxExecutors is lowered while every executor has work: what is too many is drained, the safe way, idle ones first."""
+
+from dataclasses import replace
+
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.unit.served_driver import ServedDriver, executor, report, settings, stage
+
+from spark_allocation.core.allocation import AllocationSettings, Step
+from spark_allocation.core.driver_report import DriverReport, ExecutorReport
+from spark_allocation.core.executor_pods import ExecutorId
+
+BUSY = 6
+
+
+def busy_driver(**wishes: object) -> ServedDriver:
+    """Six executors with a task each, and many tasks that wait."""
+    driver = ServedDriver(settings(max_executors=BUSY, **wishes))
+    for _ in range(BUSY):
+        driver.create()
+    driver.turn(working(driver))
+    return driver
+
+
+def working(driver: ServedDriver, *executors: ExecutorReport) -> DriverReport:
+    listed = executors or driver.alive(active=1)
+    return report(stage(tasks=500, active=len(listed)), executors=listed)
+
+
+def lower(driver: ServedDriver, most: int) -> AllocationSettings:
+    before = driver.allocation.settings
+    after = replace(before, dynamic=replace(before.dynamic, max_executors=most))
+    driver.allocation.reconfigure(after, driver.now_ns)
+    return after
+
+
+def gone(step: Step) -> list[int]:
+    return [pod.executor_id for pod in step.above_maximum]
+
+
+def test_what_is_too_many_leaves_at_once_though_it_has_work() -> None:
+    driver = busy_driver()
+    lower(driver, 1)
+    step = driver.turn(working(driver))
+    assert len(gone(step)) == BUSY - 1
+    assert driver.target() == 1
+    assert gone(driver.turn(working(driver, *driver.alive(active=1)))) == [], (
+        "they are on their way"
+    )
+
+
+def test_nothing_leaves_while_the_maximum_is_what_it_was() -> None:
+    driver = busy_driver()
+    for _ in range(5):
+        assert gone(driver.turn(working(driver))) == []
+
+
+def test_idle_ones_go_first() -> None:
+    driver = busy_driver()
+    lower(driver, 4)
+    at_rest = (2, 5)
+    step = driver.turn(
+        working(
+            driver, *(executor(each, active=0 if each in at_rest else 1) for each in sorted(driver.pods))
+        )
+    )  # fmt: skip
+    assert sorted(gone(step)) == sorted(at_rest)
+
+
+def test_who_holds_what_would_be_lost_stays_until_its_own_timeout() -> None:
+    driver = busy_driver()
+    lower(driver, 1)
+    holders = (1, 2, 3)
+    step = driver.turn(
+        working(
+            driver,
+            *(executor(each, active=1, shuffle=100 if each in holders else 0) for each in sorted(driver.pods)),
+        )
+    )  # fmt: skip
+    assert sorted(gone(step)) == [4, 5, 6]
+
+
+def test_a_driver_that_cannot_decommission_loses_idle_ones_alone() -> None:
+    driver = busy_driver(decommission_enabled=False)
+    lower(driver, 1)
+    step = driver.turn(
+        working(driver, *(executor(each, active=int(each != 4)) for each in sorted(driver.pods)))
+    )
+    assert gone(step) == [4]
+
+
+def test_an_old_answer_of_the_driver_lets_nobody_go() -> None:
+    driver = busy_driver()
+    lower(driver, 1)
+    assert gone(driver.turn(None)) == []
+
+
+def test_while_nothing_may_be_done_nothing_is() -> None:
+    driver = busy_driver()
+    lower(driver, 1)
+    driver.says(working(driver))
+    assert driver.step(acts=False).above_maximum == ()
+
+
+@given(
+    st.lists(st.integers(0, 3), min_size=1, max_size=12),
+    st.integers(1, 12),
+    st.one_of(st.none(), st.integers(1, 4)),
+)
+def test_no_more_leave_than_are_too_many_and_no_busier_one_before_an_idler(
+    tasks: list[int], most: int, drains_at_once: int | None
+) -> None:
+    driver = ServedDriver(settings(max_executors=20, max_concurrent_drains=drains_at_once))
+    ids = [driver.create() for _ in tasks]
+    listed = tuple(
+        executor(each, active=count, fits=4) for each, count in zip(ids, tasks, strict=True)
+    )
+    driver.turn(report(stage(tasks=500, active=sum(tasks)), executors=listed))
+    lower(driver, most)
+    step = driver.turn(report(stage(tasks=500, active=sum(tasks)), executors=listed))
+    left = gone(step)
+    assert len(left) <= max(0, len(ids) - most)
+    if drains_at_once is not None:
+        assert len(left) <= drains_at_once
+    load = dict(zip(ids, tasks, strict=True))
+    stay = [load[each] for each in ids if ExecutorId(each) not in left]
+    if left and stay:
+        assert max(load[each] for each in left) <= min(stay)
