@@ -119,8 +119,9 @@ class BudgetedApplication:
         for known in store.pods_of(self.key):
             if known.pod.executor_id not in self.pods:
                 store.remove(SCOPE, known)
-        for pod in self.pods.values():
-            named = replace(pod, uid=f"{self.name}-{pod.executor_id}", size=ONE_CORE)
+        for executor_id, pod in list(self.pods.items()):
+            self.pods[executor_id] = sized = replace(pod, size=ONE_CORE)
+            named = replace(sized, uid=f"{self.name}-{executor_id}")
             store.update(SCOPE, SeenPod(self.key, named, uid))
 
     def turn(self) -> None:

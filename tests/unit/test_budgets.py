@@ -136,6 +136,18 @@ def test_what_cannot_be_drained_counts_and_the_others_share_what_it_leaves() -> 
     assert (lowered["a", 0].granted, lowered["b", 0].granted) == (0, 0)
 
 
+def test_larger_pods_to_come_cost_more_and_drain_nobody_who_fits_as_he_is() -> None:
+    """Eight executors of one core each, and from now on they are made with two."""
+    budget = Budget("team-a", milli_cores=10_000)
+    mixed = Demand("a", 0, wanted=20, running=8, milli_cores=2000, smaller=(8000, 0))
+    assert mixed.used == (8, 8000, 8 * 1024)
+    found = grants(budget, mixed).grants["a", 0]
+    assert (found.granted, found.stays) == (5, None), "none more is made, and none goes"
+    # unless they do not even fit as they are
+    lowered = grants(Budget("team-a", milli_cores=6_000), mixed).grants["a", 0]
+    assert lowered.stays == 3
+
+
 def test_no_more_pods_are_pending_than_the_budget_allows_whoever_had_them_first() -> None:
     budget = Budget("team-a", pending_pods=6)
     early = Demand("a", 0, wanted=50, pending=5)

@@ -469,6 +469,10 @@ class BudgetCoordinator:
                     memory_mib=size.memory_mib,
                     waiting_since_ms=waiting_since,
                     fixed=not member.is_fresh,
+                    smaller=(
+                        each.seen * size.milli_cores - each.seen_size.milli_cores,
+                        each.seen * size.memory_mib - each.seen_size.memory_mib,
+                    ),
                 )
             )
         return [*found, *_fixed(member.key, holdings)]
@@ -538,6 +542,7 @@ def _fixed(
     for profile_id in holdings.keys() | unseen.keys():
         holding = holdings.get(profile_id) or Holding()
         more, size = unseen.get(profile_id, (0, NO_SIZE))
+        largest = holding.size.or_larger(size)
         found.append(
             Demand(
                 _application(key),
@@ -545,9 +550,13 @@ def _fixed(
                 wanted=0,
                 running=holding.running,
                 pending=holding.pending + more,
-                milli_cores=max(holding.size.milli_cores, size.milli_cores),
-                memory_mib=max(holding.size.memory_mib, size.memory_mib),
+                milli_cores=largest.milli_cores,
+                memory_mib=largest.memory_mib,
                 fixed=True,
+                smaller=(
+                    holding.count * largest.milli_cores - holding.all_milli_cores,
+                    holding.count * largest.memory_mib - holding.all_memory_mib,
+                ),
             )
         )
     return found
@@ -573,11 +582,11 @@ def _use(budget: StoredBudget, demands: Sequence[Demand], division: BudgetDivisi
     applications: set[str] = set()
     short: set[str] = set()
     for demand in demands:
-        there = demand.held + demand.leaving
+        there, cores, memory = demand.used
         grant = division.grants[demand.key]
         executors += there
-        milli_cores += there * demand.milli_cores
-        memory_mib += there * demand.memory_mib
+        milli_cores += cores
+        memory_mib += memory
         pending += demand.pending
         granted += max(grant.granted, demand.held)
         if there or demand.most:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from spark_allocation.core.budget_cap import Grants, ProfileDemand
-from spark_allocation.core.pod_size import NO_SIZE, PodSize
+from spark_allocation.core.pod_size import PodSize
 from spark_allocation.core.resource_profiles import ProfileId
 from spark_allocation.snapshots_store import DriverKey
 
@@ -69,7 +69,9 @@ class BudgetMember:
             is_fresh: its driver has answered lately.
         """
         news = not self.acts or self.demands != demands or self.is_fresh != is_fresh
-        self.acts, self.demands, self.is_fresh = True, demands, is_fresh
+        self.acts, self.is_fresh = True, is_fresh
+        if news:
+            self.demands = demands
         if self.untold_since_ms is not None:
             self.untold_since_ms = None
             news = True
@@ -103,9 +105,4 @@ class BudgetMember:
         upcoming = self._sizes.get(demand.profile_id)
         if upcoming is None:
             upcoming = self._sizes[demand.profile_id] = self.next_size(demand.profile_id)
-        if demand.size == NO_SIZE:
-            return upcoming
-        return PodSize(
-            max(demand.size.milli_cores, upcoming.milli_cores),
-            max(demand.size.memory_mib, upcoming.memory_mib),
-        )
+        return upcoming.or_larger(demand.size)

@@ -18,11 +18,15 @@ class Holding:
 
     Attributes:
         size: of the largest.
+        all_milli_cores: of all together.
+        all_memory_mib: of all together.
     """
 
     running: int = 0
     pending: int = 0
     size: PodSize = NO_SIZE
+    all_milli_cores: int = 0
+    all_memory_mib: int = 0
 
     @property
     def count(self) -> int:
@@ -36,11 +40,10 @@ class Holding:
         else:
             self.running += 1
         size = seen.pod.size
+        self.all_milli_cores += size.milli_cores
+        self.all_memory_mib += size.memory_mib
         if size.milli_cores > self.size.milli_cores or size.memory_mib > self.size.memory_mib:
-            self.size = PodSize(
-                max(size.milli_cores, self.size.milli_cores),
-                max(size.memory_mib, self.size.memory_mib),
-            )
+            self.size = self.size.or_larger(size)
 
 
 Holdings = Mapping[ProfileId, Holding]

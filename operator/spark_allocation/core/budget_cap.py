@@ -48,6 +48,8 @@ class ProfileDemand:
         pending: pods that do not run yet, and those that are being asked for.
         leaving: pods that are there and do not count any more.
         size: of the largest of its pods; nothing while there is none.
+        seen: pods that are there and whose sizes are known.
+        seen_size: of all of these together.
     """
 
     profile_id: ProfileId
@@ -57,6 +59,8 @@ class ProfileDemand:
     pending: int = 0
     leaving: int = 0
     size: PodSize = NO_SIZE
+    seen: int = 0
+    seen_size: PodSize = NO_SIZE
 
 
 @dataclass(slots=True)
@@ -70,6 +74,9 @@ class _There:
     going: int = 0
     milli_cores: int = 0
     memory_mib: int = 0
+    seen: int = 0
+    all_milli_cores: int = 0
+    all_memory_mib: int = 0
 
     @property
     def held(self) -> int:
@@ -129,9 +136,12 @@ class BudgetCap:
             if not pod.occupies:
                 continue
             profile = there.setdefault(pod.profile_id, _There())
-            executor_id = pod.executor_id
-            profile.milli_cores = max(profile.milli_cores, pod.size.milli_cores)
-            profile.memory_mib = max(profile.memory_mib, pod.size.memory_mib)
+            executor_id, size = pod.executor_id, pod.size
+            profile.milli_cores = max(profile.milli_cores, size.milli_cores)
+            profile.memory_mib = max(profile.memory_mib, size.memory_mib)
+            profile.seen += 1
+            profile.all_milli_cores += size.milli_cores
+            profile.all_memory_mib += size.memory_mib
             if executor_id in leaving or executor_id in withdrawn:
                 profile.leaving += 1
             elif pod.state is PodState.RUNNING:
@@ -272,6 +282,8 @@ class BudgetCap:
                     pending=there.pending + asked.get(profile_id, 0),
                     leaving=there.leaving,
                     size=PodSize(there.milli_cores, there.memory_mib),
+                    seen=there.seen,
+                    seen_size=PodSize(there.all_milli_cores, there.all_memory_mib),
                 )
             )
         return tuple(found)

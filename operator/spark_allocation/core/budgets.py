@@ -15,6 +15,8 @@ max-min, minima first. Around that stand five rules that a division alone does n
   lowered below what exists.
 - *Pending pods have a cap of their own*, divided in the same way among the pods that are still to come.
 - *What is not served is not drained.* A `Demand.fixed` holds what it has until somebody serves it again.
+- *Larger pods to come drain nobody.* An executor costs as much as the largest pod of its profile or the next one; while those
+  that are there fit as they are, an application whose pods differ in size gives none back.
 
 When the budget is below the sum of all ``minExecutors``, the budget holds: the minima are divided fairly, and everybody
 who gets less than its minimum is told. Executors that exist already are not drained below the minimum for it.
@@ -66,8 +68,9 @@ class Demand:
         running: executors that run and are to stay.
         pending: pods that exist and do not run yet, and those that are being asked for.
         leaving: executors that drain, or whose pods are there for another reason without being counted.
-        milli_cores: of one executor pod.
-        memory_mib: of one executor pod.
+        milli_cores: of one executor pod, the largest that there is or would be made.
+        memory_mib: of one executor pod, likewise.
+        smaller: what the pods that are there take less than so many of these would: thousandths of cores, MiB.
         weight: of the application, above 0.
         waiting_since_ms: since when it has waited for its first executor.
         fixed: none of its executors can be drained now (nobody serves it, its driver is silent, or it is paused), and
@@ -86,6 +89,7 @@ class Demand:
     weight: int = 1
     waiting_since_ms: int = 0
     fixed: bool = False
+    smaller: tuple[int, int] = (0, 0)
 
     @property
     def key(self) -> ClaimKey:
@@ -101,6 +105,16 @@ class Demand:
     def held(self) -> int:
         """Executors that exist and are to stay."""
         return self.running + self.pending
+
+    @property
+    def used(self) -> tuple[int, int, int]:
+        """What all its pods take, those too that leave: executors, thousandths of cores, MiB."""
+        there = self.held + self.leaving
+        return (
+            there,
+            there * self.milli_cores - self.smaller[0],
+            there * self.memory_mib - self.smaller[1],
+        )
 
     @property
     def floor(self) -> int:
@@ -393,7 +407,15 @@ def _stays(
     Args:
         due: those who have held more than they need for so long that it is taken back.
     """
-    excess = [each for each in demands if not each.fixed and each.held > entitled[each.key]]
+    as_they_are = [sum(each) for each in zip(*(demand.used for demand in demands), strict=True)]
+    fits = _fits(capacities, as_they_are) if demands else True
+    excess = [
+        each
+        for each in demands
+        if each.held > entitled[each.key]
+        and not each.fixed
+        and not (fits and _sizes_differ(each, capacities))
+    ]
     if not excess:
         return {}
     held = {demand.key: demand.held for demand in demands}
@@ -413,6 +435,14 @@ def _stays(
         if stays < demand.held:
             found[key] = stays
     return found
+
+
+def _sizes_differ(demand: Demand, capacities: Sequence[int | None]) -> bool:
+    """As far as there are caps of what differs."""
+    return any(
+        less and capacity is not None
+        for less, capacity in zip(demand.smaller, capacities[1:], strict=True)
+    )
 
 
 def _staying(

@@ -26,6 +26,12 @@ class PodSize:
     milli_cores: int = 0
     memory_mib: int = 0
 
+    def or_larger(self, other: "PodSize") -> "PodSize":
+        """The greater of both, each amount by itself."""
+        return PodSize(
+            max(self.milli_cores, other.milli_cores), max(self.memory_mib, other.memory_mib)
+        )
+
 
 NO_SIZE = PodSize()
 
