@@ -351,11 +351,14 @@ async def test_what_only_the_operator_can_judge_is_told_and_harms_nobody_else(
         )
         deepest = await drivers.enter_async_context(FakeDriver("spark-deepest"))
         await bring_the_deepest(world, deepest, tmp_path)
+        await bring_policies_for_nobody(world)
         # then each is told about
         untold = await not_told(world)
         for each in untold:
             print(each)
         assert [what for what, _ in untold] == []
+        for path in for_nobody(world):
+            await eventually(lambda path=path: selects_nothing(world, path), f"{path} says so", within=TOLD_WITHIN_SECONDS)  # fmt: skip
         # and the healthy one is scaled as if it were alone
         healthy.work(6)
         await executors(world, "healthy", 6, within=SCALES_WITHIN_SECONDS)
@@ -396,6 +399,27 @@ async def bring_the_deepest(world: OperatorWorld, driver: FakeDriver, folder: Pa
     file = folder / "deepest.json"
     file.write_text(json.dumps(body).replace(": 7}", ": " + '{"x":' * 2000 + "1" + "}" * 2000 + "}"))  # fmt: skip
     world.cluster.kubectl("create", "--raw", world.allocations_path, "-f", str(file))
+
+
+def for_nobody(world: OperatorWorld) -> tuple[str, str]:
+    """Policies that select nothing: no namespace has the name, and no driver the label."""
+    own = f"{ALLOCATIONS}/namespaces/{world.namespace}/sparkallocationpolicies"
+    return f"{CLUSTER_POLICIES}/nobodys-{world.namespace}", f"{own}/nobodys-{world.namespace}"
+
+
+async def bring_policies_for_nobody(world: OperatorWorld) -> None:
+    limits = {"limits": dynamic(maxExecutors={"max": 1})}
+    for kind, selector in (
+        (CLUSTER_POLICY, {"namespaces": ["nobody-lives-here"]}),
+        (POLICY, {"driverLabels": {"case": "nobody"}}),
+    ):
+        answer = await put(world, kind, f"nobodys-{world.namespace}", {"selector": selector, **limits})  # fmt: skip
+        assert answer.ok, answer.message
+
+
+async def selects_nothing(world: OperatorWorld, path: str) -> bool:
+    conditions = ((await world.did("GET", path)).get("status") or {}).get("conditions") or ()
+    return any(each["reason"] == "SelectsNothing" and each["message"] for each in conditions)
 
 
 async def serve(world: OperatorWorld, driver: FakeDriver, name: str) -> None:
