@@ -70,8 +70,9 @@ conformance: $(INSTALLED)  ## Compare with Spark's own classes: N=… scenarios 
 		$(BIN)/python -m tests.conformance.run --kind $$kind --count $(N) --spark $(SPARK) --seed $(SEED) || exit 1; \
 	done
 
-bench: $(INSTALLED)  ## Figures of the core: decisions and events a second
+bench: $(INSTALLED)  ## Figures of the core: decisions and events a second, and budgets divided among a thousand applications
 	@$(BIN)/python -m tests.perf.bench_core
+	@$(BIN)/python -m tests.perf.bench_budgets
 
 bench-watch: $(INSTALLED)  ## Figures of the pods watch: CPU and memory for fifty thousand pods
 	@$(BIN)/python -m tests.perf.bench_pods_watch
