@@ -4,8 +4,13 @@ Executor ids go on behind everything that can have been used. The reservation in
 use of an id, so it alone suffices while the object lives. An object that was deleted and made again has lost it: then
 the pods that are there tell, by the block that each was made from, and the driver, which lists executors alive and dead.
 What pods tell is believed within reason only: a pod with an absurd id must not use up all ids.
+
+A life that was served before has pods that the watch may not have told of yet: who served it made them a moment ago, and
+nobody else remembers. So they are listed once, and nothing is decided before the store knows them all; otherwise they
+would be made a second time, beyond every maximum.
 """
 
+import asyncio
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -29,10 +34,17 @@ from spark_allocation.core.executor_ids import ExecutorIds
 from spark_allocation.core.executor_pods import ExecutorId
 from spark_allocation.core.pod_allow_list import NOTHING_MORE, PodAllowList
 from spark_allocation.core.resource_profiles import ProfileId
+from spark_allocation.kube.api_client import ApiUnavailable
+from spark_allocation.kube.pods_api import PodsApi
 from spark_allocation.snapshots_store import DriverKey, ExecutorPodsSnapshotsStore
+from spark_allocation.sources import wire
 from spark_allocation.sources.driver_rest import Unreachable
+from spark_allocation.sources.executor_pods import EXECUTOR_SELECTOR, seen_pod
 
 BELIEVABLE_IDS_AHEAD = 1_000_000
+LOOK_AGAIN_SECONDS = 0.1
+LOOKS_AFTER_A_LIST = 20
+"""By then a pod that the store does not show has perhaps gone: they are listed again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,10 +94,12 @@ async def make_life(
         recommended: ``status.recommendation`` of an earlier run in this same life.
 
     Raises:
-        ApiUnavailable: the ids that may be used are not known.
+        ApiUnavailable: the pods that there are, or the ids that may be used, are not known.
     """
     namespace, name, uid = allocation
     key = DriverKey(driver.namespace, driver.uid)
+    if targets is not None:
+        await _knows_all_pods(apis.pods, store, key, connection.application.id)
     ids = await _ids(connection, allocation, apis, store, key)
     building = ExecutorBuilding(
         connection,
@@ -138,6 +152,34 @@ async def make_life(
         recommending=Recommending(recommended),
     )
     return ServedLife(life, core, ids)
+
+
+async def _knows_all_pods(
+    pods: PodsApi, store: ExecutorPodsSnapshotsStore, key: DriverKey, application_id: str
+) -> None:
+    """Wait until the store has every pod of this driver that the API server has now."""
+    while True:
+        there = await _listed_uids(pods, key, application_id)
+        for _ in range(LOOKS_AFTER_A_LIST):
+            if there <= {seen.pod.uid for seen in store.pods_of(key)}:
+                return
+            await asyncio.sleep(LOOK_AGAIN_SECONDS)
+
+
+async def _listed_uids(pods: PodsApi, key: DriverKey, application_id: str) -> set[str]:
+    selector = f"{EXECUTOR_SELECTOR},spark-app-selector={application_id}"
+    found: set[str] = set()
+    token = ""
+    while True:
+        answer = await pods.list_page(key.namespace, selector, token)
+        if not answer.ok:
+            raise ApiUnavailable(f"list pods {selector}: {answer.status} {answer.message}")
+        page = wire.decode_pod_list(answer.body)
+        seen = (seen_pod(pod) for pod in page.items)
+        found.update(each.pod.uid for each in seen if each is not None and each.key == key)
+        token = page.metadata.continue_token
+        if not token:
+            return found
 
 
 async def _ids(

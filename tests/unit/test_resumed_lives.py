@@ -1,0 +1,64 @@
+"""A life that is served again knows all its pods before it decides anything, however late the watch tells of them."""
+
+import asyncio
+from typing import Any
+
+from tests.unit.runner_world import Operator, put_driver, running
+
+from spark_allocation.testing.driver import FakeDriver
+
+LONG_ENOUGH_TO_DECIDE_SECONDS = 1.5
+
+
+def ids(operator: Operator) -> list[int]:
+    return sorted(int(pod["metadata"]["labels"]["spark-exec-id"]) for pod in operator.executors)
+
+
+async def stays(operator: Operator, count: int) -> None:
+    """For as long as a plan takes, nothing is made."""
+    until = asyncio.get_running_loop().time() + LONG_ENOUGH_TO_DECIDE_SECONDS
+    while asyncio.get_running_loop().time() < until:
+        assert len(operator.executors) == count, ids(operator)
+        await asyncio.sleep(0.01)
+
+
+def bounds(least: int) -> dict[str, Any]:
+    return {"dynamicAllocation": {"minExecutors": least, "maxExecutors": 3}}
+
+
+async def test_pods_that_the_watch_has_not_told_of_are_not_made_again() -> None:
+    async with running() as operator, FakeDriver() as driver:
+        put_driver(operator, driver)
+        operator.allocations.put("job", {"driver": {"podName": "driver"}, **bounds(2)})
+        runner, stop, task = operator.start("job")
+        await operator.until(lambda: len(operator.executors) == 2 and len(operator.store) == 2)
+        executors_watch = operator.tasks[0]
+        executors_watch.cancel()  # from here on the watch is late
+        operator.change(runner, **bounds(3))
+        await operator.until(lambda: len(operator.executors) == 3)
+        stop.now()
+        await task
+        operator.start("job")
+        await stays(operator, 3)
+        operator.tasks.append(asyncio.create_task(operator.watches[0].run()))
+        await operator.until(lambda: operator.state() == "Allocating" or len(operator.store) == 3)
+        await stays(operator, 3)
+        assert ids(operator) == [1, 2, 3]
+
+
+async def test_a_pod_that_goes_while_the_watch_is_late_is_not_waited_for() -> None:
+    async with running() as operator, FakeDriver() as driver:
+        put_driver(operator, driver)
+        operator.allocations.put("job", {"driver": {"podName": "driver"}, **bounds(2)})
+        runner, stop, task = operator.start("job")
+        await operator.until(lambda: len(operator.executors) == 2 and len(operator.store) == 2)
+        operator.tasks[0].cancel()
+        operator.change(runner, **bounds(3))
+        await operator.until(lambda: len(operator.executors) == 3)
+        stop.now()
+        await task
+        unseen = max(operator.executors, key=lambda pod: pod["metadata"]["uid"])
+        operator.start("job")
+        operator.pods.remove(unseen["metadata"]["name"], "jobs")
+        await operator.until(lambda: len(operator.executors) == 3, within=10)
+        assert len(set(ids(operator))) == 3
