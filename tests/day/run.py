@@ -540,7 +540,10 @@ class DayRun:
             f"{truth.name} wants {least}, {waiting} tasks wait, target {target}, pods {living}, "
             f"state {status.get('state')} ({status.get('message', '')[:200]})"
         )
-        return right, not waiting or least <= living <= most, words
+        # a maximum that was lowered takes no executor from its tasks, and none of these ends now
+        all_work = all(each.working for each in truth.executors.values())
+        there = not waiting or (least <= living and (living <= most or all_work))
+        return right, there, words
 
     # -- measuring ---------------------------------------------------------------------------------------------------
 
