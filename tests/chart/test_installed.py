@@ -11,6 +11,7 @@ import secrets
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -33,6 +34,7 @@ pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 
 DRIVER = "batch"
 EXECUTORS = 3
+TASK_SECONDS = 0.6
 REPOSITORY, TAG = OPERATOR_IMAGE.rsplit(":", 1)
 NEXT_TAG = "next"
 IMAGE = {"repository": REPOSITORY, "tag": TAG}
@@ -109,10 +111,12 @@ def home(cluster: Cluster) -> Iterator[str]:
     cluster.kubectl("delete", "namespace", NAMESPACE, "--timeout=90s")
 
 
-def start_job(space: Workspace, tasks: int) -> None:
+def start_job(space: Workspace, *, seconds: float) -> None:
+    """A job that takes at least so long with all executors at work."""
+    tasks = round(EXECUTORS * seconds / TASK_SECONDS)
     space.start_driver(
         DRIVER,
-        *(f"--tasks={tasks}", "--task-seconds=0.6"),
+        *(f"--tasks={tasks}", f"--task-seconds={TASK_SECONDS}"),
         annotations={
             "spec.sparkallocation.dev/dynamicAllocation.maxExecutors": str(EXECUTORS),
             "spec.sparkallocation.dev/dynamicAllocation.executorIdleTimeout": "60s",
@@ -182,7 +186,9 @@ def test_a_job_outlives_an_upgrade_and_an_uninstallation(
     api, cluster = space.api, space.cluster
     # given the chart with its defaults but for the image's name
     values = {"image": IMAGE}
+    began = time.monotonic()
     helm.run("install", RELEASE, str(CHART), f"--namespace={home}", *WAIT, values=values)
+    installed_in = time.monotonic() - began
     # then both pods are Ready, and one of them leads
     pods = operator_pods(api, home)
     assert len(pods) == 2
@@ -194,8 +200,8 @@ def test_a_job_outlives_an_upgrade_and_an_uninstallation(
     assert sum(leader.startswith(pod["metadata"]["name"]) for pod in pods) == 1
     # and `helm test` is content
     assert "Succeeded" in helm.run("test", RELEASE, f"--namespace={home}", "--timeout=300s")
-    # when a job runs
-    start_job(space, tasks=700)
+    # when a job runs that outlasts an upgrade and an uninstallation at this machine's pace
+    start_job(space, seconds=60 + 4 * installed_in)
     before = at_work(space)
     # and the chart is upgraded in the middle of it, to another image and another CRD
     assert "Mode" not in columns(cluster)
@@ -312,7 +318,7 @@ def test_the_administrator_of_a_namespace_installs_it_with_roles_alone(
     # when a job asks for more than the policy of the values allows
     space.start_driver(
         DRIVER,
-        *("--tasks=150", "--task-seconds=0.6"),
+        *("--tasks=150", f"--task-seconds={TASK_SECONDS}"),
         annotations={"spec.sparkallocation.dev/dynamicAllocation.maxExecutors": "9"},
         conf=PATIENCE,
     )
