@@ -11,6 +11,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner, Result
 
+from spark_allocation.api.admission import admission_policies
 from spark_allocation.api.crd import cluster_policy_crd, policy_crd, sparkallocation_crd
 from spark_allocation.api.group import FINALIZER, finalizer_of
 from spark_allocation.cli import connection, doctor, release
@@ -216,6 +217,11 @@ def test_explain_of_what_is_not_there_ends_with_1(server: FakeApiServer) -> None
 # -- doctor -----------------------------------------------------------------------------------------------------------
 
 
+def admission_path(policy: dict[str, Any]) -> str:
+    plural = "validatingadmissionpolic" + ("ybindings" if "Binding" in policy["kind"] else "ies")
+    return f"/apis/admissionregistration.k8s.io/v1/{plural}/{policy['metadata']['name']}"
+
+
 @pytest.fixture
 def healthy(server: FakeApiServer) -> FakeApiServer:
     """An installation and an allocation of which there is nothing to say."""
@@ -223,6 +229,8 @@ def healthy(server: FakeApiServer) -> FakeApiServer:
         name = definition["metadata"]["name"]
         path = f"/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{name}"
         server.put(path, spec=definition["spec"])
+    for policy in admission_policies():
+        server.put(admission_path(policy), spec=policy["spec"])
     now = time.strftime("%Y-%m-%dT%H:%M:%S.000000Z", time.gmtime())
     server.put(LEASE, spec={"holderIdentity": "operator-0", "renewTime": now})
     body = salloc(server, dynamicAllocation={"minExecutors": 1, "maxExecutors": 9})
@@ -340,6 +348,28 @@ def test_doctor_compares_clocks_crds_and_the_lease(healthy: FakeApiServer) -> No
     assert "failure: operator-0 led until" in bad()["operator"]
     del healthy.objects[LEASE]
     assert "unknown: there is no such Lease" in bad()["operator"]
+
+
+@pytest.mark.parametrize("number", range(len(admission_policies())))
+def test_doctor_misses_each_admission_policy_and_its_binding(
+    healthy: FakeApiServer, number: int
+) -> None:
+    del healthy.objects[admission_path(admission_policies()[number])]
+    (told,) = (each for each in findings() if each["check"] == "admission" and each["verdict"] != "ok")  # fmt: skip
+    assert told["verdict"] == "warning"
+    assert "whoever may write SparkAllocations" in told["message"]
+    assert "deploy/16-admission-policies.yaml" in told["remedy"]
+
+
+def test_doctor_tells_admission_policies_of_another_version(healthy: FakeApiServer) -> None:
+    path = admission_path(admission_policies()[0])
+    healthy.objects[path]["spec"]["validations"][0]["expression"] = "true"
+    assert bad()["admission"] == "warning: is not the one of this version"
+
+
+def test_doctor_may_not_be_allowed_to_look_at_admission(healthy: FakeApiServer) -> None:
+    healthy.forbidden.add("/apis/admissionregistration")
+    assert bad()["admission"] == "unknown: may not be read"
 
 
 def test_what_doctor_may_not_look_at_is_a_finding(healthy: FakeApiServer) -> None:

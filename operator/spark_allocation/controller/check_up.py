@@ -9,8 +9,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from http import HTTPStatus
 from typing import Any
 
+from spark_allocation.api.admission import admission_policies
 from spark_allocation.api.conditions import ConditionType
 from spark_allocation.api.crd import cluster_policy_crd, policy_crd, sparkallocation_crd
 from spark_allocation.controller.explanation import Explanation, explain_body, read_policies
@@ -97,6 +99,7 @@ async def check_up(reading: ClusterReading, extent: Extent) -> list[Finding]:
         ApiUnavailable: the API server does not answer.
     """
     findings = [*await _clock(reading, extent), *await _definitions(reading)]
+    findings += await _admission(reading)
     findings += await _rights(reading, extent)
     findings += await _leader(reading, extent)
     served: set[str] = set()
@@ -217,6 +220,39 @@ def _fields(definition: Mapping[str, Any]) -> set[str]:
 
     versions = definition["spec"]["versions"]
     return set(walk(versions[0]["schema"]["openAPIV3Schema"], ""))
+
+
+async def _admission(reading: ClusterReading) -> list[Finding]:
+    """Who may say what executor pods are: the policies, each with its binding."""
+    found = []
+    documents = admission_policies()
+    for policy in documents[::2]:
+        name = policy["metadata"]["name"]
+        answers = [
+            await reading.answer(f"/apis/admissionregistration.k8s.io/v1/{plural}/{name}")
+            for plural in ("validatingadmissionpolicies", "validatingadmissionpolicybindings")
+        ]
+        verdict, message, remedy = Verdict.OK, "is the one of this version, and bound", ""
+        if any(each.status == HTTPStatus.NOT_FOUND for each in answers):
+            verdict = Verdict.WARNING
+            message = "is missing or not bound: whoever may write SparkAllocations or change driver pods says what executor pods are"
+            remedy = "kubectl apply -f deploy/16-admission-policies.yaml, or let only those do so who may create pods"
+        elif not all(each.ok for each in answers):
+            verdict, message = Verdict.UNKNOWN, "may not be read"
+        elif _expressions(answers[0].json()) != _expressions(policy):
+            verdict, message = Verdict.WARNING, "is not the one of this version"
+            remedy = "kubectl apply -f deploy/16-admission-policies.yaml"
+        found.append(Finding("admission", name, verdict, message, remedy))
+    return found
+
+
+def _expressions(policy: Mapping[str, Any]) -> list[str]:
+    spec = policy.get("spec") or {}
+    return [
+        str(each.get("expression"))
+        for part in ("matchConditions", "variables", "validations")
+        for each in spec.get(part) or ()
+    ]
 
 
 async def _rights(reading: ClusterReading, extent: Extent) -> Iterable[Finding]:

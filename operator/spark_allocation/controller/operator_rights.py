@@ -12,6 +12,7 @@ IN_EACH_NAMESPACE: tuple[Right, ...] = (
     *_rights(GROUP, PLURAL, "get", "list", "watch", "create", "delete", "patch"),
     *_rights(GROUP, f"{PLURAL}/status", "patch"),
     *_rights(GROUP, POLICY_PLURAL, "list", "watch"),
+    *_rights(GROUP, f"{POLICY_PLURAL}/status", "patch"),
     *_rights("", "pods", "get", "list", "watch", "create", "delete"),
     *_rights("", "configmaps", "get", "list", "delete"),
     *_rights("", "persistentvolumeclaims", "get", "list", "create", "delete"),
@@ -21,6 +22,7 @@ IN_EACH_NAMESPACE: tuple[Right, ...] = (
 
 IN_ALL_NAMESPACES: tuple[Right, ...] = (
     *_rights(GROUP, CLUSTER_POLICY_PLURAL, "list", "watch"),
+    *_rights(GROUP, f"{CLUSTER_POLICY_PLURAL}/status", "patch"),
     *_rights("", "nodes", "list", "watch"),
 )
 """Cluster-wide; an install of Roles alone goes without."""
