@@ -11,13 +11,15 @@ The one here is given inline and needs only ``sh`` and ``sleep`` of the image:
 
 1. look through ``/proc`` for the executor: a process named ``java`` whose command line names
    KubernetesExecutorBackend. The name matters: ``tini -- java …`` above the JVM has the same words in its command line,
-   and so has the hook itself;
+   and so has the hook itself. A container that has just begun may still be in its entrypoint: SIGTERM would be lost on
+   that, as on every first process without a handler, and the executor would start, register and take tasks until the
+   grace is over. So the hook looks again for `_APPEARS_WITHIN_SECONDS`; a JVM that young ends of the signal at once;
 2. send SIGPWR once (or ``spark.executor.decommission.signal``), with the shell's built-in ``kill``;
 3. wait until that process is no longer the executor. Its command line is read again rather than its number asked for:
    a process that ended but was not yet reaped has an empty one, and a number may be used again.
 
 The hook has no time limit of its own: the pod's grace period is the limit, and the operator chooses it per deletion.
-When there is no executor (it never started, or is gone already) the hook ends at once with success.
+When no executor appears (it never started, or is gone already) the hook ends with success.
 
 Arguments in ``/proc/<pid>/cmdline`` are separated by zero bytes, which no shell can hold; ``read`` drops them in dash,
 busybox and bash alike. Tests run the script under each of them.
@@ -33,6 +35,7 @@ from spark_allocation.core.spark_conf import InvalidSetting, SparkConf
 
 _SIGNAL = "spark.executor.decommission.signal"
 _SIGNAL_NAME = re.compile(r"[A-Z][A-Z0-9]*")
+_APPEARS_WITHIN_SECONDS = 5
 _SCRIPT = """\
 is_executor() {
   name= part=
@@ -43,14 +46,21 @@ is_executor() {
   done 2>/dev/null <"/proc/$1/cmdline"
   return 1
 }
-for process in /proc/[0-9]*; do
-  pid=${process#/proc/}
-  if is_executor "$pid"; then
-    kill -%s "$pid" || exit 0
-    while is_executor "$pid"; do sleep 1; done
-    exit 0
-  fi
+find_executor() {
+  for process in /proc/[0-9]*; do
+    pid=${process#/proc/}
+    is_executor "$pid" && return 0
+  done
+  return 1
+}
+looks=0
+until find_executor; do
+  [ "$looks" -lt %d ] || exit 0
+  looks=$((looks + 1))
+  sleep 1
 done
+kill -%s "$pid" || exit 0
+while is_executor "$pid"; do sleep 1; done
 exit 0
 """
 
@@ -80,4 +90,4 @@ def pre_stop_command(entries: SparkConf) -> list[str]:
     signal = entries.get(_SIGNAL, "PWR")
     if not _SIGNAL_NAME.fullmatch(signal) or signal.startswith("SIG"):
         raise InvalidSetting(_SIGNAL, signal, "must be the name of a signal, such as PWR")
-    return ["sh", "-c", _SCRIPT % signal]
+    return ["sh", "-c", _SCRIPT % (_APPEARS_WITHIN_SECONDS, signal)]
