@@ -943,3 +943,13 @@ async def test_a_policy_allows_by_name_what_the_driver_does_not_have(
         assert operator.executors[0]["spec"]["serviceAccountName"] == "spark-executor"
     else:
         await operator.until(lambda: operator.condition("Stalled")["reason"] == "FieldNotAllowed")
+
+
+async def test_a_full_quota_is_a_condition_of_its_own_while_it_lasts(operator, driver) -> None:
+    put_driver(operator, driver)
+    operator.pods.quota = 2  # one of them is the driver
+    runner = operator.allocate(dynamicAllocation={"minExecutors": 3})
+    await operator.until(lambda: operator.condition("QuotaExceeded")["status"] == "True")
+    assert operator.condition("Stalled")["reason"] == "QuotaExceeded"
+    operator.change(runner, dynamicAllocation={"minExecutors": 1, "maxExecutors": 1})
+    await operator.until(lambda: operator.condition("QuotaExceeded")["status"] == "")

@@ -16,6 +16,8 @@ class ConditionType(StrEnum):
     """Executors are being created, or wait to become ready."""
     STALLED = "Stalled"
     """Executors are wanted and cannot be had, or have nothing to do and cannot be let go, for the reason given."""
+    QUOTA_EXCEEDED = "QuotaExceeded"
+    """A ResourceQuota of the namespace leaves no room for an executor; Stalled says the same while it lasts."""
     AMBIGUOUS_DRIVER = "AmbiguousDriver"
     """Several live pods match the selector; one that is served already goes on being served."""
     CONFLICTED = "Conflicted"

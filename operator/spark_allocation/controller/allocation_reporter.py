@@ -290,6 +290,10 @@ class AllocationReporter:
             )
             self.state("Paused", counts)
             return
+        if obstacle is not None and short and obstacle.reason is Reason.QUOTA_EXCEEDED:
+            self.say(ConditionType.QUOTA_EXCEEDED, True, Reason.QUOTA_EXCEEDED, obstacle.message)
+        else:
+            self.conditions.drop(ConditionType.QUOTA_EXCEEDED)
         if obstacle is not None and short:
             remedy = REMEDIES.get(obstacle.reason, "")
             self._say_stalled(obstacle.reason, f"{obstacle.message.rstrip('. ')}. {remedy}".strip())

@@ -41,6 +41,7 @@ from spark_allocation.controller.policy_reporter import PolicySubject
 from spark_allocation.controller.profile_settings import NO_ENTRIES
 from spark_allocation.controller.runner_surroundings import Stopper, Surroundings
 from spark_allocation.controller.spec_reading import InvalidSpec, owner_pod, read_spec, wish
+from spark_allocation.controller.stored_life import StoredLife
 from spark_allocation.core.driver_report import DriverPod
 from spark_allocation.core.pod_allow_list import NOTHING_MORE, PodAllowList
 from spark_allocation.core.resource_profiles import ProfileId
@@ -68,7 +69,8 @@ class AllocationRunner:
         self.namespace: str = metadata["namespace"]
         self.name: str = metadata["name"]
         self._around = surroundings
-        self._stored = stored_status(body.get("status"))
+        stored = stored_status(body.get("status"))
+        self._stored = StoredLife(stored)
         self._owner_pod = owner_pod(metadata)
         self._being_deleted = False
         self._wake = asyncio.Event()
@@ -89,13 +91,13 @@ class AllocationRunner:
                 self.namespace,
                 self.name,
                 self.uid,
-                self._stored,
+                stored,
                 pacer=surroundings.apis.status_pacer,
             ),
             EventWriter(
                 surroundings.apis.objects, namespace=self.namespace, name=self.name, uid=self.uid
             ),
-            self._stored,
+            stored,
             surroundings.count_end,
         )
         self._statements = AllocationStatements(self._reporter)
@@ -123,11 +125,7 @@ class AllocationRunner:
     @property
     def served_uid(self) -> str:
         """The uid of the driver pod that is served or was served last; "" when there was none."""
-        return self._served.uid if self._served is not None else self._stored_driver_uid
-
-    @property
-    def _stored_driver_uid(self) -> str:
-        return str(self._stored.get("driverPodUid") or "")
+        return self._served.uid if self._served is not None else self._stored.driver_uid
 
     def seen(self, body: Mapping[str, Any]) -> None:
         """The object changed; a new generation takes effect at once."""
@@ -246,7 +244,7 @@ class AllocationRunner:
         if self._statements.is_finished and not await self._has_new_driver():
             return await self._after_the_end()
         spec = self._spec
-        keep = self.served_uid if self._stored.get("incarnation") else ""
+        keep = self.served_uid if self._stored.began else ""
         driver = await self._around.finder.find(self.namespace, spec.driver, served_uid=keep)
         if self._spec is not spec:
             return 0.0
@@ -321,7 +319,7 @@ class AllocationRunner:
     ) -> None:
         """Serve the driver that was connected to for this spec, which may be an older one by now."""
         incarnation = incarnation_of(driver, connection.application)
-        same_life = self._stored.get("incarnation") == incarnation
+        same_life = self._stored.is_same(incarnation)
         self._reporter.begin_life(driver, connection.application, incarnation)
         if not same_life:
             self._reporter.set(recommendation=None)
@@ -336,11 +334,11 @@ class AllocationRunner:
             going_nodes=self._around.going_nodes,
             wish=self._executor_wish,
             allowed=self._allowed_fields,
-            targets=_stored_targets(self._stored) if same_life else None,
+            targets=self._stored.targets(incarnation),
             count_poll=self._around.count_poll,
             budgets=self._around.budgets,
             profiles_learned=self._renew_settings,
-            recommended=self._stored.get("recommendation") if same_life else None,
+            recommended=self._stored.recommendation(incarnation),
         )
         log.info(
             "driver_served",
@@ -369,16 +367,10 @@ class AllocationRunner:
             watching.cancel()
             self._life = None
             if self._spec is not None and self._spec.driver == spec.driver:
-                self._stored["driverPodUid"] = driver.uid
-            self._stored["incarnation"] = incarnation
-            if served.life.recommendation is not None:
-                self._stored["recommendation"] = served.life.recommendation.model_dump(
-                    mode="json", by_alias=True
-                )
-            self._stored["profiles"] = [
-                {"id": profile_id, "target": target}
-                for profile_id, target in served.allocation.manager.targets.items()
-            ]
+                self._stored.driver_uid = driver.uid
+            self._stored.ended(
+                incarnation, served.allocation.manager.targets, served.life.recommendation
+            )
         log.info("driver_not_served", driver_pod=driver.name, why=end)
 
     def _executor_wish(self, profile_id: ProfileId) -> ExecutorWish:
@@ -429,8 +421,8 @@ class AllocationRunner:
 
     def _known_applications(self, driver: DriverPod) -> set[str]:
         known = {driver.labels.get("spark-app-selector", "")}
-        if self._stored_driver_uid == driver.uid:
-            known.add(self._stored.get("applicationId") or "")
+        if self._stored.driver_uid == driver.uid:
+            known.add(self._stored.application_id)
         if self._connection is not None:
             known.add(self._connection.application.id)
         return known - {""}
@@ -492,7 +484,7 @@ class AllocationRunner:
         if self._spec is not None and spec.driver != self._spec.driver:
             # what was served was another wish: its end is not the end of this one
             self._served = None
-            self._stored.pop("driverPodUid", None)
+            self._stored.forget_driver()
         self._reporter.spec_problem = ""
         self._spec = spec
 
@@ -518,11 +510,3 @@ def _no_driver_of(wanted: Driver) -> NoDriver:
         Reason.DRIVER_NOT_FOUND,
         f"the driver pod that owns this SparkAllocation is gone; {wanted.pod_name or 'another pod'} is a later one",
     )
-
-
-def _stored_targets(status: Mapping[str, Any]) -> dict[ProfileId, int]:
-    return {
-        ProfileId(profile["id"]): profile["target"]
-        for profile in status.get("profiles") or ()
-        if isinstance(profile.get("target"), int)
-    }

@@ -193,8 +193,12 @@ class AllocationStatements:
         already = self.is_finished
         self._reporter.say(ConditionType.FINISHED, True, reason, message)
         self._reporter.say(ConditionType.READY, False, reason, message)
-        self._reporter.conditions.drop(ConditionType.STALLED)
-        self._reporter.conditions.drop(ConditionType.ALLOCATING)
+        for transient in (
+            ConditionType.STALLED,
+            ConditionType.ALLOCATING,
+            ConditionType.QUOTA_EXCEEDED,
+        ):
+            self._reporter.conditions.drop(transient)
         self._reporter.state("Finished", message)
         self._reporter.set(executors=0, target=0, pending=0, profiles=[])
         if not already:
