@@ -11,6 +11,7 @@ from tests.unit.budget_world import POLICIES, budget_policy
 from tests.unit.executor_pod_documents import driver_document
 from tests.unit.runner_world import Operator, running
 
+from spark_allocation.controller.allocation_runner import AllocationRunner
 from spark_allocation.controller.budget_coordinator import BudgetCoordinator
 from spark_allocation.testing.driver import FakeDriver
 
@@ -28,9 +29,8 @@ class Budgeted:
         self.drivers: dict[str, FakeDriver] = {}
 
     def budget(self, **caps: Any) -> None:
-        self.operator.around.policies.replace_all(
-            POLICIES, [budget_policy({"name": "team-a", **caps})]
-        )
+        policy = budget_policy({"name": "team-a", **caps}, allow={"extraContainers": ["*"]})
+        self.operator.around.policies.replace_all(POLICIES, [policy])
 
     def executors(self, name: str) -> int:
         return sum(
@@ -58,8 +58,10 @@ async def budgeted() -> AsyncIterator[Budgeted]:
         yield made
 
 
-def allocate(budgeted: Budgeted, name: str, **bounds: int) -> None:
-    budgeted.operator.allocate(name, driver={"podName": f"driver-{name}"}, dynamicAllocation=bounds)
+def allocate(budgeted: Budgeted, name: str, **bounds: int) -> AllocationRunner:
+    return budgeted.operator.allocate(
+        name, driver={"podName": f"driver-{name}"}, dynamicAllocation=bounds
+    )
 
 
 async def test_two_applications_share_a_budget_and_their_status_says_why(
@@ -93,6 +95,25 @@ async def test_cores_are_counted_as_the_pods_request_them(budgeted: Budgeted) ->
     operator = budgeted.operator
     await operator.until(lambda: budgeted.executors("a") == 2)
     await operator.until(lambda: budgeted.profile("a").get("granted") == 2)
+
+
+async def test_larger_pods_to_come_are_counted_as_soon_as_the_template_says_so(
+    budgeted: Budgeted,
+) -> None:
+    budgeted.budget(cores="10")
+    runner = allocate(budgeted, "a", minExecutors=2, initialExecutors=2)
+    operator = budgeted.operator
+    await operator.until(lambda: budgeted.executors("a") == 2)
+    # when a template with a sidecar of seven cores is applied, and more executors are wanted
+    sidecar = {"name": "side", "image": "spark:test", "resources": {"requests": {"cpu": "7"}}}
+    operator.change(
+        runner,
+        driver={"podName": "driver-a"},
+        dynamicAllocation={"minExecutors": 9},
+        executor={"podTemplate": {"spec": {"containers": [{"name": "executor"}, sidecar]}}},
+    )
+    await operator.until(lambda: budgeted.profile("a").get("granted") == 1)
+    assert budgeted.executors("a") == 2, "nobody goes for it"
 
 
 async def test_a_budget_below_all_minima_is_told_with_a_remedy_and_an_event(

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from spark_allocation.core.budget_cap import Grants, ProfileDemand
-from spark_allocation.core.pod_size import PodSize
+from spark_allocation.core.pod_size import NO_SIZE, PodSize
 from spark_allocation.core.resource_profiles import ProfileId
 from spark_allocation.snapshots_store import DriverKey
 
@@ -60,6 +60,7 @@ class BudgetMember:
     untold_since_ms: int | None = None
     sizes_version: int = 0
     _sizes: dict[ProfileId, PodSize] = field(default_factory=dict)
+    _sizes_are_old: bool = False
 
     def tell(self, demands: Sequence[ProfileDemand], *, is_fresh: bool) -> None:
         """What it needs and has; executors that it asks for next are among those it has.
@@ -69,6 +70,8 @@ class BudgetMember:
             is_fresh: its driver has answered lately.
         """
         news = not self.acts or self.demands != demands or self.is_fresh != is_fresh
+        if self._look_at_sizes(demands):
+            news = True
         self.acts, self.is_fresh = True, is_fresh
         if news:
             self.demands = demands
@@ -77,6 +80,13 @@ class BudgetMember:
             news = True
         if news:
             self.changed()
+
+    @property
+    def grants_now(self) -> Grants | None:
+        """The grants, unless the next pods may be others than those they were given for."""
+        if self._sizes_are_old and self.grants is not None:
+            return NOTHING_GRANTED
+        return self.grants
 
     def acts_freely(self) -> None:
         """It makes and drains executors, and no budget covers it so far."""
@@ -95,14 +105,26 @@ class BudgetMember:
             self.changed()
 
     def sizes_may_differ(self) -> None:
-        """Pods may be built otherwise from now on."""
-        self._sizes.clear()
+        """Pods may be built otherwise from now on: looked at when it tells next."""
+        self._sizes_are_old = True
+
+    def _look_at_sizes(self, demands: Sequence[ProfileDemand]) -> bool:
+        """Build the next pod of each profile where that is due, in the member's own time; returns whether one differs."""
+        due = [
+            each.profile_id
+            for each in demands
+            if self._sizes_are_old or each.profile_id not in self._sizes
+        ]
+        self._sizes_are_old = False
+        before = dict(self._sizes)
+        self._sizes.update((profile_id, self.next_size(profile_id)) for profile_id in due)
+        if before == self._sizes:
+            return False
         self.sizes_version += 1
-        self.changed()
+        if any(self._sizes[profile_id] != size for profile_id, size in before.items()):
+            self.grants = NOTHING_GRANTED
+        return True
 
     def size(self, demand: ProfileDemand) -> PodSize:
         """What one executor of the profile costs: the largest of those that are there and the next one."""
-        upcoming = self._sizes.get(demand.profile_id)
-        if upcoming is None:
-            upcoming = self._sizes[demand.profile_id] = self.next_size(demand.profile_id)
-        return upcoming.or_larger(demand.size)
+        return self._sizes.get(demand.profile_id, NO_SIZE).or_larger(demand.size)

@@ -262,7 +262,7 @@ class DriverLife:
         departed = [judged(seen.pod, rule) for seen in view.departed if self._is_mine(seen)]
         is_fresh = self._report_is_fresh and self._settings.mode is not Mode.PAUSED
         member = self._budget_member
-        self._allocation.grant(member.grants if member is not None and self._acts else None)
+        self._allocation.grant(member.grants_now if member is not None and self._acts else None)
         step = self._allocation.step(
             ExecutorPodsSnapshot.replaced(
                 (judged(seen.pod, rule) for seen in mine), at=int(view.full_sync_at * 1000)
