@@ -133,7 +133,7 @@ def at_work(space: Workspace) -> set[str]:
             or (space.completed_tasks(DRIVER) >= 20 and len(space.registered(DRIVER)) == EXECUTORS)
         ),
         what="all executors at work",
-        within=600,
+        within=1200,
         explain=lambda: (space.api.allocations(space.namespace), list(space.executors())),
     )
     assert space.phase(DRIVER) == "Running", space.log(DRIVER)
