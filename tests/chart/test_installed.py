@@ -40,6 +40,7 @@ NEXT_TAG = "next"
 IMAGE = {"repository": REPOSITORY, "tag": TAG}
 WAIT = ("--wait", "--timeout=400s")
 CRD = "sparkallocations.sparkallocation.dev"
+USER_ROLES = str(ROOT / "deploy/15-user-roles.yaml")
 PATIENCE = tuple(
     f"spark.kubernetes.driver.{what}Timeout=120000" for what in ("connection", "request")
 )
@@ -275,14 +276,21 @@ def finalizers(space: Workspace, name: str) -> list[str]:
     return list(found["metadata"].get("finalizers") or ())
 
 
+@pytest.fixture
+def of_the_cluster(cluster: Cluster) -> Iterator[None]:
+    """CRDs and roles for people, which the cluster's administrator applies once."""
+    cluster.kubectl("apply", "-f", str(manifests.CRDS), "-f", USER_ROLES)  # fmt: skip
+    cluster.kubectl("wait", "-f", str(manifests.CRDS), "--for=condition=Established", "--timeout=30s")  # fmt: skip
+    yield
+    cluster.kubectl("delete", "-f", str(manifests.CRDS), "-f", USER_ROLES, "--timeout=60s")
+
+
+@pytest.mark.usefixtures("of_the_cluster")
 def test_the_administrator_of_a_namespace_installs_it_with_roles_alone(
     helm: Helm, space: Workspace
 ) -> None:
     api, cluster, namespace = space.api, space.cluster, space.namespace
-    # given CRDs and roles for people, which the cluster's administrator applies once
-    cluster.kubectl("apply", "-f", str(manifests.CRDS), "-f", str(ROOT / "deploy/15-user-roles.yaml"))  # fmt: skip
-    cluster.kubectl("wait", "-f", str(manifests.CRDS), "--for=condition=Established", "--timeout=30s")  # fmt: skip
-    # and somebody who is admin of one namespace
+    # given somebody who is admin of one namespace
     cluster.kubectl(
         *("create", "rolebinding", "team-lead", f"--namespace={namespace}"),
         *("--clusterrole=admin", "--user=team-lead"),
