@@ -297,6 +297,17 @@ async def test_idle_executors_go_with_a_long_grace_and_by_their_uid() -> None:
     ] == [("app-exec-1", "uid-1", 600), ("app-exec-2", "uid-2", 600)]
 
 
+async def test_an_executor_that_took_up_a_task_since_it_was_chosen_stays() -> None:
+    """Drains go one after the other, each with a round trip: the driver may give the last ones work meanwhile."""
+    world = await idle_world(3)
+    world.execution.works = lambda _: len(world.pods.made("delete")) >= 1
+    step = await world.turn(idle_report(world))
+    assert len(step.drains) == 3
+    assert [each.name for each in world.pods.made("delete")] == ["app-exec-1"]
+    (state,) = (await world.turn(report(), after=0.1)).profiles
+    assert state.decommissioning == 1, "those that stay are not counted as leaving"
+
+
 async def test_a_forbidden_drain_is_said_and_not_asked_again_at_once() -> None:
     world = await idle_world(3)
     world.pods.always("delete", REFUSED)

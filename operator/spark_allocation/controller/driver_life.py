@@ -141,6 +141,8 @@ class DriverLife:
         self._profile_errors = profile_errors
         self._profiles_asked_at: dict[frozenset[ProfileId], float] = {}
         self._listed_alive: frozenset[ExecutorId] = frozenset()
+        self._listed_at_work: frozenset[ExecutorId] = frozenset()
+        execution.works = lambda executor_id: executor_id in self._listed_at_work
         self._logged: tuple[str, ...] = ()
 
     def wake(self) -> None:
@@ -376,6 +378,9 @@ class DriverLife:
                 self._failed_polls = 0
                 self._report = answer
                 self._listed_alive = frozenset(executor.id for executor in answer.executors)
+                self._listed_at_work = frozenset(
+                    executor.id for executor in answer.executors if executor.active_tasks > 0
+                )
                 self._asked_at = began
                 self._answered_at_ns = time.monotonic_ns()
                 self._taken = False

@@ -70,11 +70,14 @@ class PlanExecution:
         )
         self._claims = claims
         self._drains: list[ExecutorPod] = []
+        self._chosen_as_idle: frozenset[ExecutorId] = frozenset()
         self._withdrawals: list[ExecutorId] = []
         self._now_ms = now_ms
         self._no_withdrawal_before = 0
         self.drain_grace_seconds: int | None = None
         """Grace of a drain; None removes idle executors with the pod's own grace."""
+        self.works: Callable[[ExecutorId], bool] = lambda _: False
+        """Whether the driver's newest answer shows the executor with a task."""
         self.drain_obstacle: Obstacle | None = None
         """Why the last executor that was to go was not let go; None when it went."""
 
@@ -92,6 +95,7 @@ class PlanExecution:
         plan = step.plan
         if plan is not None:
             self._claims.note_use(plan.claims_in_use)
+        self._chosen_as_idle = frozenset(pod.executor_id for pod in step.drains)
         self._drains = [*step.drains, *step.evacuations, *step.surplus, *step.above_maximum]
         self._withdrawals = [
             executor_id
@@ -135,6 +139,11 @@ class PlanExecution:
     async def _drain_all(self) -> None:
         while self._drains:
             pod = self._drains[0]
+            if pod.executor_id in self._chosen_as_idle and self.works(pod.executor_id):
+                # the requests before this one took their time, and the driver has given it a task meanwhile
+                self._drains.pop(0)
+                self._allocation.drain_not_begun(pod.executor_id)
+                continue
             outcome = await self._delete(pod, grace_seconds=self.drain_grace_seconds)
             if outcome.result is DeleteResult.NOT_THE_SAME:
                 # another pod has the name: this one is gone, and the next picture says so
