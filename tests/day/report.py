@@ -22,7 +22,7 @@ Document = dict[str, Any]
 
 
 class Memory:
-    """The memory of the operator's process that lived longest, after its warm-up.
+    """The memory of the operator's process that lived longest, after its warm-up: a fifth of the day, and the day's crowd.
 
     Attributes:
         alone: slope over time.
@@ -35,6 +35,11 @@ class Memory:
             by_process.setdefault(sample.pid, []).append(sample)
         longest = max(by_process.values(), key=len, default=[])
         warm = longest[0].at + WARM_UP_SHARE * result.day.seconds if longest else 0.0
+        for count in ("allocations", "executors"):
+            # CPython gives little back: memory follows the most that there was at once, and is warm once that was there
+            most = max((getattr(each, count) for each in longest), default=0)
+            first = next((each.at for each in longest if getattr(each, count) == most), 0.0)
+            warm = max(warm, first)
         self.samples = [each for each in longest if each.at >= warm]
         at = [each.at for each in self.samples]
         rss = [each.rss_mib for each in self.samples]

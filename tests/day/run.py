@@ -135,6 +135,7 @@ class DayRun:
         self._in_window = False
         self._stands_still = False
         self._latest = 0.0
+        self._said = 0
         self._began = time.monotonic()
         self._operator_since = (0, 0.0)
         self._schedules: list[FaultSchedule] = []
@@ -542,8 +543,17 @@ class DayRun:
         )
         # a maximum that was lowered takes no executor from its tasks, and none of these ends now
         all_work = all(each.working for each in truth.executors.values())
-        there = not waiting or (least <= living and (living <= most or all_work))
+        enough = living >= least or self._tries_one_first(status)
+        there = not waiting or (enough and (living <= most or all_work))
         return right, there, words
+
+    @staticmethod
+    def _tries_one_first(status: Document) -> bool:
+        """After a full quota one executor is to show that it works; it shows it by ending a task, and none ends now."""
+        return any(
+            each["type"] == "Stalled" and each["status"] == "True"
+            for each in status.get("conditions") or ()
+        )
 
     # -- measuring ---------------------------------------------------------------------------------------------------
 
@@ -556,6 +566,9 @@ class DayRun:
             while (before := time.monotonic()) < until:
                 await asyncio.sleep(0.5)
                 self._mark_calm(time.monotonic() - before)
+                for sentence in self._invariants.broken[self._said :]:
+                    self._say(f"BROKEN: {sentence} (fleet late by {self._latest:.1f} s)")
+                self._said = len(self._invariants.broken)
 
     def _mark_calm(self, seconds: float) -> None:
         now = time.monotonic()
