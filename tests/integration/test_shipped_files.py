@@ -35,10 +35,14 @@ MANIFESTS = [file for file in FILES if file not in NO_OBJECTS]
 
 @pytest.fixture(scope="module")
 def homes(cluster: Cluster) -> Iterator[Cluster]:
-    """A cluster with the CRDs and with the namespaces that the files speak of."""
+    """A cluster with the CRDs and with the namespaces that the files speak of.
+
+    Without what an earlier version installed there: what cannot be changed in an object would be refused.
+    """
     cluster.kubectl("apply", "--validate=strict", "-f", str(CRDS))
     cluster.kubectl("wait", "--for=condition=Established", "--timeout=30s", "-f", str(CRDS))
     cluster.kubectl("apply", "--validate=strict", "-f", str(DEPLOY / "00-namespace.yaml"))
+    cluster.kubectl("delete", "--ignore-not-found", "-f", str(DEPLOY / "20-deployment.yaml"))
     cluster.kubectl("apply", "--validate=strict", "-f", str(EXAMPLES / "spark-namespace.yaml"))
     cluster.kubectl("apply", "-f", "-", stdin="{apiVersion: v1, kind: Namespace, metadata: {name: other-jobs}}")  # fmt: skip
     yield cluster

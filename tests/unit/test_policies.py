@@ -278,6 +278,13 @@ def test_a_policy_of_another_namespace_is_nobody_else_s_problem() -> None:
     assert found.problems == ()
 
 
+def put(file: Path, content: str) -> None:
+    """In one step, as the kubelet does: a file that is written in place is empty for a moment, which means no policies."""
+    written = file.with_suffix(".new")
+    written.write_text(content)
+    written.replace(file)
+
+
 async def test_a_mounted_file_is_read_again_when_it_changes(tmp_path: Path) -> None:
     directory, synced, file = PolicyDirectory(), asyncio.Event(), tmp_path / "policies.yaml"
     watching = asyncio.create_task(
@@ -288,17 +295,17 @@ async def test_a_mounted_file_is_read_again_when_it_changes(tmp_path: Path) -> N
         with directory.subscription(changes.set):
             await asyncio.sleep(0.05)
             assert not synced.is_set(), "nobody is served before the limits are known"
-            file.write_text(yaml.safe_dump_all([cluster("a"), cluster("b")]))
+            put(file, yaml.safe_dump_all([cluster("a"), cluster("b")]))
             await asyncio.wait_for(changes.wait(), 2)
             assert synced.is_set()
             assert len(directory) == 2
             changes.clear()
             for broken in ("{", "when: 2026-13-45", "a: !!bool z", "[" * 5000):
-                file.write_text(broken)
+                put(file, broken)
                 await asyncio.sleep(0.05)
                 assert len(directory) == 2, "what cannot be read takes nothing away"
                 assert not watching.done(), broken[:20]
-            file.write_text(yaml.safe_dump(cluster("a")))
+            put(file, yaml.safe_dump(cluster("a")))
             await asyncio.wait_for(changes.wait(), 2)
             assert len(directory) == 1
     finally:
