@@ -3,9 +3,14 @@
     python -m tests.everything            # what `make test` runs
     python -m tests.everything --only unit,integration
 
-Kinds that need the test cluster run one after the other, because they share it, and they mostly wait. Beside them run
-those that need none, one after the other as well and with a lower priority, so that they take only what the others leave;
-what they print comes in one piece. The last lines are a summary; the exit code is 1 when anything failed.
+There are three lanes, which run beside one another; the kinds of a lane run one after the other.
+
+- Real Spark jobs, on the default cluster. They mostly wait. What they print appears as it comes.
+- Tests against a real API server, on a second cluster, which is taken down at the end.
+- What needs no cluster, with a lower priority, so that it takes only what the others leave.
+
+What the second and third print comes in one piece when a kind has ended. With ``--only`` and kinds of a single lane all of it is as
+it would be by hand. The last lines are a summary; the exit code is 1 when anything failed.
 """
 
 import argparse
@@ -14,24 +19,40 @@ import platform
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from enum import Enum, auto
 from pathlib import Path
+
+from tests.cluster import DEFAULT_NAME
 
 LOWER_PRIORITY = ("nice", "-n", "10")
 PYTEST = (sys.executable, "-m", "pytest", "-q", "--durations=10", "--durations-min=10")
 
 
+class Lane(Enum):
+    """Kinds of one lane run one after the other. The first that has any prints as it goes."""
+
+    SPARK_JOBS = auto()
+    API_SERVER = auto()
+    NO_CLUSTER = auto()
+
+
 @dataclass(frozen=True)
 class Kind:
-    """A kind of test: what it runs, why it cannot run here ("" when it can), and whether it shares the test cluster."""
+    """A kind of test: what it runs, and why it cannot run here ("" when it can)."""
 
     name: str
     command: tuple[str, ...]
     left_out_because: Callable[[], str] = lambda: ""
-    shares_cluster: bool = False
+    lane: Lane = Lane.NO_CLUSTER
+
+    @property
+    def title(self) -> str:
+        return f"\n=== {self.name}: {' '.join(self.command)}"
 
 
 @dataclass(frozen=True)
@@ -76,10 +97,15 @@ def kinds() -> tuple[Kind, ...]:
         Kind("fuzz", (*PYTEST, "tests/fuzz")),
         Kind("soak", (*PYTEST, "tests/soak", "-m", "not slow")),
         Kind("conformance", (*PYTEST, "tests/conformance"), no_jdk),
-        Kind("integration", (*PYTEST, "tests/integration", "-m", "not slow"), no_cluster, True),
-        Kind("rights", (*PYTEST, "tests/security", "-m", "cluster"), no_cluster, True),
-        Kind("faults", (*PYTEST, "tests/faults"), no_cluster, True),
-        Kind("e2e", (*PYTEST, "tests/e2e", "-m", "not slow"), no_cluster, True),
+        Kind(
+            "integration",
+            (*PYTEST, "tests/integration", "-m", "not slow"),
+            no_cluster,
+            Lane.API_SERVER,
+        ),
+        Kind("rights", (*PYTEST, "tests/security", "-m", "cluster"), no_cluster, Lane.API_SERVER),
+        Kind("faults", (*PYTEST, "tests/faults"), no_cluster, Lane.API_SERVER),
+        Kind("e2e", (*PYTEST, "tests/e2e", "-m", "not slow"), no_cluster, Lane.SPARK_JOBS),
     )
 
 
@@ -111,48 +137,67 @@ def main() -> int:
 
 def run_all(chosen: Sequence[Kind], *, spark: str) -> list[Result]:
     """Results in the order of `chosen`."""
-    sharing = [kind for kind in chosen if kind.shares_cluster]
-    alone = [kind for kind in chosen if not kind.shares_cluster]
-    if not sharing or not alone:
-        return [run(kind, spark=spark) for kind in chosen]
-    results: dict[str, Result] = {}
-    with ThreadPoolExecutor(max_workers=1) as one_at_a_time:
-        beside = [one_at_a_time.submit(run_beside, kind, spark=spark) for kind in alone]
+    lanes = [[kind for kind in chosen if kind.lane is lane] for lane in Lane]
+    shown, *beside = filter(None, lanes)
+    # a kind that runs must not pass by skipping for want of something that was just found to be there
+    environment = {**os.environ, "SPARK": spark}
+    given_up = threading.Event()
+    with ThreadPoolExecutor(max_workers=len(lanes)) as threads:
+        others = [threads.submit(run_beside, lane, environment, given_up) for lane in beside]
         try:
-            for kind in sharing:
-                results[kind.name] = run(kind, spark=spark)
-                while beside and beside[0].done():
-                    show(beside.pop(0), results)
-            while beside:
-                show(beside.pop(0), results)
+            results = [run(kind, environment) for kind in shown]
+            for other in others:
+                results += other.result()
         except BaseException:
-            one_at_a_time.shutdown(wait=False, cancel_futures=True)
+            given_up.set()
             raise
-    return [results[kind.name] for kind in chosen]
+    by_name = {result.name: result for result in results}
+    return [by_name[kind.name] for kind in chosen]
 
 
-def run(kind: Kind, *, spark: str) -> Result:
+def run(kind: Kind, environment: dict[str, str]) -> Result:
     """Run a kind and let it print as it goes."""
     reason = kind.left_out_because()
     if reason:
         return Result(kind.name, "skipped", 0.0, reason)
-    print(f"\n{title(kind)}", flush=True)
+    print(kind.title, flush=True)
     began = time.monotonic()
-    # a kind that runs must not pass by skipping for want of something that was just found to be there
-    code = subprocess.run(kind.command, check=False, env={**os.environ, "SPARK": spark}).returncode
+    code = subprocess.run(kind.command, check=False, env=environment).returncode
     return Result(kind.name, "failed" if code else "passed", time.monotonic() - began)
 
 
-def run_beside(kind: Kind, *, spark: str) -> tuple[Result, str]:
-    """Run a kind with a lower priority, and keep what it prints."""
+def run_beside(
+    lane: Sequence[Kind], environment: dict[str, str], given_up: threading.Event
+) -> list[Result]:
+    """Run the kinds of a lane until `given_up`, each printing in one piece."""
+    on_cluster = lane[0].lane is Lane.API_SERVER
+    name = f"{os.environ.get('CLUSTER', DEFAULT_NAME)}-api"
+    if on_cluster:
+        environment = {**environment, "CLUSTER": name}
+    results = []
+    for kind in lane:
+        if given_up.is_set():
+            break
+        results.append(run_quietly(kind, environment, () if on_cluster else LOWER_PRIORITY))
+    if on_cluster and any(result.outcome != "skipped" for result in results):
+        subprocess.run(
+            (sys.executable, "-m", "tests.cluster", "down", "--name", name),
+            check=True,
+            stdout=subprocess.DEVNULL,
+        )
+    return results
+
+
+def run_quietly(kind: Kind, environment: dict[str, str], priority: tuple[str, ...]) -> Result:
+    """Run a kind and print at its end what it printed."""
     reason = kind.left_out_because()
     if reason:
-        return Result(kind.name, "skipped", 0.0, reason), ""
+        return Result(kind.name, "skipped", 0.0, reason)
     began = time.monotonic()
     finished = subprocess.run(
-        (*LOWER_PRIORITY, *kind.command),
+        (*priority, *kind.command),
         check=False,
-        env={**os.environ, "SPARK": spark},
+        env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -160,19 +205,10 @@ def run_beside(kind: Kind, *, spark: str) -> tuple[Result, str]:
     )
     outcome = "failed" if finished.returncode else "passed"
     seconds = time.monotonic() - began
-    print(f"\n--- beside: {kind.name} {outcome} after {seconds:.0f} s", flush=True)
-    return Result(kind.name, outcome, seconds), f"\n{title(kind)}\n{finished.stdout}"
-
-
-def show(beside: Future[tuple[Result, str]], results: dict[str, Result]) -> None:
-    """Wait for what ran beside, print what it printed, and note its result."""
-    result, printed = beside.result()
-    results[result.name] = result
-    print(printed, end="", flush=True)
-
-
-def title(kind: Kind) -> str:
-    return f"=== {kind.name}: {' '.join(kind.command)}"
+    print(
+        f"\n{kind.title}\n{finished.stdout}--- {kind.name} {outcome}, {seconds:.0f} s", flush=True
+    )
+    return Result(kind.name, outcome, seconds)
 
 
 if __name__ == "__main__":
