@@ -69,6 +69,8 @@ def test_an_executor_finds_what_the_one_before_left(space: Workspace, volume: Pa
         VOLUME + "options.sizeLimit": "1Gi",
         "spark.kubernetes.driver.waitToReusePersistentVolumeClaim": "true",
         "spark.kubernetes.allocation.executor.timeout": "1s",
+        # as the volume is offered, whatever this version's default
+        "spark.kubernetes.legacy.useReadWriteOnceAccessMode": "false",
     }
     space.start_fake_driver(DRIVER, settings=settings, gives=WRITES_ITS_NAME["spec"])
     space.allocate(
