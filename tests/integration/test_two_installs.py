@@ -4,6 +4,7 @@ import contextlib
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -94,6 +95,17 @@ async def finalizers(world: OperatorWorld, name: str) -> list[str]:
     return list(found["metadata"].get("finalizers") or ())
 
 
+async def another_second(world: OperatorWorld, name: str) -> None:
+    """Wait until what is created now is younger: ages are told in whole seconds, and of one second the uid decides."""
+    found = await world.did("GET", f"{world.allocations_path}/{name}")
+    created = datetime.fromisoformat(found["metadata"]["creationTimestamp"])
+
+    async def is_over() -> bool:
+        return datetime.now(UTC) - created >= timedelta(seconds=1)
+
+    await eventually(is_over, "another second")
+
+
 async def test_each_serves_its_own_and_touches_nothing_of_the_other(
     world: OperatorWorld, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -125,6 +137,7 @@ async def test_each_serves_its_own_and_touches_nothing_of_the_other(
         assert await finalizers(world, "bluish") == [finalizer_of("blue")]
 
         # when an object of the one names the driver of the other, the older holds it
+        await another_second(world, "plain")
         await world.allocate(
             "late", {"driver": first, "dynamicAllocation": {"minExecutors": 5}, "managedBy": "blue"}
         )
