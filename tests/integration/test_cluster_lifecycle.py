@@ -100,7 +100,13 @@ def descendants(pid: int) -> set[Process]:
 def cgroups_of_containers() -> set[Path]:
     tasks = layout_of(NAME).state / "containerd/state/io.containerd.runtime.v2.task/k8s.io"
     names = {task.name for task in tasks.iterdir()}
-    return {folder for folder in Path("/sys/fs/cgroup").glob("**/k8s.io/*") if folder.name in names}
+    # not Path.glob, which ends with an error when a container of another cluster goes meanwhile
+    return {
+        Path(parent, name)
+        for parent, folders, _ in os.walk("/sys/fs/cgroup")
+        if Path(parent).name == "k8s.io"
+        for name in names.intersection(folders)
+    }
 
 
 def wait_for(condition: Callable[[], bool], seconds: float = 60) -> None:
