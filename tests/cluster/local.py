@@ -341,10 +341,19 @@ def _remove(layout: ClusterLayout) -> None:
     running = namespaces.recorded(layout)
     if running is not None and running.alive:
         running.end()
-    if (Path("/sys/class/net") / layout.host_link).exists():
-        _ip("link", "delete", layout.host_link)
+    _remove_link(Path("/sys/class/net") / layout.host_link)
     _remove_cgroups(layout)
     _remove_folder(layout.state)
+
+
+def _remove_link(link: Path) -> None:
+    """The kernel removes it too, a moment after the namespace at its other end has gone."""
+    if link.exists():
+        try:
+            _ip("link", "delete", link.name)
+        except ClusterError:
+            if link.exists():
+                raise
 
 
 def _remove_cgroups(layout: ClusterLayout) -> None:
