@@ -339,8 +339,11 @@ class Allocation:
             for request in create:
                 if request.held_back:
                     self._last_bounds[request.profile_id] = RequestBound.BACK_OFF
-        surplus = self._give_back(going_nodes) if acts and report_is_fresh else ()
-        above_maximum = self._leave_maximum(going_nodes) if acts and report_is_fresh else ()
+        surplus: tuple[ExecutorPod, ...] = ()
+        above_maximum: tuple[ExecutorPod, ...] = ()
+        if acts and report_is_fresh:
+            surplus = self._let_go(self._cap.too_many(), going_nodes)
+            above_maximum = self._let_go(self._above_maximum(), going_nodes)
         return Step(
             plan=plan,
             drains=tuple(self._asked.drains),
@@ -504,47 +507,31 @@ class Allocation:
         if self._cap.changed(capped) and nothing_outstanding:
             self._asked.plan_now = True
 
-    def _give_back(self, going_nodes: AbstractSet[str]) -> tuple[ExecutorPod, ...]:
-        """Let running executors go that budgets grant to others."""
-        if not self._cap.applies:
+    def _above_maximum(self) -> dict[ProfileId, int]:
+        """Of each profile: running executors beyond ``maxExecutors``, which can be lowered while they run."""
+        bounds = self._settings.dynamic.bounds
+        # without those that this very step has begun to drain
+        staying = self._snapshot.staying(self._not_counted | self._drains.leaving)
+        return {
+            profile_id: count - most
+            for profile_id, count in staying.running.items()
+            if count > (most := bounds(profile_id).max_executors)
+        }
+
+    def _let_go(
+        self, too_many: Mapping[ProfileId, int], going_nodes: AbstractSet[str]
+    ) -> tuple[ExecutorPod, ...]:
+        """Drain so many running executors of each profile, as far as nothing is lost with them."""
+        if not too_many:
             return ()
-        chosen = self._cap.surplus(
+        chosen = chosen_to_go(
+            too_many,
             self._snapshot,
             leaving=self._drains.leaving,
             may_go=self._may_be_given_back,
             tasks=lambda executor_id: self.feeder.executors[executor_id].active_tasks,
             going_nodes=going_nodes,
         )
-        return self._let_go(chosen)
-
-    def _leave_maximum(self, going_nodes: AbstractSet[str]) -> tuple[ExecutorPod, ...]:
-        """Let running executors go that are more than ``maxExecutors``, which can be lowered while they run."""
-        too_many = self._above_maximum(self._not_counted)
-        if not too_many:
-            return ()
-        return self._let_go(
-            chosen_to_go(
-                # without those that this very step has begun to drain
-                self._above_maximum(self._not_counted | self._drains.leaving),
-                self._snapshot,
-                leaving=self._drains.leaving,
-                may_go=self._may_be_given_back,
-                tasks=lambda executor_id: self.feeder.executors[executor_id].active_tasks,
-                going_nodes=going_nodes,
-            )
-        )
-
-    def _above_maximum(self, leaving: frozenset[ExecutorId]) -> dict[ProfileId, int]:
-        bounds = self._settings.dynamic.bounds
-        return {
-            profile_id: count - most
-            for profile_id, count in self._snapshot.staying(leaving).running.items()
-            if count > (most := bounds(profile_id).max_executors)
-        }
-
-    def _let_go(self, chosen: Sequence[ExecutorId]) -> tuple[ExecutorPod, ...]:
-        if not chosen:
-            return ()
         begun = tuple(self._drains.begin_idle(map(str, chosen), report_age_ms=self._report_age_ms))
         if not begun:
             return ()

@@ -10,9 +10,7 @@ application asks the budgets for (`BudgetCap.demands`). What it is granted bound
   (`BudgetCap.round_caps`). A grant was given for what existed then: executors that have begun to leave since are still
   there, so `Grant.ceiling` bounds those that stay and those that leave together.
 - *What is there stays*, unless the grant names how many of them may (`Grant.stays`). Then pending pods are withdrawn
-  first, whatever their age, and after them running ones are drained (`BudgetCap.surplus`): those on nodes that are about
-  to go, then idle ones, then those with the fewest tasks. Nobody is drained who holds something that would be lost with
-  it: such executors leave by their own timeouts.
+  first, whatever their age, and after them running ones are drained (`BudgetCap.too_many` says how many, `surplus` which).
 - *A profile without a grant*, because it is new or the operator is, keeps what it has and gets no more.
 
 Executors that the allocator does not count though they run and stay (they are to be replaced because their node is
@@ -30,7 +28,6 @@ from spark_allocation.core.pods_allocator import ExecutorPodsAllocator
 from spark_allocation.core.pods_plan import PodsPlan, RequestBound, RoundCap
 from spark_allocation.core.resource_profiles import ProfileId
 from spark_allocation.core.snapshots import ExecutorPodsSnapshot
-from spark_allocation.core.surplus import chosen_to_go
 
 Grants = Mapping[ProfileId, Grant]
 
@@ -215,35 +212,8 @@ class BudgetCap:
 
     # -- what has to go ----------------------------------------------------------------------------------------------
 
-    def surplus(
-        self,
-        snapshot: ExecutorPodsSnapshot,
-        *,
-        leaving: AbstractSet[ExecutorId],
-        may_go: Callable[[ExecutorId], bool],
-        tasks: Callable[[ExecutorId], int],
-        going_nodes: AbstractSet[str],
-    ) -> list[ExecutorId]:
-        """Running executors to drain for the sake of others, in this order.
-
-        Args:
-            snapshot: the pods.
-            leaving: executors that are on their way out.
-            may_go: whether the driver knows the executor, and nothing is lost with it.
-            tasks: that it runs.
-            going_nodes: nodes that are about to go.
-        """
-        return chosen_to_go(
-            self._too_many(),
-            snapshot,
-            leaving=leaving,
-            may_go=may_go,
-            tasks=tasks,
-            going_nodes=going_nodes,
-        )
-
-    def _too_many(self) -> dict[ProfileId, int]:
-        """Of each profile: how many would have to go even if none were pending."""
+    def too_many(self) -> dict[ProfileId, int]:
+        """Of each profile: running executors that would have to go for the sake of others even if none were pending."""
         found: dict[ProfileId, int] = {}
         for profile_id, grant in (self.grants or {}).items():
             if grant.stays is not None and self._of(profile_id).running > grant.stays:
