@@ -57,9 +57,10 @@ async def compared(operator: Operator, spark: int, ours: int) -> None:
 async def test_spark_s_count_stands_beside_ours(operator: Operator, driver: FakeDriver) -> None:
     # given a driver that keeps six executors of which two have something to do
     ordinary(driver)
+    del driver.properties["spark.decommission.enabled"]
     uid = put_driver(operator, driver)["metadata"]["uid"]
     spark_has(operator, driver, uid, busy=2, idle=4)
-    operator.allocate(**WISH)
+    runner = operator.allocate(**WISH)
     # then all six would do until the idle timeout of the SparkAllocation, and two afterwards
     await compared(operator, spark=6, ours=2)
     status = operator.allocations.status("job")
@@ -71,7 +72,11 @@ async def test_spark_s_count_stands_beside_ours(operator: Operator, driver: Fake
     assert operator.condition("Stalled")["status"] == ""
     assert "executorEnds" not in status
     assert operator.touched == []
-    assert [each["type"] for each in operator.objects.events if each["type"] == "Warning"] == []
+    # and nothing of it wants anybody's attention: that the driver does its own is meant so
+    assert [each for each in operator.objects.events if each["type"] == "Warning"] == []
+    assert runner.figures.problems == []
+    assert operator.condition("DriverPassive")["reason"] == "Recommending"
+    assert operator.condition("Decommissioning")["status"] == ""
 
 
 async def test_pods_that_spark_waits_for_count_on_its_side(

@@ -53,6 +53,13 @@ _WARNINGS = frozenset(
 _URGENT = frozenset({Reason.BUDGET_BELOW_MINIMA})
 """Reasons that want somebody's attention whatever the condition."""
 
+_MEANT_SO = frozenset({Reason.RECOMMENDING})
+"""Reasons that want nobody's attention: a driver that allocates for itself is what Recommend is for."""
+
+
+def _wants_attention(condition: str, holds: bool | None, reason: str) -> bool:
+    return reason not in _MEANT_SO and ((condition, holds) in _WARNINGS or reason in _URGENT)
+
 
 class AllocationReporter:
     """Collects statements and writes them; nothing reads them back but a restart of the operator."""
@@ -106,7 +113,7 @@ class AllocationReporter:
             (each.type, each.reason)
             for each in self.conditions.all()
             if each.status != "Unknown"
-            and ((each.type, each.status == "True") in _WARNINGS or each.reason in _URGENT)
+            and _wants_attention(each.type, each.status == "True", each.reason)
         ]
 
     def say(
@@ -116,10 +123,7 @@ class AllocationReporter:
         message = without_hidden(message)
         if self.conditions.say(condition, Statement(holds, reason, message), self.generation):
             log.info("condition", condition=condition, holds=holds, reason=reason, message=message)
-            warning = (condition, holds) in _WARNINGS or reason in _URGENT
-            warning = (
-                warning and reason is not Reason.RECOMMENDING
-            )  # that the driver does its own is meant so
+            warning = _wants_attention(condition, holds, reason)
             worth_an_event = holds is not None and (
                 warning or condition in (ConditionType.READY, ConditionType.FINISHED)
             )
@@ -180,12 +184,12 @@ class AllocationReporter:
         profiles = [_profile_status(profile) for profile in step.profiles[:LARGEST_STATUS_PROFILES]]
         self.set(profiles=profiles, failed=observation.failed_executors, **totals(profiles))
         self._say_reachable(observation)
-        self._say_draining(observation)
         self._say_budgets(observation)
         if recommending:
             self.set(recommendation=observation.recommendation)
             self._say_recommending(observation)
         else:
+            self._say_draining(observation)
             self._say_allocating(observation)
         await self.write()
 
@@ -316,21 +320,7 @@ class AllocationReporter:
                 Reason.AS_WANTED,
                 "executors come as they are asked for",
             )
-        if observation.unreachable is not None:
-            self.say(
-                ConditionType.READY,
-                False,
-                observation.unreachable.reason,
-                observation.unreachable.message,
-            )
-        elif self.spec_problem:
-            self.say(
-                ConditionType.READY,
-                False,
-                Reason.INVALID_SPEC,
-                f"{self.spec_problem}; the last settings that made sense stay in force",
-            )
-        else:
+        if not self._said_what_stands_in_the_way(observation):
             stalled = self.conditions[ConditionType.STALLED]
             short = stalled is not None and stalled.status == "True"
             self.say(
@@ -365,10 +355,10 @@ class AllocationReporter:
     def _say_recommending(self, observation: Observation) -> None:
         """Nothing is done: how Spark's own allocation compares, or why there is nothing to compare with."""
         self.conditions.drop(ConditionType.ALLOCATING)
+        self.conditions.drop(ConditionType.DECOMMISSIONING)
         if observation.unreachable is not None:
-            unreachable = observation.unreachable
-            self.say(ConditionType.READY, False, unreachable.reason, unreachable.message)
-            self.state("DriverUnreachable", unreachable.message)
+            self._said_what_stands_in_the_way(observation)
+            self.state("DriverUnreachable", observation.unreachable.message)
             return
         if observation.settings.nobody_allocates:
             message = (
@@ -380,14 +370,7 @@ class AllocationReporter:
             self.state("NobodyAllocates", message)
             return
         self.conditions.drop(ConditionType.STALLED)
-        if self.spec_problem:
-            self.say(
-                ConditionType.READY,
-                False,
-                Reason.INVALID_SPEC,
-                f"{self.spec_problem}; the last settings that made sense stay in force",
-            )
-        else:
+        if not self._said_what_stands_in_the_way(observation):
             self.say(
                 ConditionType.READY,
                 True,
@@ -398,6 +381,20 @@ class AllocationReporter:
         self.state(
             "Recommending", "the first comparison is to come" if told is None else sentence(told)
         )
+
+    def _said_what_stands_in_the_way(self, observation: Observation) -> bool:
+        """Say why the allocation is not Ready, if the driver or the spec is the reason."""
+        unreachable = observation.unreachable
+        if unreachable is not None:
+            self.say(ConditionType.READY, False, unreachable.reason, unreachable.message)
+        elif self.spec_problem:
+            self.say(
+                ConditionType.READY,
+                False,
+                Reason.INVALID_SPEC,
+                f"{self.spec_problem}; the last settings that made sense stay in force",
+            )
+        return unreachable is not None or bool(self.spec_problem)
 
     def _say_stalled(self, reason: Reason, message: str) -> None:
         """Executors are wanted and cannot be had: why, what to do, and since when there has been a reason."""
