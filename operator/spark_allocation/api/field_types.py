@@ -38,6 +38,21 @@ SparkSize = Annotated[
 ]
 """A size as Spark writes it: a whole number and b, k, m, g, t or p; bare numbers are MiB."""
 
+
+def cel_rules(*rules: tuple[str, str]) -> dict[str, Any]:
+    """What a schema says to have the API server check these rules: each one in CEL, and the sentence for who breaks it."""
+    return {
+        "x-kubernetes-validations": [
+            {"rule": expression, "message": message} for expression, message in rules
+        ]
+    }
+
+
+def keyed_list(*keys: str) -> dict[str, Any]:
+    """What the schema of a list says when its entries are told apart by these fields."""
+    return {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": list(keys)}
+
+
 ExecutorCount = Annotated[int, Field(ge=0, le=2_147_483_647)]
 PositiveCount = Annotated[int, Field(ge=1, le=2_147_483_647)]
 AccessName = Annotated[
@@ -144,10 +159,6 @@ def _label_keys(labels: dict[str, str]) -> dict[str, str]:
     return labels
 
 
-def _rule(expression: str, message: str) -> dict[str, Any]:
-    return {"x-kubernetes-validations": [{"rule": expression, "message": message}]}
-
-
 def _matches(pattern: str) -> str:
     escaped = pattern.replace("\\", "\\\\")
     return f"matches('^{escaped}$')"
@@ -156,7 +167,7 @@ def _matches(pattern: str) -> str:
 PodName = Annotated[
     str,
     StringConstraints(min_length=1, max_length=253),
-    Field(json_schema_extra=_rule(f"self.{_matches(_POD_NAME)}", _POD_NAME_RULE)),
+    Field(json_schema_extra=cel_rules((f"self.{_matches(_POD_NAME)}", _POD_NAME_RULE))),
     AfterValidator(_pod_name),
 ]
 """The name of a pod."""
@@ -169,7 +180,9 @@ Labels = Annotated[
 
 MatchLabels = Annotated[
     Labels,
-    Field(json_schema_extra=_rule(f"self.all(key, key.{_matches(_LABEL_KEY)})", _LABEL_KEY_RULE)),
+    Field(
+        json_schema_extra=cel_rules((f"self.all(key, key.{_matches(_LABEL_KEY)})", _LABEL_KEY_RULE))
+    ),
     AfterValidator(_label_keys),
 ]
 """Labels that a pod must have."""

@@ -5,7 +5,7 @@ layers come together is decided in `spark_allocation.core.setting_layers`.
 """
 
 from enum import StrEnum
-from typing import Annotated, Any, Self
+from typing import Annotated, Self
 
 from pydantic import ConfigDict, Field, StringConstraints, model_validator
 
@@ -17,6 +17,8 @@ from spark_allocation.api.field_types import (
     MemoryQuantity,
     PositiveCount,
     SparkDuration,
+    cel_rules,
+    keyed_list,
 )
 from spark_allocation.api.v1alpha1 import (
     Allocation,
@@ -33,23 +35,16 @@ ALLOW_BY_NAMESPACE = (
 CAPS_NOTHING = "a budget caps at least one of executors, cores, memory and pendingPods"
 NAMED_TWICE = "each budget of a policy has a name of its own"
 
-_MIN_ABOVE_MAX: dict[str, Any] = {
-    "x-kubernetes-validations": [
-        {
-            "rule": "!has(self.min) || !has(self.max) || self.min <= self.max",
-            "message": "min must not be above max",
-        }
-    ]
-}
+_MIN_ABOVE_MAX = cel_rules(
+    ("!has(self.min) || !has(self.max) || self.min <= self.max", "min must not be above max")
+)
 
-_USER_DEFAULT_KEYS: dict[str, Any] = {
-    "x-kubernetes-validations": [
-        {
-            "rule": r"self.all(key, key.matches('^___(.|\\n)+___\\.spark\\..+$'))",
-            "message": "keys are ___USER___.SPARK-KEY, such as ___alice___.spark.dynamicAllocation.maxExecutors",
-        }
-    ]
-}
+_USER_DEFAULT_KEYS = cel_rules(
+    (
+        r"self.all(key, key.matches('^___(.|\\n)+___\\.spark\\..+$'))",
+        "keys are ___USER___.SPARK-KEY, such as ___alice___.spark.dynamicAllocation.maxExecutors",
+    )
+)
 
 NamespacePattern = Annotated[
     str,
@@ -251,14 +246,12 @@ class Budget(ApiModel):
     """What all applications that it covers may have together. It is divided fairly: minExecutors first, then by weight, an application as a whole before its resource profiles. Executors above minExecutors are drained when others have lacked them for half a minute, and at once when the budget is lowered below what exists; idle ones first."""
 
     model_config = ConfigDict(
-        json_schema_extra={
-            "x-kubernetes-validations": [
-                {
-                    "rule": "has(self.executors) || has(self.cores) || has(self.memory) || has(self.pendingPods)",
-                    "message": CAPS_NOTHING,
-                }
-            ]
-        }
+        json_schema_extra=cel_rules(
+            (
+                "has(self.executors) || has(self.cores) || has(self.memory) || has(self.pendingPods)",
+                CAPS_NOTHING,
+            )
+        )
     )
 
     name: Annotated[
@@ -291,10 +284,7 @@ Budgets = Annotated[
     list[Budget],
     Field(
         max_length=64,
-        json_schema_extra={
-            "x-kubernetes-list-type": "map",
-            "x-kubernetes-list-map-keys": ["name"],
-        },
+        json_schema_extra=keyed_list("name"),
     ),
 ]
 
@@ -321,14 +311,12 @@ class ClusterSparkAllocationPolicySpec(ApiModel):
     """Defaults, limits, locks and budgets for many namespaces. Limits, locks and budgets always win."""
 
     model_config = ConfigDict(
-        json_schema_extra={
-            "x-kubernetes-validations": [
-                {
-                    "rule": "!has(self.allow) || !has(self.selector) || !has(self.selector.driverLabels)",
-                    "message": ALLOW_BY_NAMESPACE,
-                }
-            ]
-        }
+        json_schema_extra=cel_rules(
+            (
+                "!has(self.allow) || !has(self.selector) || !has(self.selector.driverLabels)",
+                ALLOW_BY_NAMESPACE,
+            )
+        )
     )
 
     selector: ClusterPolicySelector | None = None
@@ -408,10 +396,7 @@ class PolicyStatus(ApiModel):
             list[Condition],
             Field(
                 max_length=8,
-                json_schema_extra={
-                    "x-kubernetes-list-type": "map",
-                    "x-kubernetes-list-map-keys": ["type"],
-                },
+                json_schema_extra=keyed_list("type"),
             ),
         ]
         | None
@@ -427,10 +412,7 @@ class ClusterPolicyStatus(PolicyStatus):
             list[BudgetStatus],
             Field(
                 max_length=64,
-                json_schema_extra={
-                    "x-kubernetes-list-type": "map",
-                    "x-kubernetes-list-map-keys": ["name"],
-                },
+                json_schema_extra=keyed_list("name"),
             ),
         ]
         | None

@@ -29,6 +29,8 @@ from spark_allocation.api.field_types import (
     PositiveCount,
     SparkDuration,
     SparkSize,
+    cel_rules,
+    keyed_list,
 )
 from spark_allocation.core.setting_catalogue import FIELD_OF_SPARK_KEY
 
@@ -44,16 +46,16 @@ _SPARK_S = (
 )
 _MANAGED_BY_FOR_LIFE = "managedBy cannot be changed: delete the SparkAllocation and make it anew"
 
-_BOUNDS_IN_ORDER: list[Any] = [
-    {
-        "rule": "!has(self.minExecutors) || !has(self.maxExecutors) || self.minExecutors <= self.maxExecutors",
-        "message": _MIN_ABOVE_MAX,
-    },
-    {
-        "rule": "!has(self.initialExecutors) || !has(self.maxExecutors) || self.initialExecutors <= self.maxExecutors",
-        "message": _INITIAL_ABOVE_MAX,
-    },
-]
+_BOUNDS_IN_ORDER = cel_rules(
+    (
+        "!has(self.minExecutors) || !has(self.maxExecutors) || self.minExecutors <= self.maxExecutors",
+        _MIN_ABOVE_MAX,
+    ),
+    (
+        "!has(self.initialExecutors) || !has(self.maxExecutors) || self.initialExecutors <= self.maxExecutors",
+        _INITIAL_ABOVE_MAX,
+    ),
+)
 
 
 def _typed(key: str) -> str:
@@ -112,14 +114,7 @@ class Driver(ApiModel):
     """Which driver pod is served. Exactly one of podName and selector."""
 
     model_config = ConfigDict(
-        json_schema_extra={
-            "x-kubernetes-validations": [
-                {
-                    "rule": "has(self.podName) != has(self.selector)",
-                    "message": _ONE_DRIVER,
-                }
-            ]
-        }
+        json_schema_extra=cel_rules(("has(self.podName) != has(self.selector)", _ONE_DRIVER))
     )
 
     pod_name: PodName | None = None
@@ -157,11 +152,7 @@ class ShuffleTracking(ApiModel):
 class DynamicAllocation(ApiModel):
     """Bounds and timeouts, with Spark's names and meanings. Bounds hold for each resource profile."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "x-kubernetes-validations": _BOUNDS_IN_ORDER,
-        }
-    )
+    model_config = ConfigDict(json_schema_extra=_BOUNDS_IN_ORDER)
 
     min_executors: ExecutorCount | None = None
     """Fewest executors of each profile (0 if left out)."""
@@ -203,14 +194,12 @@ class Allocation(ApiModel):
     """How pods are asked for."""
 
     model_config = ConfigDict(
-        json_schema_extra={
-            "x-kubernetes-validations": [
-                {
-                    "rule": "!has(self.maxPendingPods) || !has(self.maxPendingPodsPerProfile) || self.maxPendingPodsPerProfile <= self.maxPendingPods",
-                    "message": _PENDING_OF_ONE_ABOVE_ALL,
-                }
-            ]
-        }
+        json_schema_extra=cel_rules(
+            (
+                "!has(self.maxPendingPods) || !has(self.maxPendingPodsPerProfile) || self.maxPendingPodsPerProfile <= self.maxPendingPods",
+                _PENDING_OF_ONE_ABOVE_ALL,
+            )
+        )
     )
 
     ramp_up: RampUp | None = None
@@ -268,18 +257,13 @@ SparkProperties = Annotated[
     dict[str, Annotated[str, Field(max_length=4096)]],
     Field(
         max_length=256,
-        json_schema_extra={
-            "x-kubernetes-validations": [
-                *(
-                    {"rule": f"!('{key}' in self)", "message": _typed(key)}
-                    for key in FIELD_OF_SPARK_KEY
-                ),
-                {
-                    "rule": f"self.all(key, key.startsWith('spark.') && size(key) <= {LONGEST_SPARK_KEY})",
-                    "message": _SPARK_S,
-                },
-            ]
-        },
+        json_schema_extra=cel_rules(
+            *((f"!('{key}' in self)", _typed(key)) for key in FIELD_OF_SPARK_KEY),
+            (
+                f"self.all(key, key.startsWith('spark.') && size(key) <= {LONGEST_SPARK_KEY})",
+                _SPARK_S,
+            ),
+        ),
     ),
     AfterValidator(_no_typed_keys),
 ]
@@ -302,14 +286,9 @@ class ProfileResources(ApiModel):
     """Resources that each executor of a resource profile has. All that are named must be exactly so."""
 
     model_config = ConfigDict(
-        json_schema_extra={
-            "x-kubernetes-validations": [
-                {
-                    "rule": "has(self.cores) || has(self.memory) || has(self.custom)",
-                    "message": _NO_RESOURCE,
-                }
-            ]
-        }
+        json_schema_extra=cel_rules(
+            ("has(self.cores) || has(self.memory) || has(self.custom)", _NO_RESOURCE)
+        )
     )
 
     cores: PositiveCount | None = None
@@ -336,11 +315,7 @@ class ProfileMatch(ApiModel):
     """Which resource profile an entry is for. Exactly one of id and resources."""
 
     model_config = ConfigDict(
-        json_schema_extra={
-            "x-kubernetes-validations": [
-                {"rule": "has(self.id) != has(self.resources)", "message": _MATCHED_ONCE}
-            ]
-        }
+        json_schema_extra=cel_rules(("has(self.id) != has(self.resources)", _MATCHED_ONCE))
     )
 
     id: ExecutorCount | None = None
@@ -365,7 +340,7 @@ class ProfileShuffleTracking(ApiModel):
 class Profile(ApiModel):
     """What holds for one resource profile instead of spec.dynamicAllocation and spec.executor. What is left out stays as it is there. Policies lock and limit it like any other value."""
 
-    model_config = ConfigDict(json_schema_extra={"x-kubernetes-validations": _BOUNDS_IN_ORDER})
+    model_config = ConfigDict(json_schema_extra=_BOUNDS_IN_ORDER)
 
     match: ProfileMatch
     """The resource profile that this is for. Of several entries that match one profile, one by id wins, then the one that names more resources, then the first; nothing of the others holds."""
@@ -394,14 +369,12 @@ class SparkAllocationSpec(ApiModel):
     """The wish: which driver, within which bounds."""
 
     model_config = ConfigDict(
-        json_schema_extra={
-            "x-kubernetes-validations": [
-                {
-                    "rule": "has(self.managedBy) == has(oldSelf.managedBy) && (!has(self.managedBy) || self.managedBy == oldSelf.managedBy)",
-                    "message": _MANAGED_BY_FOR_LIFE,
-                }
-            ]
-        }
+        json_schema_extra=cel_rules(
+            (
+                "has(self.managedBy) == has(oldSelf.managedBy) && (!has(self.managedBy) || self.managedBy == oldSelf.managedBy)",
+                _MANAGED_BY_FOR_LIFE,
+            )
+        )
     )
 
     managed_by: InstallName | None = None
@@ -581,10 +554,7 @@ class SparkAllocationStatus(ApiModel):
             list[ExecutorEndStatus],
             Field(
                 max_length=16,
-                json_schema_extra={
-                    "x-kubernetes-list-type": "map",
-                    "x-kubernetes-list-map-keys": ["reason"],
-                },
+                json_schema_extra=keyed_list("reason"),
             ),
         ]
         | None
@@ -603,10 +573,7 @@ class SparkAllocationStatus(ApiModel):
             list[ProfileStatus],
             Field(
                 max_length=64,
-                json_schema_extra={
-                    "x-kubernetes-list-type": "map",
-                    "x-kubernetes-list-map-keys": ["id"],
-                },
+                json_schema_extra=keyed_list("id"),
             ),
         ]
         | None
@@ -617,10 +584,7 @@ class SparkAllocationStatus(ApiModel):
             list[Condition],
             Field(
                 max_length=32,
-                json_schema_extra={
-                    "x-kubernetes-list-type": "map",
-                    "x-kubernetes-list-map-keys": ["type"],
-                },
+                json_schema_extra=keyed_list("type"),
             ),
         ]
         | None
