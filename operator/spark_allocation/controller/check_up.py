@@ -225,8 +225,9 @@ def _fields(definition: Mapping[str, Any]) -> set[str]:
 async def _admission(reading: ClusterReading) -> list[Finding]:
     """Who may say what executor pods are: the policies, each with its binding."""
     found = []
-    documents = admission_policies()
-    for policy in documents[::2]:
+    for policy in admission_policies():
+        if policy["kind"] != "ValidatingAdmissionPolicy":
+            continue
         name = policy["metadata"]["name"]
         answers = [
             await reading.answer(f"/apis/admissionregistration.k8s.io/v1/{plural}/{name}")
