@@ -1,5 +1,6 @@
 """Conditions of a cluster are awaited, with an end and with what was seen last."""
 
+import asyncio
 import time
 from collections.abc import Callable
 from typing import TypeVar
@@ -46,3 +47,13 @@ def throughout(
             return
         assert time.monotonic() < end, f"{what}: the end did not come within {within:.0f} s"
         time.sleep(0.25)
+
+
+async def happens_within(event: asyncio.Event, seconds: float) -> bool:
+    """Whether it happened within so long."""
+    try:
+        async with asyncio.timeout(seconds):
+            await event.wait()
+    except TimeoutError:
+        return False
+    return True

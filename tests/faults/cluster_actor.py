@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
+from tests.e2e.waiting import happens_within
 from tests.faults.fault_proxy import FaultProxy
 from tests.faults.judged_application import (
     ALLOCATION_LABEL,
@@ -226,7 +227,7 @@ class Kubelets:
         chance = Random(f"{self._seed} {application.name} {life} {number}")
         mishap = chance.random() if self.mishaps else 1.0
         start = 4.0 if mishap < 0.05 else chance.uniform(0.1, 0.8)
-        if await _within(going, start) and uid in self._gone:
+        if await happens_within(going, start) and uid in self._gone:
             return
         target = {"apiVersion": "v1", "kind": "Binding", "metadata": {"name": name},
                   "target": {"kind": "Node", "name": self.node}}  # fmt: skip
@@ -237,7 +238,7 @@ class Kubelets:
             await self._end_pod(name, "Failed", 1, reason="Error")
             return
         await self._run_pod(name)
-        await _within(going, chance.uniform(0.1, 0.8))
+        await happens_within(going, chance.uniform(0.1, 0.8))
         if not going.is_set() and application.lives == life and application.ended_at is None:
             profile_id = int(metadata["labels"].get("spark-exec-resourceprofile-id", 0))
             application.register(number, uid, profile_id)
@@ -320,13 +321,3 @@ def _node(name: str) -> Document:
         "spec": {"unschedulable": True, "taints": [taint]},
         "status": {"capacity": {"pods": "500", "cpu": "500", "memory": "500Gi"}},
     }
-
-
-async def _within(event: asyncio.Event, seconds: float) -> bool:
-    """Whether it happened within so long."""
-    try:
-        async with asyncio.timeout(seconds):
-            await event.wait()
-    except TimeoutError:
-        return False
-    return True

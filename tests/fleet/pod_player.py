@@ -11,6 +11,7 @@ import time
 from random import Random
 from typing import Any
 
+from tests.e2e.waiting import happens_within
 from tests.faults.pods_feed import PodsFeed
 from tests.fleet.executor_lives import ExecutorLives
 
@@ -108,7 +109,7 @@ class PodPlayer:
         told = self._told[uid]
         if not self.mishaps:
             mishap = 0.5
-        await _within(told, 5.0 if mishap < LATE else 0.3 + 1.2 * haste)
+        await happens_within(told, 5.0 if mishap < LATE else 0.3 + 1.2 * haste)
         node = self.nodes[int(haste * 1000) % len(self.nodes)]
         binding = {"apiVersion": "v1", "kind": "Binding", "metadata": {"name": pod["metadata"]["name"]},
                    "target": {"kind": "Node", "name": node}}  # fmt: skip
@@ -117,7 +118,9 @@ class PodPlayer:
             await self._end(pod, "Failed", 1, "Error")
         else:
             await self._run(pod)
-            if FAILS_AT_START <= mishap < KILLED_FOR_MEMORY and not await _within(told, 30 * haste):
+            if FAILS_AT_START <= mishap < KILLED_FOR_MEMORY and not await happens_within(
+                told, 30 * haste
+            ):
                 self._executors.ended_by_others.add(uid)
                 await self._end(pod, "Failed", 137, "OOMKilled")
         await told.wait()
@@ -197,13 +200,3 @@ def _node(name: str) -> Document:
         "spec": {"taints": [taint]},
         "status": {"capacity": {"pods": "2000", "cpu": "2000", "memory": "8000Gi"}},
     }
-
-
-async def _within(event: asyncio.Event, seconds: float) -> bool:
-    """Whether it happened within so long."""
-    try:
-        async with asyncio.timeout(seconds):
-            await event.wait()
-    except TimeoutError:
-        return False
-    return True

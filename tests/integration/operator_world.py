@@ -29,6 +29,7 @@ from spark_allocation.testing.driver import FakeDriver
 
 Document = dict[str, Any]
 ALLOCATIONS = "/apis/sparkallocation.dev/v1alpha1"
+CLUSTER_POLICIES = f"{ALLOCATIONS}/clustersparkallocationpolicies"
 NOBODY = "nobody-schedules-these"
 CRDS = Path(__file__).parents[2] / "crds"
 

@@ -7,13 +7,17 @@ from typing import Any
 import pytest
 from tests.cluster import Cluster
 from tests.demo.manifests import DEPLOY
-from tests.integration.operator_world import ALLOCATIONS, OperatorWorld, eventually
+from tests.integration.operator_world import (
+    ALLOCATIONS,
+    CLUSTER_POLICIES,
+    OperatorWorld,
+    eventually,
+)
 from tests.integration.people import RBAC, Person
 
 pytestmark = pytest.mark.cluster
 
 ROLES = DEPLOY / "15-user-roles.yaml"
-CLUSTER_POLICIES = f"{ALLOCATIONS}/clustersparkallocationpolicies"
 
 People = dict[str, Person]
 

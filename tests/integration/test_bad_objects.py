@@ -17,6 +17,7 @@ import pytest
 from tests.cluster import Cluster
 from tests.integration.operator_world import (
     ALLOCATIONS,
+    CLUSTER_POLICIES,
     NOBODY,
     Document,
     HostOperator,
@@ -30,7 +31,6 @@ from spark_allocation.testing.driver import FakeDriver
 
 pytestmark = pytest.mark.cluster
 
-CLUSTER_POLICIES = f"{ALLOCATIONS}/clustersparkallocationpolicies"
 AT_ONCE = 16
 SCALES_WITHIN_SECONDS = 30.0
 TOLD_WITHIN_SECONDS = 120.0

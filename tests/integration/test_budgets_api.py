@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from tests.cluster import Cluster
 from tests.integration.operator_world import (
-    ALLOCATIONS,
+    CLUSTER_POLICIES,
     Document,
     HostOperator,
     OperatorWorld,
@@ -23,7 +23,6 @@ from tests.integration.operator_world import (
 from spark_allocation.testing.driver import FakeDriver
 
 pytestmark = pytest.mark.cluster
-CLUSTER_POLICIES = f"{ALLOCATIONS}/clustersparkallocationpolicies"
 NAMES = ("one", "two", "three")
 SETTLED_WITHIN = 90
 LIVE_SECONDS = 2.0

@@ -12,6 +12,7 @@ import pytest
 from tests.cluster import Cluster
 from tests.integration.operator_world import (
     ALLOCATIONS,
+    CLUSTER_POLICIES,
     CRDS,
     Document,
     HostOperator,
@@ -23,7 +24,6 @@ from tests.integration.operator_world import (
 from spark_allocation.testing.driver import FakeDriver
 
 pytestmark = pytest.mark.cluster
-CLUSTER_POLICIES = f"{ALLOCATIONS}/clustersparkallocationpolicies"
 LIVE_SECONDS = 2.0
 """What a change of a policy may take until pods follow."""
 
