@@ -109,8 +109,10 @@ def _locked(path: Path) -> Iterator[None]:
         yield
 
 
-def _command(version: str) -> list[str]:
+def _command(version: str, scratch: str) -> list[str]:
+    """Run the harness; what Spark's classes leave lying about goes into `scratch`."""
     options = ["-Xmx1g", "-Xss4m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto"]
+    options += [f"-Djava.io.tmpdir={scratch}"]
     options += ["-Dsun.net.httpserver.nodelay=true", "-Dio.netty.tryReflectionSetAccessible=true"]
     return [
         java(),
@@ -128,8 +130,9 @@ class Oracle:
     def __init__(self, version: str = DEFAULT_VERSION) -> None:
         self.version = version
         self._one_at_a_time = threading.Lock()
+        self._scratch = tempfile.TemporaryDirectory(prefix="spark-oracle-")
         self._process = subprocess.Popen(
-            _command(version),
+            _command(version, self._scratch.name),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -146,7 +149,8 @@ class Oracle:
             line = self._process.stdout.readline()
         if not line:
             raise OracleUnavailable(f"the oracle ended early: exit code {self._process.poll()}")
-        return json.loads(line)
+        answer: dict[str, Any] = json.loads(line)
+        return answer
 
     def ask_ahead(
         self, requests: Iterable[dict[str, Any]]
@@ -173,6 +177,7 @@ class Oracle:
         self._process.stdin.close()
         self._process.wait(30)
         self._process.stdout.close()
+        self._scratch.cleanup()
 
     def __enter__(self) -> Self:
         return self
@@ -185,14 +190,17 @@ def batch(
     scenarios: Iterable[dict[str, Any]], version: str = DEFAULT_VERSION
 ) -> list[dict[str, Any]]:
     """The answers to many scenarios from one fresh JVM, in order."""
-    with tempfile.TemporaryFile("w+", encoding="utf-8") as lines:
+    with (
+        tempfile.TemporaryFile("w+", encoding="utf-8") as lines,
+        tempfile.TemporaryDirectory(prefix="spark-oracle-") as scratch,
+    ):
         count = 0
         for scenario in scenarios:
             lines.write(json.dumps(scenario) + "\n")
             count += 1
         lines.seek(0)
         done = subprocess.run(
-            _command(version), stdin=lines, stdout=subprocess.PIPE, check=True, text=True
+            _command(version, scratch), stdin=lines, stdout=subprocess.PIPE, check=True, text=True
         )
     answers = [json.loads(line) for line in done.stdout.splitlines()]
     if len(answers) != count:
@@ -212,7 +220,9 @@ def main() -> None:
         for version in arguments.versions:
             print(version, class_path(version))
     else:
-        sys.exit(subprocess.run(_command(arguments.version), check=False).returncode)
+        with tempfile.TemporaryDirectory(prefix="spark-oracle-") as scratch:
+            command = _command(arguments.version, scratch)
+            sys.exit(subprocess.run(command, check=False).returncode)
 
 
 if __name__ == "__main__":
