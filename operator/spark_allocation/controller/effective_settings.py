@@ -72,10 +72,15 @@ class EffectiveSettings:
 
 @dataclass(frozen=True, slots=True)
 class Resolved:
-    """Each setting with who set it: for the application, and for single resource profiles."""
+    """Each setting with who set it: for the application, and for single resource profiles.
+
+    Attributes:
+        inert: keys of the driver that are there to keep it still, and say nothing.
+    """
 
     common: Resolution
-    profiles: ProfileSettings = NO_ENTRIES
+    profiles: ProfileSettings
+    inert: frozenset[str]
 
 
 def resolved(
@@ -95,20 +100,24 @@ def resolved(
         user: whose defaults hold.
         profiles: that the driver has named so far.
     """
+    inert = _says_nothing(spec, driver_conf)
+    driver = fields_of(driver_conf, without=inert)
+    allocation = wished_settings(spec)
+    defaults = {BATCH_SIZE.field: str(default_batch_size(version))}
 
     def resolve_with(entry: ProfileEntry | None) -> Resolution:
         return resolve(
-            driver=fields_of(driver_conf, without=_says_nothing(spec, driver_conf)),
+            driver=driver,
             policies=policies.policies,
             user=user,
-            allocation=wished_settings(spec),
-            defaults={BATCH_SIZE.field: str(default_batch_size(version))},
+            allocation=allocation,
+            defaults=defaults,
             profile=None
             if entry is None
             else (Origin(Layer.PROFILE, entry=entry.name), entry.settings),
         )
 
-    return Resolved(resolve_with(None), profile_settings(spec, profiles, resolve_with))
+    return Resolved(resolve_with(None), profile_settings(spec, profiles, resolve_with), inert)
 
 
 def effective_settings(
@@ -130,13 +139,13 @@ def effective_settings(
     """
     found = resolved(spec, driver_conf, version, policies, user, profiles=profiles)
     resolution = found.common
-    inert = _says_nothing(spec, driver_conf)
     most_drains = resolution.value(MAX_CONCURRENT)
     try:
-        drains = _drains(resolution, driver_conf)
+        can_drain = passive_driver.drains(driver_conf)
+        drains = can_drain and _is_to_drain(resolution)
         conf = SparkConf(
             {
-                **{key: value for key, value in driver_conf.items() if key not in inert},
+                **{key: value for key, value in driver_conf.items() if key not in found.inert},
                 **resolution.spark_properties(),
                 DECOMMISSION.spark_key: "true" if drains else "false",
             }
@@ -161,7 +170,7 @@ def effective_settings(
             failures=FailureLimitConf.from_spark_conf(conf),
             max_concurrent_drains=None if most_drains == NO_LIMIT else int(most_drains),
         )
-        drain_grace_seconds = _grace_seconds(resolution, driver_conf)
+        drain_grace_seconds = _grace_seconds(resolution, drains) if can_drain else None
     except InvalidSetting as error:
         return _as_written(error, resolution)
     return EffectiveSettings(
@@ -176,17 +185,14 @@ def effective_settings(
     )
 
 
-def _drains(resolution: Resolution, driver_conf: SparkConf) -> bool:
-    """Executors can finish their tasks, and are to."""
-    return passive_driver.drains(driver_conf) and SparkConf(
-        {DECOMMISSION.spark_key: resolution.value(DECOMMISSION)}
-    ).boolean(DECOMMISSION.spark_key, default=True)
+def _is_to_drain(resolution: Resolution) -> bool:
+    """Executors that can finish their tasks are to do so."""
+    conf = SparkConf({DECOMMISSION.spark_key: resolution.value(DECOMMISSION)})
+    return conf.boolean(DECOMMISSION.spark_key, default=True)
 
 
-def _grace_seconds(resolution: Resolution, driver_conf: SparkConf) -> int | None:
-    if not passive_driver.drains(driver_conf):
-        return None
-    if not _drains(resolution, driver_conf):
+def _grace_seconds(resolution: Resolution, drains: bool) -> int:
+    if not drains:
         return AT_ONCE_GRACE_SECONDS
     return max(1, round(GRACE_PERIOD.measure(resolution.value(GRACE_PERIOD)) / SECOND))
 
