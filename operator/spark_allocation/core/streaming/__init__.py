@@ -1,0 +1,1 @@
+"""How many executors streaming queries need."""
