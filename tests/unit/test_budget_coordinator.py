@@ -39,9 +39,10 @@ def test_three_applications_share_fairly_and_grow_when_one_ends() -> None:
     world.end("b")
     world.settle(3)
     assert [first.there, third.there] == [6, 6]
-    (use,) = world.coordinator.uses
-    assert (use.executors, use.granted, use.applications, use.short) == (12, 12, 2, 2)
-    assert (use.milli_cores, use.memory_mib) == (12_000, 12 * 1024)
+    (budget,) = world.coordinator.figures
+    assert (budget.granted, budget.applications, budget.short) == (12, 2, 2)
+    used = budget.used
+    assert (used["executors"], used["cores"], used["memory_bytes"]) == (12, 12.0, 12 << 30)
 
 
 def test_what_one_does_not_want_the_others_have() -> None:
@@ -70,7 +71,7 @@ def test_a_lowered_budget_drains_down_to_the_minima_and_no_further() -> None:
         each.drained()
     world.settle(4)
     assert [first.there, second.there] == [2, 2]
-    assert world.coordinator.uses[0].below_minima
+    assert world.coordinator.figures[0].below_minima
     # and raised again it is used again
     world.budget({"name": "team", "executors": 8})
     world.settle(4)
@@ -127,8 +128,8 @@ def test_a_restart_gives_nobody_what_another_has() -> None:
         first.turn()
         world.coordinator.divide()
     assert (first.there, second.there) == (6, 6)
-    (use,) = world.coordinator.uses
-    assert (use.executors, use.applications) == (12, 2)
+    (budget,) = world.coordinator.figures
+    assert (budget.used["executors"], budget.applications) == (12, 2)
     # then the other tells that it needs two alone, and what it can spare is divided once it has gone
     second.tasks = 2
     second.begin()

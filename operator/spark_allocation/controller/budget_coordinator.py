@@ -32,17 +32,22 @@ from dataclasses import dataclass, replace
 import structlog
 
 from spark_allocation.api.policies import StoredBudget
+from spark_allocation.controller.budget_demands import (
+    BudgetDemands,
+    application_of,
+    fixed_demands,
+)
 from spark_allocation.controller.budget_members import NOTHING_GRANTED, BudgetMember
 from spark_allocation.controller.driver_directory import DriverDirectory
-from spark_allocation.controller.executor_holdings import ExecutorHoldings, Holding, Holdings
+from spark_allocation.controller.executor_holdings import ExecutorHoldings
 from spark_allocation.controller.policy_directory import PolicyDirectory
 from spark_allocation.core.budget_cap import Grants, ProfileDemand
-from spark_allocation.core.budgets import BudgetDivision, BudgetState, Demand, Grant
+from spark_allocation.core.budgets import BudgetState, Demand, Grant
 from spark_allocation.core.budgets_together import CoveredBudget, divide_together
 from spark_allocation.core.fair_division import ClaimKey
-from spark_allocation.core.pod_size import NO_SIZE, PodSize
+from spark_allocation.core.pod_size import PodSize
 from spark_allocation.core.resource_profiles import ProfileId
-from spark_allocation.reports.budget_metrics import BudgetFigures
+from spark_allocation.reports.budget_metrics import BudgetFigures, figures_after
 from spark_allocation.snapshots_store import DriverKey, ExecutorPodsSnapshotsStore
 
 SHORTEST_PAUSE_SECONDS = 0.1
@@ -51,65 +56,10 @@ PAUSE_PER_SECOND_OF_WORK = 20.0
 LINGER_MS = 2_000
 LINGER_BROKEN_OFF_MS = 10_000
 UNTOLD_MS = 5_000
-NEVER_MS = 2**62
 RECOUNT_MS = 2_000
 """Nobody tells when executors end that nobody serves: so often they are counted while others wait for their places."""
 
-_NONE_UNSEEN: Mapping[ProfileId, tuple[int, PodSize]] = {}
-
 log = structlog.get_logger("budgets")
-
-
-@dataclass(frozen=True, slots=True)
-class BudgetUse:
-    """One budget after a division.
-
-    Attributes:
-        executors: that there are, leaving ones too.
-        milli_cores: that their pods request.
-        memory_mib: that their pods request.
-        pending: pods that do not run.
-        granted: executors that there may be, counting those that there are.
-        applications: that it covers and that have or want something.
-        short: of those: how many are granted less than they want.
-        below_minima: it does not suffice for all minExecutors.
-    """
-
-    budget: StoredBudget
-    executors: int = 0
-    milli_cores: int = 0
-    memory_mib: int = 0
-    pending: int = 0
-    granted: int = 0
-    applications: int = 0
-    short: int = 0
-    below_minima: bool = False
-
-    @property
-    def figures(self) -> BudgetFigures:
-        """For metrics and status: in cores and bytes."""
-        caps = self.budget.budget
-        cores, memory = caps.milli_cores, caps.memory_mib
-        return BudgetFigures(
-            policy=self.budget.policy,
-            budget=caps.name,
-            capacity={
-                "executors": caps.executors,
-                "cores": None if cores is None else cores / 1000,
-                "memory_bytes": None if memory is None else memory << 20,
-                "pending_pods": caps.pending_pods,
-            },
-            used={
-                "executors": self.executors,
-                "cores": self.milli_cores / 1000,
-                "memory_bytes": self.memory_mib << 20,
-                "pending_pods": self.pending,
-            },
-            granted=self.granted,
-            applications=self.applications,
-            short=self.short,
-            below_minima=self.below_minima,
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,17 +81,6 @@ class _Coverage:
 
     labels: Mapping[str, str] | None
     weights: tuple[tuple[int, int], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class _Known:
-    """What a member's demands were made of."""
-
-    member: BudgetMember
-    told: Sequence[ProfileDemand]
-    holdings: Holdings
-    sizes_version: int
-    demands: Sequence[Demand]
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,17 +114,16 @@ class BudgetCoordinator:
         self._members: dict[DriverKey, BudgetMember] = {}
         self._departed: dict[DriverKey, _Departed] = {}
         self._states: dict[str, BudgetState] = {}
-        self._waiting_since: dict[str, int] = {}
         self._budgets: tuple[StoredBudget, ...] = ()
         self._budgets_changed = True
         self._coverages: dict[DriverKey, _Coverage] = {}
-        self._known: dict[DriverKey, _Known] = {}
+        self._demands = BudgetDemands()
         self._urgent = asyncio.Event()
         self._news = asyncio.Event()
         self._again_at_ms: int | None = None
         self._pause_seconds = SHORTEST_PAUSE_SECONDS
-        self.uses: tuple[BudgetUse, ...] = ()
-        """Each budget as it was after the last division."""
+        self.figures: tuple[BudgetFigures, ...] = ()
+        """Of each budget, as it was after the last division."""
         self.divisions = 0
         """How often the budgets were divided."""
         self.seconds_spent = 0.0
@@ -324,8 +262,7 @@ class BudgetCoordinator:
         subjects = self._subjects(now_ms)
         if len(self._coverages) > 2 * len(subjects) + 64:
             self._coverages.clear()  # of drivers that are gone
-        if len(self._known) > 2 * len(self._members) + 64:
-            self._known.clear()
+        self._demands.forget_gone(len(self._members))
         covered, unsure = self._covered(subjects)
         division = divide_together(covered, now_ms=now_ms)
         self._states = {key: each.state for key, each in division.divisions.items()}
@@ -334,12 +271,12 @@ class BudgetCoordinator:
             for member in self._members.values()
         )
         self._hand_out(division.grants, covered_now, unsure, frozen=frozen)
-        self.uses = tuple(
-            _use(budget, each.demands, division.divisions[each.key])
+        self.figures = tuple(
+            figures_after(budget, each.demands, division.divisions[each.key])
             for budget, each in zip(self._budgets, covered, strict=True)
         )
         uncounted = any(demand.fixed for each in covered for demand in each.demands)
-        waited_for = uncounted and any(use.short for use in self.uses)
+        waited_for = uncounted and any(each.short for each in self.figures)
         moments = [
             *([now_ms + RECOUNT_MS] if waited_for else []),
             *(gone.until_ms for gone in self._departed.values()),
@@ -367,10 +304,10 @@ class BudgetCoordinator:
         return known
 
     def _without_budgets(self) -> None:
-        self.uses = ()
+        self.figures = ()
         self._states = {}
         self._departed.clear()
-        self._waiting_since.clear()
+        self._demands.nobody_waits()
         self._again_at_ms = None
         for member in self._members.values():
             member.untold_since_ms = None
@@ -400,82 +337,20 @@ class BudgetCoordinator:
         for key, member in self._members.items():
             if member.demands is None:
                 holdings = self._holdings.of(key, whoever_made_them=not member.acts)
-                found.append(_Subject(key, member.labels, _fixed(key, holdings)))
+                found.append(_Subject(key, member.labels, fixed_demands(key, holdings)))
             else:
-                demands = self._told(member, now_ms)
+                holdings = self._holdings.of(key, whoever_made_them=False)
+                demands = self._demands.told(member, holdings, now_ms)
                 found.append(_Subject(key, member.labels, demands))
         for key, gone in self._departed.items():
             holdings = self._holdings.of(key, whoever_made_them=False)
-            found.append(_Subject(key, gone.labels, _fixed(key, holdings, gone.unseen)))
+            found.append(_Subject(key, gone.labels, fixed_demands(key, holdings, gone.unseen)))
         for key, holdings in self._holdings.of_operator():
             if key not in self._members and key not in self._departed:
                 driver = self._drivers.by_uid(key.driver_uid)
                 labels = None if driver is None else driver.labels
-                found.append(_Subject(key, labels, _fixed(key, holdings)))
+                found.append(_Subject(key, labels, fixed_demands(key, holdings)))
         return found
-
-    def _told(self, member: BudgetMember, now_ms: int) -> Sequence[Demand]:
-        """What a member said, and what its driver has beyond that; put together again when something has changed."""
-        told: Sequence[ProfileDemand] = member.demands or ()
-        holdings = self._holdings.of(member.key, whoever_made_them=False)
-        known = self._known.get(member.key)
-        if (
-            known is not None
-            and member.is_fresh
-            and known.member is member
-            and known.told is told
-            and known.holdings is holdings
-            and known.sizes_version == member.sizes_version
-        ):
-            return known.demands
-        demands = self._put_together(member, told, dict(holdings), now_ms)
-        self._known[member.key] = _Known(member, told, holdings, member.sizes_version, demands)
-        return demands
-
-    def _put_together(
-        self,
-        member: BudgetMember,
-        told: Sequence[ProfileDemand],
-        holdings: dict[ProfileId, Holding],
-        now_ms: int,
-    ) -> list[Demand]:
-        application = _application(member.key)
-        has_some = any(each.running + each.pending for each in told)
-        if has_some or not any(each.wanted for each in told):
-            self._waiting_since.pop(application, None)
-            waiting_since = NEVER_MS
-        else:
-            waiting_since = self._waiting_since.setdefault(application, now_ms)
-        found: list[Demand] = []
-        for each in told:
-            holding = holdings.pop(each.profile_id, None)
-            count = each.running + each.pending + each.leaving
-            unknown = max(0, holding.count - count) if holding is not None else 0
-            size = member.size(each)
-            wanted = each.wanted
-            if not member.is_fresh:
-                grant = (member.grants or NOTHING_GRANTED).get(each.profile_id)
-                wanted = min(wanted, grant.granted if grant is not None else 0)
-            found.append(
-                Demand(
-                    application,
-                    each.profile_id,
-                    wanted=wanted,
-                    minimum=each.minimum,
-                    running=each.running,
-                    pending=each.pending,
-                    leaving=each.leaving + unknown,
-                    milli_cores=size.milli_cores,
-                    memory_mib=size.memory_mib,
-                    waiting_since_ms=waiting_since,
-                    fixed=not member.is_fresh,
-                    smaller=(
-                        each.seen * size.milli_cores - each.seen_size.milli_cores,
-                        each.seen * size.memory_mib - each.seen_size.memory_mib,
-                    ),
-                )
-            )
-        return [*found, *_fixed(member.key, holdings)]
 
     def _covered(self, subjects: Iterable[_Subject]) -> tuple[list[CoveredBudget], set[int]]:
         """What each budget covers, in their order, and the places of those of which that is not certain."""
@@ -509,7 +384,7 @@ class BudgetCoordinator:
         frozen: bool,
     ) -> None:
         for member in members:
-            application = _application(member.key)
+            application = application_of(member.key)
             uncertain = bool(unsure) and any(
                 place in unsure for place, _ in self._coverage(member.key, member.labels).weights
             )
@@ -528,40 +403,6 @@ class BudgetCoordinator:
                 member.grants = own  # the words may be others
 
 
-def _application(key: DriverKey) -> str:
-    return f"{key.namespace}/{key.driver_uid}"
-
-
-def _fixed(
-    key: DriverKey,
-    holdings: Holdings,
-    unseen: Mapping[ProfileId, tuple[int, PodSize]] = _NONE_UNSEEN,
-) -> list[Demand]:
-    """Executors that are there and that nobody can drain now, and pods that are not seen yet."""
-    found: list[Demand] = []
-    for profile_id in holdings.keys() | unseen.keys():
-        holding = holdings.get(profile_id) or Holding()
-        more, size = unseen.get(profile_id, (0, NO_SIZE))
-        largest = holding.size.or_larger(size)
-        found.append(
-            Demand(
-                _application(key),
-                profile_id,
-                wanted=0,
-                running=holding.running,
-                pending=holding.pending + more,
-                milli_cores=largest.milli_cores,
-                memory_mib=largest.memory_mib,
-                fixed=True,
-                smaller=(
-                    holding.count * largest.milli_cores - holding.all_milli_cores,
-                    holding.count * largest.memory_mib - holding.all_memory_mib,
-                ),
-            )
-        )
-    return found
-
-
 def _no_more_than_there_is(grant: Grant, demand: ProfileDemand) -> Grant:
     held = demand.running + demand.pending
     if grant.granted <= held:
@@ -574,33 +415,4 @@ def _differ(grants: Grants, before: Grants | None) -> bool:
         before is None
         or grants.keys() != before.keys()
         or any(grant.numbers != before[profile_id].numbers for profile_id, grant in grants.items())
-    )
-
-
-def _use(budget: StoredBudget, demands: Sequence[Demand], division: BudgetDivision) -> BudgetUse:
-    executors = milli_cores = memory_mib = pending = granted = 0
-    applications: set[str] = set()
-    short: set[str] = set()
-    for demand in demands:
-        there, cores, memory = demand.used
-        grant = division.grants[demand.key]
-        executors += there
-        milli_cores += cores
-        memory_mib += memory
-        pending += demand.pending
-        granted += max(grant.granted, demand.held)
-        if there or demand.most:
-            applications.add(demand.application)
-        if grant.budget:
-            short.add(demand.application)
-    return BudgetUse(
-        budget,
-        executors=executors,
-        milli_cores=milli_cores,
-        memory_mib=memory_mib,
-        pending=pending,
-        granted=granted,
-        applications=len(applications),
-        short=len(short),
-        below_minima=division.below_minima,
     )

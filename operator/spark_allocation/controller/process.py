@@ -183,7 +183,7 @@ class Process:
         )
         registry.register(
             BudgetMetrics(
-                figures=lambda: [use.figures for use in self._budgets.uses if self._leads],
+                figures=lambda: self._budgets.figures if self._leads else (),
                 divisions=lambda: self._budgets.divisions,
                 seconds=lambda: self._budgets.seconds_spent,
             )
@@ -323,7 +323,7 @@ class Process:
             self._policies,
             KubernetesPoliciesApi(self._api),
             subjects=self._runners.policy_subjects,
-            budgets=lambda: [use.figures for use in self._budgets.uses],
+            budgets=lambda: self._budgets.figures,
         ).run()
 
     async def _make_allocations(self, known: asyncio.Event) -> None:

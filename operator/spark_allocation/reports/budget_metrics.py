@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from spark_allocation.api.policies import StoredBudget
+from spark_allocation.core.budgets import BudgetDivision, Demand
 from spark_allocation.reports.metrics import PREFIX
 
 Amounts = Mapping[str, int | float | None]
@@ -32,6 +34,53 @@ class BudgetFigures:
     applications: int
     short: int
     below_minima: bool
+
+
+def figures_after(
+    stored: StoredBudget, demands: Iterable[Demand], division: BudgetDivision
+) -> BudgetFigures:
+    """What there is to say of a budget after a division.
+
+    Args:
+        demands: all that it covers.
+        division: of these.
+    """
+    executors = milli_cores = memory_mib = pending = granted = 0
+    applications: set[str] = set()
+    short: set[str] = set()
+    for demand in demands:
+        there, cores, memory = demand.used
+        grant = division.grants[demand.key]
+        executors += there
+        milli_cores += cores
+        memory_mib += memory
+        pending += demand.pending
+        granted += max(grant.granted, demand.held)
+        if there or demand.most:
+            applications.add(demand.application)
+        if grant.budget:
+            short.add(demand.application)
+    caps = stored.budget
+    return BudgetFigures(
+        policy=stored.policy,
+        budget=caps.name,
+        capacity={
+            "executors": caps.executors,
+            "cores": None if caps.milli_cores is None else caps.milli_cores / 1000,
+            "memory_bytes": None if caps.memory_mib is None else caps.memory_mib << 20,
+            "pending_pods": caps.pending_pods,
+        },
+        used={
+            "executors": executors,
+            "cores": milli_cores / 1000,
+            "memory_bytes": memory_mib << 20,
+            "pending_pods": pending,
+        },
+        granted=granted,
+        applications=len(applications),
+        short=len(short),
+        below_minima=division.below_minima,
+    )
 
 
 class BudgetMetrics(Collector):
