@@ -30,6 +30,13 @@ TOOLS = ProgramModule(
     name="helm",
     version_variable="helm.sh/helm/v4/internal/version.version",
 )
+HELM_3 = ProgramModule(
+    folder=Path(__file__).parent / "tools" / "helm3",
+    module="helm.sh/helm/v3",
+    packages={"helm": "helm.sh/helm/v3/cmd/helm"},
+    name="helm3",
+    version_variable="helm.sh/helm/v3/internal/version.version",
+)
 
 Object = dict[str, Any]
 
@@ -118,10 +125,10 @@ def parsed(text: str) -> list[Object]:
     return [document for document in yaml.load_all(text, Loader=yaml.CSafeLoader) if document]
 
 
-def helm(reporter: Reporter | None = None) -> Helm:
+def helm(reporter: Reporter | None = None, *, module: ProgramModule = TOOLS) -> Helm:
     """Helm, built if need be.
 
     Raises:
         ClusterError: it cannot be built.
     """
-    return Helm(ensure_program(TOOLS, "helm", reporter or Reporter()))
+    return Helm(ensure_program(module, "helm", reporter or Reporter()))
