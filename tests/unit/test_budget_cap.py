@@ -28,7 +28,6 @@ def grant(
     return {
         DEFAULT: Grant(
             granted=granted,
-            keeps=0,
             pending=pending,
             story=GrantStory("team-a", wanted, granted, granted, 0),
             ceiling=1000 if ceiling is None else ceiling,

@@ -72,7 +72,7 @@ def test_a_budget_below_all_minima_holds_and_drains_nobody_below_its_minimum() -
     found = grants(TEAM, first, second, now_ms=0)
     assert found.below_minima
     assert sum(grant.granted for grant in found.grants.values()) <= 20
-    assert found.grants["a", 0].keeps == 15
+    assert found.grants["a", 0].stays is None
     assert "is below the sum of all minExecutors" in found.grants["b", 0].reason
 
 

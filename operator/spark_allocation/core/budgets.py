@@ -174,7 +174,6 @@ class Grant:
 
     Attributes:
         granted: executors, counting those it has.
-        keeps: executors that are not drained for the budget's sake: as many of its minimum as it has.
         pending: pods that may be pending at once; None for no cap.
         story: what led there.
         ceiling: executors that may be there, counting those that leave.
@@ -185,7 +184,6 @@ class Grant:
     """
 
     granted: int
-    keeps: int
     pending: int | None
     story: GrantStory
     ceiling: int
@@ -207,7 +205,7 @@ class Grant:
     @property
     def numbers(self) -> tuple[int | None, ...]:
         """What is acted on: without the words."""
-        return self.granted, self.keeps, self.pending, self.ceiling, self.stays
+        return self.granted, self.pending, self.ceiling, self.stays
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,7 +288,6 @@ def divide_budget(
         )
         grants[key] = Grant(
             count,
-            min(demand.held, demand.minimum),
             pending.get(key),
             story,
             max(count, demand.held) + demand.leaving,

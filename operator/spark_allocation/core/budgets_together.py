@@ -135,7 +135,6 @@ def _smaller(first: Grant, second: Grant) -> Grant:
     stays = [each.stays for each in (first, second) if each.stays is not None]
     return Grant(
         granted=words.granted,
-        keeps=max(first.keeps, second.keeps),
         pending=None if pending is None else pending.pending,
         story=words.story,
         ceiling=min(first.ceiling, second.ceiling),
