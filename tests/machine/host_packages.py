@@ -24,6 +24,8 @@ IMAGE_PACKAGES = {
     "buildah": Path("/usr/bin/buildah"),
 }
 
+PROMETHEUS_PACKAGES = {"prometheus": Path("/usr/bin/prometheus")}
+
 
 def require_root() -> None:
     """Raise unless this process may make namespaces and mounts."""
