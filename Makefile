@@ -13,7 +13,7 @@ INSTALLED := $(VENV)/.installed
 SOURCES := operator tests examples
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test e2e chart test-chart test-kind slow lint types format unit fuzz faults soak day conformance integration bench bench-watch crd kubernetes-schemas requirements image cluster-up \
+.PHONY: help demo test e2e chart test-chart test-kind slow lint types format unit fuzz faults soak day conformance integration bench bench-watch crd released-crds kubernetes-schemas requirements image cluster-up \
 	cluster-down cluster-status clean
 
 help:  ## Show this list
@@ -101,6 +101,9 @@ chart: $(INSTALLED)  ## Write what is made from elsewhere into the chart, docs/m
 	@$(BIN)/python -m tests.documents.metrics_reference
 	@$(BIN)/python -m tests.documents.install_manifests
 	@$(BIN)/python -m tests.chart.goldens
+
+released-crds:  ## At a release: what is in crds/ is what later versions have to go on taking
+	@cp crds/*.yaml tests/chart/released_crds/
 
 kubernetes-schemas: $(INSTALLED)  ## Fetch anew what API servers of several Kubernetes versions say of the kinds that the chart makes
 	@$(BIN)/python -m tests.documents.kubernetes_schemas

@@ -213,6 +213,17 @@ async def test_keys_that_make_no_difference_are_told(operator, driver) -> None:
     await operator.until(lambda: operator.condition("Ignored")["status"] == "")
 
 
+async def test_fields_of_a_later_version_are_told_and_left_out(operator, driver) -> None:
+    put_driver(operator, driver)
+    runner = operator.allocate(dynamicAllocation={"maxExecutors": 3, "later": 1})
+    await operator.until(lambda: operator.condition("Ready")["status"] == "True")
+    told = operator.condition("Ignored")
+    assert "spec.dynamicAllocation.later: this version of the operator does not know that" in told["message"]  # fmt: skip
+    # and no longer, once they are left out
+    operator.change(runner, dynamicAllocation={"maxExecutors": 3})
+    await operator.until(lambda: operator.condition("Ignored")["status"] == "")
+
+
 async def test_a_spec_that_makes_no_sense_is_said(operator, driver) -> None:
     put_driver(operator, driver)
     operator.allocate(dynamicAllocation={"minExecutors": -1})

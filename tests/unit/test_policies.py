@@ -117,7 +117,7 @@ def test_each_setting_has_a_field_in_defaults_and_each_that_has_limits_one_in_li
     ],
 )  # fmt: skip
 def test_a_policy_that_cannot_be_read_names_the_field(body: Document, words: str) -> None:
-    read = read_policy(body)
+    read = read_policy(body, strict=True)
     assert isinstance(read, InvalidPolicy)
     assert words in read.message
 
@@ -251,7 +251,7 @@ def test_what_executors_may_have_is_allowed_to_namespaces_only() -> None:
     read = read_policy(labelled)
     assert isinstance(read, InvalidPolicy)
     assert "driver labels are what the tenant writes" in read.message
-    assert isinstance(read_policy(own(allow={"images": ["*"]})), InvalidPolicy)
+    assert isinstance(read_policy(own(allow={"images": ["*"]}), strict=True), InvalidPolicy)
 
 
 # -- the directory ----------------------------------------------------------------------------------------------------
@@ -475,7 +475,7 @@ def test_a_budget_reaches_the_core_with_whom_it_covers_and_how() -> None:
 )
 def test_a_budget_that_makes_no_sense_is_told_with_its_field(budget: Document, words: str) -> None:
     """What the schema refuses at a server is refused in a file too, where no server has looked."""
-    read = read_policy(cluster(budgets=[budget]))
+    read = read_policy(cluster(budgets=[budget]), strict=True)
     assert isinstance(read, InvalidPolicy)
     assert words in read.message
 
@@ -487,7 +487,8 @@ def test_two_budgets_of_a_policy_have_two_names() -> None:
 
 
 def test_a_policy_of_a_namespace_has_no_budgets() -> None:
-    assert isinstance(read_policy(own(budgets=[{"name": "a", "executors": 1}])), InvalidPolicy)
+    policy = own(budgets=[{"name": "a", "executors": 1}])
+    assert isinstance(read_policy(policy, strict=True), InvalidPolicy)
 
 
 # -- the schemas ------------------------------------------------------------------------------------------------------

@@ -6,8 +6,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from spark_allocation.api import later_fields
 from spark_allocation.api.field_types import mebibytes, milli_cores
 from spark_allocation.api.group import CLUSTER_POLICY_KIND, POLICY_KIND
+from spark_allocation.api.later_fields import validated
 from spark_allocation.api.policy_v1alpha1 import Budget as WrittenBudget
 from spark_allocation.api.policy_v1alpha1 import (
     BudgetWeight,
@@ -126,14 +128,28 @@ class InvalidPolicy:
     message: str
 
 
-def read_policy(body: Mapping[str, Any]) -> StoredPolicy | InvalidPolicy:
-    """A policy of either kind, as the API server or a file has it."""
+def unknown_fields(body: Mapping[str, Any]) -> tuple[str, ...]:
+    """The fields of a policy's spec that this version does not know, as paths."""
+    of_cluster = body.get("kind") == CLUSTER_POLICY_KIND
+    model = ClusterSparkAllocationPolicySpec if of_cluster else SparkAllocationPolicySpec
+    return later_fields.unknown_fields(model, body.get("spec") or {})
+
+
+def read_policy(body: Mapping[str, Any], *, strict: bool = False) -> StoredPolicy | InvalidPolicy:
+    """A policy of either kind, as the API server or a file has it.
+
+    Args:
+        strict: refuse fields that nobody knows, which in a file are mistakes. An API server that has such a field has
+            CustomResourceDefinitions of a later version: then what is known holds, and `unknown_fields` names the rest.
+    """
     metadata = body.get("metadata") or {}
     name = str(metadata.get("name") or "")
     kind = body.get("kind")
     try:
         if kind == CLUSTER_POLICY_KIND:
-            cluster = ClusterSparkAllocationPolicySpec.model_validate(body.get("spec") or {})
+            cluster = validated(
+                ClusterSparkAllocationPolicySpec, body.get("spec") or {}, strict=strict
+            )
             selector = cluster.selector
             return StoredPolicy(
                 Policy(
@@ -152,7 +168,7 @@ def read_policy(body: Mapping[str, Any]) -> StoredPolicy | InvalidPolicy:
                 tuple(_budget(name, _selection(selector), each) for each in cluster.budgets or ()),
             )
         if kind == POLICY_KIND:
-            own = SparkAllocationPolicySpec.model_validate(body.get("spec") or {})
+            own = validated(SparkAllocationPolicySpec, body.get("spec") or {}, strict=strict)
             return StoredPolicy(
                 Policy(
                     name,

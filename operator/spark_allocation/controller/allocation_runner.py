@@ -40,7 +40,13 @@ from spark_allocation.controller.policy_directory import NO_POLICIES
 from spark_allocation.controller.policy_reporter import PolicySubject
 from spark_allocation.controller.profile_settings import NO_ENTRIES
 from spark_allocation.controller.runner_surroundings import Stopper, Surroundings
-from spark_allocation.controller.spec_reading import InvalidSpec, owner_pod, read_spec, wish
+from spark_allocation.controller.spec_reading import (
+    InvalidSpec,
+    owner_pod,
+    read_spec,
+    unknown_fields,
+    wish,
+)
 from spark_allocation.controller.stored_life import StoredLife
 from spark_allocation.core.driver_report import DriverPod
 from spark_allocation.core.pod_allow_list import NOTHING_MORE, PodAllowList
@@ -458,6 +464,7 @@ class AllocationRunner:
             self._newest = None
             self._reporter.spec_problem = str(spec)
         else:
+            self._statements.unknown_fields(unknown_fields(body))
             self._newest = spec
             self._take_over(spec)
 

@@ -28,6 +28,8 @@ class AllocationStatements:
 
     def __init__(self, reporter: AllocationReporter) -> None:
         self._reporter = reporter
+        self._unknown_fields: tuple[str, ...] = ()
+        self._without_effect: tuple[str, ...] = ()
         self.policy_conflicts: tuple[str, ...] = ()
         """Where policies contradict each other, as it was said last; sentences."""
 
@@ -100,19 +102,31 @@ class AllocationStatements:
                 Reason.RECOMMENDING,
                 "the driver allocates for itself, as it is to while the operator only recommends",
             )
-        self._say_ignored(connection.configuration.without_effect)
+        self._without_effect = connection.configuration.without_effect
+        self._say_ignored()
         self.policies(connection.settings)
 
-    def _say_ignored(self, keys: tuple[str, ...]) -> None:
-        if not keys:
+    def unknown_fields(self, paths: tuple[str, ...]) -> None:
+        """The spec has fields of a later version."""
+        if paths != self._unknown_fields:
+            self._unknown_fields = paths
+            self._say_ignored()
+
+    def _say_ignored(self) -> None:
+        sentences = []
+        if self._unknown_fields:
+            sentences.append(
+                f"{_named(self._unknown_fields)}: this version of the operator does not know that: upgrade it, or leave it out"
+            )
+        if self._without_effect:
+            sentences.append(
+                f"spec.sparkConf: {_named(self._without_effect)}: without effect. Only what executor pods are made of and how "
+                "many there are follows from sparkConf; set what the driver or tasks read when the driver is started"
+            )
+        if not sentences:
             self._reporter.conditions.drop(ConditionType.IGNORED)
             return
-        named = ", ".join(keys[:MOST_KEYS_NAMED])
-        more = f" and {len(keys) - MOST_KEYS_NAMED} more" if len(keys) > MOST_KEYS_NAMED else ""
-        message = (
-            f"spec.sparkConf: {named}{more}: without effect. Only what executor pods are made of and how many there are "
-            "follows from sparkConf; set what the driver or tasks read when the driver is started"
-        )
+        message = ". ".join(sentences)
         self._reporter.say(ConditionType.IGNORED, True, Reason.NO_EFFECT, message[:LONGEST_MESSAGE])
 
     def profiles(self, settings: ProfileSettings) -> None:
@@ -234,3 +248,10 @@ def _sentences(each: Iterable[str]) -> str:
         kept -= 1
         said = "; ".join((*sentences[:kept], f"and {len(sentences) - kept} more"))
     return said
+
+
+def _named(names: tuple[str, ...]) -> str:
+    """The first of them, and how many more."""
+    told = ", ".join(names[:MOST_KEYS_NAMED])
+    more = len(names) - MOST_KEYS_NAMED
+    return f"{told} and {more} more" if more > 0 else told

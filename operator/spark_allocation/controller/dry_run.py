@@ -95,7 +95,7 @@ def dry_runs(documents: Iterable[Mapping[str, Any]], supposed: Supposed) -> list
         metadata = body.get("metadata") or {}
         namespace = str(metadata.get("namespace") or "default")
         name = str(metadata.get("name") or "")
-        spec = read_spec(body)
+        spec = read_spec(body, strict=True)
         if isinstance(spec, InvalidSpec):
             return f"SparkAllocation {name}: {spec}"
         passive = {setting.key: setting.value for setting in PASSIVE_SETTINGS}

@@ -18,7 +18,13 @@ from typing import Any
 import structlog
 import yaml
 
-from spark_allocation.api.policies import InvalidPolicy, StoredPolicy, read_policy
+from spark_allocation.api.policies import (
+    PROBLEMS_TOLD,
+    InvalidPolicy,
+    StoredPolicy,
+    read_policy,
+    unknown_fields,
+)
 from spark_allocation.core.pod_allow_list import NOTHING_MORE, PodAllowList
 from spark_allocation.core.setting_layers import Policy
 
@@ -160,7 +166,7 @@ class PolicyDirectory:
             self._bodies.setdefault(scope, {})[key] = body
         problems = self._problems.setdefault(scope, {})
         before = self._stored.get(scope, {}).get(key), problems.get(key)
-        read = read_policy(body)
+        read = read_policy(body, strict=scope == FILE_SCOPE)
         if isinstance(read, InvalidPolicy):
             kept = key in self._stored.get(scope, {})
             what = "its last good version holds" if kept else "it is ignored"
@@ -170,9 +176,17 @@ class PolicyDirectory:
                 return False
             log.warning("invalid_policy", policy=key, message=sentence)
             return True
-        problems.pop(key, None)
+        unknown = unknown_fields(body)
+        if unknown:
+            sentence = (
+                f"policy {read.policy.name}: {', '.join(unknown[:PROBLEMS_TOLD])}: this version of the operator does not know "
+                "that; the rest holds"
+            )
+            problems[key] = (str(body.get("metadata", {}).get("namespace") or ""), sentence)
+        else:
+            problems.pop(key, None)
         self._stored.setdefault(scope, {})[key] = read
-        return before != (read, None)
+        return before != (read, problems.get(key))
 
     def _tell(self) -> None:
         for listener in list(self._listeners):

@@ -10,6 +10,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from spark_allocation.api import later_fields
+from spark_allocation.api.later_fields import validated
 from spark_allocation.api.v1alpha1 import Mode, SparkAllocationSpec
 
 PROBLEMS_TOLD = 5
@@ -25,10 +27,17 @@ class InvalidSpec:
         return self.message
 
 
-def read_spec(body: Mapping[str, Any]) -> SparkAllocationSpec | InvalidSpec:
-    """The spec of a SparkAllocation."""
+def read_spec(
+    body: Mapping[str, Any], *, strict: bool = False
+) -> SparkAllocationSpec | InvalidSpec:
+    """The spec of a SparkAllocation.
+
+    Args:
+        strict: refuse fields that nobody knows, which in a file are mistakes. An API server that has such a field has
+            CustomResourceDefinitions of a later version: then what is known is read, and `unknown_fields` names the rest.
+    """
     try:
-        return SparkAllocationSpec.model_validate(body.get("spec") or {})
+        return validated(SparkAllocationSpec, body.get("spec") or {}, strict=strict)
     except ValidationError as error:
         return InvalidSpec(
             "; ".join(
@@ -36,6 +45,11 @@ def read_spec(body: Mapping[str, Any]) -> SparkAllocationSpec | InvalidSpec:
                 for problem in error.errors()[:PROBLEMS_TOLD]
             )
         )
+
+
+def unknown_fields(body: Mapping[str, Any]) -> tuple[str, ...]:
+    """The fields of the spec that this version does not know, as paths."""
+    return later_fields.unknown_fields(SparkAllocationSpec, body.get("spec") or {})
 
 
 def wish(spec: SparkAllocationSpec) -> tuple[object, ...]:
