@@ -48,11 +48,32 @@ def operator_archive(reporter: Reporter, base_image: str | None = None) -> Path:
         raise ClusterError(f"{_REPOSITORY} has no Dockerfile to build the operator's image from.")
     ensure_packages(IMAGE_PACKAGES, reporter)
     base = base_layer(reporter, PYTHON_PACKAGES) if base_image is None else None
-    key = content_key(base.name if base else str(base_image), *_sources())
+    key = content_key(base.name if base else str(base_image), *sources())
     archive = cache_folder() / "images" / f"operator-{key}.tar"
     if archive.exists():
         return archive
-    with tempfile.TemporaryDirectory(dir=archive.parent, prefix=".operator-") as folder:
+    build_operator_image(archive, reporter, base, base_image)
+    remove_older(archive, "operator-*.tar")
+    return archive
+
+
+def build_operator_image(
+    archive: Path, reporter: Reporter, base: Path | None, base_image: str | None = None
+) -> None:
+    """Build the image into `archive`, whether or not there is one already.
+
+    Every time in it is 1970, so that the same input gives the same image.
+
+    Args:
+        archive: the file to write.
+        reporter: shows progress.
+        base: the tar file of the base layer; None where `base_image` names one.
+        base_image: a base that buildah can pull.
+
+    Raises:
+        ClusterError: the build failed.
+    """
+    with tempfile.TemporaryDirectory(dir=cache_folder() / "images", prefix=".operator-") as folder:
         buildah = _Buildah(Path(folder))
         if base is not None:
             with reporter.step("giving the base image to buildah"):
@@ -69,7 +90,7 @@ def operator_archive(reporter: Reporter, base_image: str | None = None) -> Path:
                 base_archive.unlink()
         with reporter.step("building the operator's image"):
             buildah.run(
-                *("bud", "--isolation", "chroot", "--network", "host"),
+                *("bud", "--isolation", "chroot", "--network", "host", "--timestamp", "0"),
                 *("--build-arg", f"BASE_IMAGE={base_image or BASE_IMAGE}"),
                 *_network_settings(Path(folder)),
                 *("--tag", OPERATOR_IMAGE),
@@ -82,8 +103,6 @@ def operator_archive(reporter: Reporter, base_image: str | None = None) -> Path:
                     "push", OPERATOR_IMAGE, f"docker-archive:{file}:{OPERATOR_IMAGE}"
                 ),
             )
-    remove_older(archive, "operator-*.tar")
-    return archive
 
 
 class _Buildah:
@@ -107,7 +126,7 @@ class _Buildah:
             raise ClusterError(f"`buildah {arguments[0]}` failed; it said:\n{said}")
 
 
-def _sources() -> list[bytes]:
+def sources() -> list[bytes]:
     """Names and contents of everything the Dockerfile may copy: what git would give a clone."""
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
