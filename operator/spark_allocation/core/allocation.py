@@ -19,6 +19,8 @@ What the operator adds to Spark's rules, each time for the sake of running work:
   drained, idle ones first, and none with whom something would be lost (`surplus`).
 - Executors on a node that is about to go are replaced first and drained then (`node_evacuation`). Those that the driver has
   lost are replaced at once as well, within the maximum: while their pods run on they are not gone.
+- Streams ask for executors by how long their batches take, what waits and at which rate it comes, not by waiting tasks
+  (`streaming`). Executors beyond that are drained between two batches. Without settings for streams nothing of that happens.
 - Budgets over several applications bound what is asked for, and may take executors back (`budget_cap`). Without one
   nothing of that happens.
 - Targets survive a restart of the operator: they are taken from where they were last published, moved into the bounds
@@ -30,7 +32,7 @@ Source: ``ExecutorAllocationManager.schedule``, ``KubernetesClusterSchedulerBack
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 
@@ -64,6 +66,11 @@ from spark_allocation.core.profile_states import ProfileState, profile_states
 from spark_allocation.core.resource_profiles import ProfileId, ResourceProfileManager
 from spark_allocation.core.shuffle_holders import ShuffleHoldConf, ShuffleHolders
 from spark_allocation.core.snapshots import ExecutorPodsSnapshot
+from spark_allocation.core.streaming.batch_cost import LearnedCost
+from spark_allocation.core.streaming.decisions import StreamingDecision
+from spark_allocation.core.streaming.observations import QueryName, Slots, StreamingObservation
+from spark_allocation.core.streaming.settings import StreamingSettings
+from spark_allocation.core.streaming.streams import Streams
 from spark_allocation.core.surplus import chosen_to_go
 
 _NANOSECONDS_PER_MILLISECOND = 1_000_000
@@ -77,6 +84,7 @@ class AllocationSettings:
     Attributes:
         shuffle: what becomes of shuffle data, and so who is held for it.
         max_concurrent_drains: executors that may be leaving at once, at least one; None for no limit.
+        streaming: how streams are served; None: like any other tasks, as in Spark.
     """
 
     dynamic: DynamicAllocationConf
@@ -85,6 +93,7 @@ class AllocationSettings:
     shuffle: ShuffleHoldConf = field(default_factory=ShuffleHoldConf)
     failures: FailureLimitConf = field(default_factory=FailureLimitConf)
     max_concurrent_drains: int | None = None
+    streaming: StreamingSettings | None = None
 
     @property
     def drains(self) -> DrainConf:
@@ -116,6 +125,8 @@ class Step:
         would_leave: while nothing may be done, executors that would have been drained, by profile.
         busy_for_ms: for how long jobs have taken turns without a pause, where that holds executors with shuffle data
             (`ShuffleHolders.busy_for_ms`); else 0.
+        streaming: what streams ask for, and why, by profile; empty without settings for them, and before any was observed.
+        above_streams: running executors to remove because streams ask for fewer.
     """
 
     plan: PodsPlan | None
@@ -137,6 +148,8 @@ class Step:
     would_leave: Mapping[ProfileId, int] = field(default_factory=dict)
     busy_for_ms: int = 0
     above_maximum: tuple[ExecutorPod, ...] = ()
+    streaming: tuple[StreamingDecision, ...] = ()
+    above_streams: tuple[ExecutorPod, ...] = ()
 
 
 @dataclass(slots=True)
@@ -155,6 +168,7 @@ class Allocation:
         settings: may be replaced by `reconfigure`.
         profiles: the profiles that the driver has named; the caller adds new ones.
         targets: where an earlier run of the operator left the targets of this life; empty in a new life.
+        learned_streams: what `learned_streams` gave in an earlier life or run.
         now_ns: of a monotonic clock.
     """
 
@@ -165,9 +179,12 @@ class Allocation:
         *,
         now_ns: int,
         targets: Mapping[ProfileId, int] | None = None,
+        learned_streams: Mapping[QueryName, LearnedCost] | None = None,
     ) -> None:
         self._settings = settings
         self._asked = _Asked()
+        self._streams = Streams(settings.streaming, learned_streams)
+        self._jobs_run = False
         self._snapshot = ExecutorPodsSnapshot.replaced((), at=0)
         self._not_counted: frozenset[ExecutorId] = frozenset()
         self._last_decisions: Mapping[ProfileId, ProfileDecision] = {}
@@ -180,6 +197,7 @@ class Allocation:
         self.avoid_nodes: frozenset[str] = frozenset()
         """Nodes that the next pods should not go to."""
         self._now_ms = 0
+        self._profiles = profiles
         self.lifecycle = ExecutorPodsLifecycleManager(settings.lifecycle)
         self.failures = ExecutorFailures(settings.failures)
         self.pods = ExecutorPodsAllocator(settings.pods)
@@ -219,12 +237,22 @@ class Allocation:
         self._holders.reconfigure(settings.shuffle)
         self._drains.reconfigure(settings.drains)
         self.failures.reconfigure(settings.failures)
+        self._streams.reconfigure(settings.streaming)
 
     def grant(self, grants: Grants | None) -> None:
         """What budgets grant from the next step on; None when none covers the application, as in Spark."""
         if grants is None and self._cap.applies:
             self.pods.expect(self.manager.targets)
         self._cap.grants = grants
+
+    @property
+    def learned_streams(self) -> Mapping[QueryName, LearnedCost]:
+        """What batches of each query cost: to be kept over restarts."""
+        return self._streams.learned
+
+    def take_streaming(self, observation: StreamingObservation) -> None:
+        """Take what was seen of streams: after the driver's answer that it came with; times are seconds of the monotonic clock."""
+        self._streams.take(observation, self._slots(observation.profile_id))
 
     def take_report(self, report: DriverReport, *, now_ns: int, now_ms: int) -> None:
         """Take one answer of the driver.
@@ -242,6 +270,7 @@ class Allocation:
             report, self.manager, leaving=self._drains.leaving, now_ns=now_ns, now_ms=now_ms
         )
         self.manager.max_needed_override = self._needs_by_gauge()
+        self._jobs_run = bool(report.running_jobs)
         if report.dead_executors is not None:
             self._dead = {
                 executor.id: DriverExecutor(active=False, added_at=executor.added_at_ms)
@@ -294,6 +323,8 @@ class Allocation:
         self.avoid_nodes = review.avoid_nodes
         self.failures.take_ends(snapshot, review.removals, now_ms)
         self._drains.forget_gone()
+        if report_is_fresh:
+            self._ask_streams(now_ns, now_ms)
         tick = self.manager.tick(now_ns) if report_is_fresh else TickResult({})
         if tick.decisions:
             self._last_decisions = tick.decisions
@@ -341,15 +372,19 @@ class Allocation:
                     self._last_bounds[request.profile_id] = RequestBound.BACK_OFF
         surplus: tuple[ExecutorPod, ...] = ()
         above_maximum: tuple[ExecutorPod, ...] = ()
+        above_streams: tuple[ExecutorPod, ...] = ()
         if acts and report_is_fresh:
             surplus = self._let_go(self._cap.too_many(), going_nodes)
             above_maximum = self._let_go(self._above_maximum(), going_nodes)
+            above_streams = self._leave_streams(going_nodes, now_ns)
         return Step(
             plan=plan,
             drains=tuple(self._asked.drains),
             evacuations=evacuations,
             surplus=surplus,
             above_maximum=above_maximum,
+            streaming=self._streams.decisions,
+            above_streams=above_streams,
             demands=self._demands(plan) if self._cap.applies else (),
             delete=review.delete if acts else (),
             removals=review.removals,
@@ -519,7 +554,10 @@ class Allocation:
         }
 
     def _let_go(
-        self, too_many: Mapping[ProfileId, int], going_nodes: AbstractSet[str]
+        self,
+        too_many: Mapping[ProfileId, int],
+        going_nodes: AbstractSet[str],
+        may_go: Callable[[ExecutorId], bool] | None = None,
     ) -> tuple[ExecutorPod, ...]:
         """Drain so many running executors of each profile, as far as nothing is lost with them."""
         if not too_many:
@@ -528,7 +566,7 @@ class Allocation:
             too_many,
             self._snapshot,
             leaving=self._drains.leaving,
-            may_go=self._may_be_given_back,
+            may_go=may_go or self._may_be_given_back,
             tasks=lambda executor_id: self.feeder.executors[executor_id].active_tasks,
             going_nodes=going_nodes,
         )
@@ -541,6 +579,66 @@ class Allocation:
         else:
             self.monitor.executors_killed(gone)
         return begun
+
+    # -- streams -----------------------------------------------------------------------------------------------------
+
+    def _slots(self, profile_id: ProfileId) -> Slots:
+        capacity = self._profiles.capacity(profile_id)
+        return Slots(
+            executors=len(self._staying(profile_id)),
+            tasks_per_executor=1 if capacity is None else max(1, capacity.tasks),
+            running_tasks=self.feeder.of_profile(profile_id).running,
+            executors_asked=self.manager.targets.get(profile_id, 0),
+        )
+
+    def _staying(self, profile_id: ProfileId) -> list[ExecutorReport]:
+        return [
+            executor
+            for executor in self.feeder.executors.values()
+            if executor.profile_id == profile_id and executor.id not in self._drains.leaving
+        ]
+
+    def _ask_streams(self, now_ns: int, now_ms: int) -> None:
+        self._streams.decide(
+            now=now_ns / _NANOSECONDS_PER_SECOND,
+            wall_clock_s=now_ms / 1000,
+            slots=self._slots,
+            bounds=self._settings.dynamic.bounds,
+            finishes_tasks=self._settings.dynamic.decommission_enabled,
+        )
+        self.manager.stream_targets = self._streams.targets
+
+    def _leave_streams(self, going_nodes: AbstractSet[str], now_ns: int) -> tuple[ExecutorPod, ...]:
+        """Let running executors go that are more than streams ask for: they are seldom idle for an idle timeout."""
+        begun: tuple[ExecutorPod, ...] = ()
+        for profile_id in self.manager.stream_targets:
+            pods = self._snapshot.staying(self._not_counted | self._drains.leaving)
+            target = self.manager.targets.get(profile_id, 0)
+            surplus = pods.running.get(profile_id, 0) - target
+            loses_nothing = surplus > 0 and any(
+                self._may_be_given_back(each.id) for each in self._staying(profile_id)
+            )
+            count = self._streams.may_leave(
+                profile_id,
+                surplus,
+                now=now_ns / _NANOSECONDS_PER_SECOND,
+                migrates=loses_nothing,
+                leaving=pods.leaving.get(profile_id, 0),
+                idle=not self._jobs_run,
+            )
+            begun += self._let_go(
+                {profile_id: count} if count else {},
+                going_nodes,
+                self._may_be_given_back if loses_nothing else self._is_free_between_batches,
+            )
+        return begun
+
+    def _is_free_between_batches(self, executor_id: ExecutorId) -> bool:
+        """What batches that have ended have shuffled nobody reads again; cached blocks may be."""
+        executor = self.feeder.executors.get(executor_id)
+        return executor is not None and executor.active_tasks == 0 and executor.rdd_blocks == 0
+
+    # -- who may go --------------------------------------------------------------------------------------------------
 
     def _may_be_given_back(self, executor_id: ExecutorId) -> bool:
         """The driver knows the executor, and nothing that it runs or holds is lost with it."""

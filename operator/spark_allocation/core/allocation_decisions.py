@@ -34,6 +34,8 @@ class TargetReason(StrEnum):
     """The cluster manager did not take the new target; the old one stays."""
     UNKNOWN_PROFILE = "UnknownProfile"
     """The driver has not told what the profile is: its target stays."""
+    STREAMING = "Streaming"
+    """Its streams ask for so many (`StreamingDecision` says which, and why); tasks that wait do not count."""
 
 
 class RemovalOutcome(StrEnum):
@@ -61,6 +63,19 @@ class SparkLogLine:
 
     level: LogLevel
     message: str
+
+
+@dataclass(frozen=True, slots=True)
+class StreamTarget:
+    """What the streams of a profile ask for, in place of what its tasks need.
+
+    Attributes:
+        need: executors, before bounds, windows and steps.
+        executors: after them: the target.
+    """
+
+    need: int
+    executors: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,8 @@ Things of Spark's that look odd and are kept:
 
 Departures from Spark, each listed in docs/differences-from-spark.md: profiles may have their own bounds, the target may
 rise to the need at once instead of by 1, 2, 4, 8, … (`DynamicAllocationConf.immediate_ramp_up`), settings may change while running (`ExecutorAllocationManager.reconfigure`), a profile that the driver has not described keeps its
-target instead of failing the tick, and a timed-out executor of a profile without a target is judged by the minimum.
+target instead of failing the tick, a timed-out executor of a profile without a target is judged by the minimum, and a
+profile may have a target from elsewhere, in place of the one by need and ramp (`ExecutorAllocationManager.stream_targets`).
 
 Source: ``org.apache.spark.ExecutorAllocationManager``.
 """
@@ -41,6 +42,7 @@ from spark_allocation.core.allocation_decisions import (
     ProfileDecision,
     RemovalOutcome,
     SparkLogLine,
+    StreamTarget,
     TargetReason,
     TickResult,
 )
@@ -68,6 +70,8 @@ class ExecutorAllocationManager:
         workload: where the need comes from; may be replaced at any time.
         max_needed_override: needs that replace the computed ones, such as the driver's own gauge when there is a single
             profile. None, or a missing profile, means: compute.
+        stream_targets: targets that streams ask for, by profile; at once, within the bounds. Profiles that are missing are
+            judged by their tasks.
         removal_order: puts executors that have timed out, of which some may go or (second argument) all, in the order
             in which they are to go. None means Spark's: by id as text.
     """
@@ -82,6 +86,7 @@ class ExecutorAllocationManager:
     ) -> None:
         self.workload = workload
         self.max_needed_override: Mapping[ProfileId, int] | None = None
+        self.stream_targets: Mapping[ProfileId, StreamTarget] = {}
         self.removal_order: RemovalOrder | None = None
         self._conf = conf
         self._client = client
@@ -252,7 +257,7 @@ class ExecutorAllocationManager:
         """``updateAndSyncNumExecutorsTarget`` and ``doUpdateRequest``."""
         before = dict(self._targets)
         clamped = self._move_into_bounds()
-        needs = {profile_id: self.max_needed(profile_id) for profile_id in self._targets}
+        needs = {profile_id: self._need(profile_id) for profile_id in self._targets}
         reasons: dict[ProfileId, TargetReason] = {}
         deltas: dict[ProfileId, int] = {}
         for profile_id, need in needs.items():
@@ -298,9 +303,16 @@ class ExecutorAllocationManager:
                     moved.add(profile_id)
         return moved
 
+    def _need(self, profile_id: ProfileId) -> int | None:
+        streams = self.stream_targets.get(profile_id)
+        return self.max_needed(profile_id) if streams is None else streams.need
+
     def _update_target(
         self, profile_id: ProfileId, need: int | None, now_ns: int
     ) -> tuple[TargetReason, int]:
+        streams = self.stream_targets.get(profile_id)
+        if streams is not None:
+            return TargetReason.STREAMING, self._follow(profile_id, streams)
         if self._initializing:
             return TargetReason.INITIALIZING, 0
         if need is None:
@@ -315,6 +327,14 @@ class ExecutorAllocationManager:
         if self._add_time != _NOT_SET and now_ns >= self._add_time:
             delta = self._add(profile_id, need, bounds)
         return self._growth_reason(need, self._targets[profile_id], bounds, delta), delta
+
+    def _follow(self, profile_id: ProfileId, streams: StreamTarget) -> int:
+        bounds, old = self._bounds_of(profile_id), self._targets[profile_id]
+        self._targets[profile_id] = max(
+            bounds.min_executors, min(streams.executors, bounds.max_executors)
+        )
+        self._to_add[profile_id] = 1
+        return self._targets[profile_id] - old
 
     def _growth_reason(
         self, need: int, target: int, bounds: ExecutorBounds, delta: int
@@ -378,7 +398,15 @@ class ExecutorAllocationManager:
     ) -> None:
         for profile_id, delta in deltas.items():
             target = self._targets[profile_id]
-            if delta > 0:
+            if profile_id in self.stream_targets:
+                log.append(
+                    SparkLogLine(
+                        LogLevel.INFO,
+                        f"Target number of executors for streams is {target} (previously {target - delta} "
+                        f"for resource profile id: {profile_id})",
+                    )
+                )
+            elif delta > 0:
                 step = self._to_add[profile_id]
                 self._to_add[profile_id] = wrap_int(step * 2) if delta == step else 1
                 self._add_time = wrap_long(

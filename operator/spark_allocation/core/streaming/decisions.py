@@ -151,7 +151,6 @@ class StreamingDecision:
         query: who wanted most, with `policy`; None when nobody wants.
         queries: each that runs, by name.
         problems: conditions that hold.
-        wake_at_s: when something can change without news; None when only news can change anything.
     """
 
     executors: int | None
@@ -161,5 +160,4 @@ class StreamingDecision:
     policy: StreamingPolicy | None = None
     queries: tuple[QueryStanding, ...] = ()
     problems: tuple[StreamingProblem, ...] = ()
-    wake_at_s: float | None = None
     profile_id: ProfileId = DEFAULT_PROFILE_ID

@@ -84,15 +84,23 @@ class RateSettings:
     Attributes:
         target_utilization: share of the time that executors are to be busy. Higher than with batch durations, because
             what a batch costs without any row is counted apart here.
+        band: as with batch durations.
         catch_up: share by which executors are to be faster than the input although nothing is known of a backlog. 0: what
             `target_utilization` leaves free catches up, and with a known backlog the catch-up time decides.
     """
 
     target_utilization: float = 0.8
+    band: float = 0.1
     catch_up: float = 0.0
 
     def __post_init__(self) -> None:
         _share("rate.targetUtilization", self.target_utilization)
+        _require(
+            0 <= self.band < self.target_utilization,
+            "rate.band",
+            self.band,
+            "must be at least 0 and below targetUtilization",
+        )
         _not_negative("rate.catchUp", self.catch_up)
 
 
@@ -243,8 +251,8 @@ class StreamingSettings:
             0: a stream that is late is late now, and a batch is a long time by itself.
         stabilization_down_s: the largest number of that time is followed. Five minutes, as a HorizontalPodAutoscaler has.
         stabilization_down_batches: and of at least so many batches, for queries with long ones.
-        cooldown_s: nothing changes so soon after a change, but for a backlog that grows. Half a minute: executors take
-            so long to start.
+        cooldown_s: nothing changes so soon after a change, but that a growing backlog undoes a scale-down. Half a minute:
+            executors take so long to start.
         scale_down_interval_s: scale-downs are so far apart, and merged into one. Each hands state and blocks on.
         step_up: doubles at most, as Spark's ramp and Kubernetes' autoscaler do; or 4.
         step_down: takes half at most; or 2.

@@ -1,0 +1,50 @@
+"""Executors by how much of its interval a batch takes.
+
+Theory of operation
+-------------------
+    utilisation = batch duration ÷ interval        wanted = executors × utilisation ÷ target, once it has left target ± band
+
+Two things keep this from asking twice for the same:
+
+- What is carried on is not utilisation but *busy executors*: utilisation × the executors that the batch ran on. Executors
+  that are on their way do not change it, so nobody asks for them again.
+- A batch that is late begins late, and so has more rows than one interval brings: a stream that is a quarter too
+  slow soon has batches of many intervals. Their duration counts against the time in which their rows arrived
+  (`query_history`), so what is seen is the quarter, not the many intervals.
+
+Where batches follow each other without a pause, both answers mislead: fewer executors make batches longer *and* larger, the
+more so the fewer there are. There one change goes by a fifth at most.
+
+It needs to know nothing of rows. What a batch costs by itself it takes for work that more executors would share, so it
+comes nearer with each change and never goes too far in one.
+"""
+
+import math
+
+from spark_allocation.core.streaming.query_picture import QueryPicture
+from spark_allocation.core.streaming.settings import BatchDurationSettings, Sizing
+
+LARGEST_STEP_BACK_TO_BACK = 0.2
+
+
+def wanted(settings: BatchDurationSettings, picture: QueryPicture) -> int | None:
+    """Executors for this query.
+
+    Returns:
+        At least 0; the present number while utilisation is within its band; None when no batch has been seen, or nobody
+        says what it may take.
+    """
+    busy, utilization = picture.busy_executors, picture.utilization
+    if busy is None or utilization is None or picture.interval_s is None:
+        return None
+    present, target = picture.executors, settings.target_utilization
+    if abs(utilization - target) <= settings.band:
+        return present
+    if settings.sizing is Sizing.STEP:
+        return present + settings.step if utilization > target else max(0, present - settings.step)
+    exact = math.ceil(busy / target - 1e-9)
+    if picture.back_to_back:
+        most = math.ceil(present * (1 + LARGEST_STEP_BACK_TO_BACK))
+        least = math.floor(present * (1 - LARGEST_STEP_BACK_TO_BACK))
+        return max(least, min(exact, most))
+    return exact

@@ -1,0 +1,429 @@
+"""The last batches of one query: which samples count, and what they say together.
+
+Theory of operation
+-------------------
+*What counts.* A sample counts once, and only if its times are numbers that can be. A rate that is negative or no number is
+unknown (Spark gives NaN for a rate over no time), and of a query whose batch ids or run id begin anew nothing is compared with
+what was before: what its batches cost by themselves is kept, because it is the same query.
+
+*When rows arrived.* A batch has the rows since the trigger of the one before. That is its *fill*: one trigger interval while
+batches are in time, as long as the former batch when that was late. After a pause without data it is one interval, whatever the
+pause, because a row that had been there would have begun a batch. Then:
+
+    input rate = rows ÷ fill          utilisation = duration ÷ interval × trigger interval ÷ fill (if that is longer)
+
+*What waits.* Rows beyond those of one batch, of three sources: what the query or its consumer group say, but for what arrives
+while a batch runs; and, where nobody says, the input rate × what fill, or age of the running batch, has beyond one
+interval. They are to be gone within the catch-up time since they came, so what is left of that time gets shorter; the last
+quarter stays.
+
+*Smoothing.* Each batch weighs as much as all before it. Two batches in a row that are both higher than that are believed at
+once, and so is the age of a batch that has not ended: lower is believed slowly.
+"""
+
+import math
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from spark_allocation.core.streaming.batch_cost import LearnedCost
+from spark_allocation.core.streaming.executors_over_time import ExecutorsOverTime
+from spark_allocation.core.streaming.observations import (
+    BatchSample,
+    QueryName,
+    QueryObservation,
+    QueryState,
+)
+from spark_allocation.core.streaming.query_picture import QueryPicture
+from spark_allocation.core.streaming.settings import StreamingSettings
+from spark_allocation.core.streaming.task_waves import usable_slots
+
+BATCHES_KEPT = 10
+WEIGHT_OF_LAST = 0.5
+TRIGGER_SLACK_S = 1.0
+"""A batch begins so much after its trigger without having been late."""
+LATE_SHARE = 0.1
+"""What waits for more than this share of a period is a backlog to catch up with."""
+LEAST_CATCH_UP_SHARE = 0.25
+BACKLOG_LOOKS = 12
+SECONDS_BETWEEN_LOOKS = 5.0
+IDLE_SECONDS = 10.0
+"""Between two batches of nothing, of an idle query whose interval is unknown."""
+
+
+@dataclass(frozen=True, slots=True)
+class MeasuredBatch:
+    """A batch that counts.
+
+    Attributes:
+        fill_s: seconds in which its rows arrived; None for the first one, which may have any number of them.
+        rows: None when unknown.
+        executors: on average, while it ran.
+        tasks: of its largest stage.
+    """
+
+    ended_at: float
+    duration_s: float
+    fill_s: float | None
+    rows: float | None
+    input_rate: float | None
+    executors: float
+    tasks: int | None
+
+    @property
+    def began_at(self) -> float:
+        """Its trigger."""
+        return self.ended_at - self.duration_s
+
+
+@dataclass(frozen=True, slots=True)
+class Throughput:
+    """Rows a second while busy, without what a batch costs by itself, on so many executors."""
+
+    rate: float
+    executors: float
+    batches: int
+
+
+class QueryHistory:
+    """Of one query of one life of a driver.
+
+    Args:
+        cost: as learned earlier.
+    """
+
+    def __init__(self, name: QueryName, cost: LearnedCost | None = None) -> None:
+        self.name = name
+        self.cost = cost or LearnedCost()
+        self.bad_samples = 0
+        """Samples in a row that did not count because they could not be."""
+        self.batches = 0
+        """That counted."""
+        self.last: QueryObservation = QueryObservation(name)
+        self.seen_at = -math.inf
+        self._run_id = ""
+        self._last_id: int | None = None
+        self._batches: deque[MeasuredBatch] = deque(maxlen=BATCHES_KEPT)
+        self._looks: deque[tuple[float, float]] = deque(maxlen=BACKLOG_LOOKS)
+        self._sample_backlog: float | None = None
+        self._behind_since: float | None = None
+        self._tasks_per_executor = 1
+
+    # -- what comes in -----------------------------------------------------------------------------------------------
+
+    def take(
+        self,
+        query: QueryObservation,
+        *,
+        at: float,
+        executors: ExecutorsOverTime,
+        tasks_per_executor: int,
+        interval_s: float | None,
+    ) -> None:
+        """Take one observation.
+
+        Args:
+            at: when it was made.
+            executors: up to then.
+            tasks_per_executor: at least 1.
+            interval_s: what a batch may take, when known.
+        """
+        self._tasks_per_executor = tasks_per_executor
+        if query.run_id != self._run_id:
+            self._begin_anew(query.run_id)
+        self.last, self.seen_at = query, at
+        for sample in sorted(query.batches, key=_when):
+            self._take_batch(sample, at, executors)
+        if query.state is QueryState.IDLE:
+            self._take_idleness(at, executors.now, interval_s)
+
+    def _begin_anew(self, run_id: str) -> None:
+        self._run_id = run_id
+        self._last_id = None
+        self._batches.clear()
+        self._looks.clear()
+        self._sample_backlog = self._behind_since = None
+
+    def _take_batch(self, sample: BatchSample, now: float, executors: ExecutorsOverTime) -> None:
+        ended_at, duration_s = sample.ended_at, sample.duration_s
+        if not (math.isfinite(ended_at) and math.isfinite(duration_s)) or duration_s < 0:
+            self.bad_samples += 1
+            return
+        ended_at = min(ended_at, now)
+        before = self._batches[-1] if self._batches else None
+        if before is not None and ended_at <= before.ended_at:
+            return
+        if sample.batch_id is not None and self._last_id is not None:
+            if sample.batch_id == self._last_id:
+                return
+            if sample.batch_id < self._last_id:
+                self._begin_anew(self._run_id)
+                before = None
+        began_at = ended_at - duration_s
+        fill_s = None if before is None else self._fill(sample.batch_id, began_at, before)
+        if fill_s is None and before is not None:
+            fill_s = self._trigger_interval()
+        rows = _rows(sample)
+        negative = (sample.input_rows, sample.input_rate, sample.processing_rate)
+        if any(each is not None and each < 0 for each in negative):
+            self.bad_samples += 1
+        else:
+            self.bad_samples = 0
+        self._sample_backlog = _number(sample.backlog_rows)
+        batch = MeasuredBatch(
+            ended_at=ended_at,
+            duration_s=duration_s,
+            fill_s=fill_s,
+            rows=rows,
+            input_rate=rows / fill_s if rows is not None and fill_s else _number(sample.input_rate),
+            executors=executors.mean(began_at, ended_at),
+            tasks=_count(sample.largest_stage_tasks) or self._partitions(),
+        )
+        self._batches.append(batch)
+        self._last_id = sample.batch_id
+        self.batches += 1
+        slots = batch.executors * self._tasks_per_executor
+        if rows and slots > 0:
+            self.cost = self.cost.after(
+                rows=rows, usable=usable_slots(slots, batch.tasks), duration_s=duration_s
+            )
+
+    def _fill(self, batch_id: int | None, began_at: float, before: MeasuredBatch) -> float | None:
+        gap = began_at - before.began_at
+        if gap <= 0:
+            return None
+        interval = self._trigger_interval() or 0.0
+        if batch_id is not None and self._last_id is not None and batch_id > self._last_id + 1:
+            # some between were not seen; they shared the time
+            return max(interval, gap / (batch_id - self._last_id))
+        return min(gap, max(interval, before.duration_s) + TRIGGER_SLACK_S)
+
+    def _take_idleness(self, at: float, executors: int, interval_s: float | None) -> None:
+        """A batch without rows for each interval that has passed, to have it forgotten how busy the query was."""
+        pause = self._trigger_interval() or interval_s or IDLE_SECONDS
+        before = self._batches[-1].ended_at if self._batches else -math.inf
+        if at - before >= pause:
+            self._batches.append(MeasuredBatch(at, 0.0, pause, 0.0, 0.0, float(executors), None))
+            self.batches += 1
+
+    # -- what it says ------------------------------------------------------------------------------------------------
+
+    @property
+    def last_batch(self) -> MeasuredBatch | None:
+        """The last one that counts."""
+        return self._batches[-1] if self._batches else None
+
+    def interval_s(self, settings: StreamingSettings) -> float | None:
+        """What a batch may take; None when nobody has said."""
+        return settings.target_duration_s or self._trigger_interval() or None
+
+    def duration_s(self) -> float | None:
+        """Of the last batch, or the age of the one that runs when that is greater."""
+        last = self.last_batch
+        known = [] if last is None else [last.duration_s]
+        running = self.last.running
+        age = None if running is None else _number(running.age_s)
+        return max(known + ([] if age is None else [age]), default=None)
+
+    def picture(
+        self,
+        settings: StreamingSettings,
+        *,
+        now: float,
+        asked: int,
+        executors: ExecutorsOverTime,
+    ) -> QueryPicture:
+        """The query as policies see it.
+
+        Args:
+            settings: of this query.
+            now: seconds.
+            asked: executors that the profile is to have.
+            executors: that it has had.
+        """
+        interval_s = self.interval_s(settings)
+        trigger_s = self._trigger_interval()
+        period_s = trigger_s or interval_s
+        input_rate = _smoothed(
+            [each.input_rate for each in self._batches if each.input_rate is not None]
+        )
+        processing_rate, measured_on = self._processing()
+        behind, known, growing = self._behind(now, period_s, input_rate)
+        return QueryPicture(
+            query=self.name,
+            executors=asked,
+            tasks_per_executor=self._tasks_per_executor,
+            interval_s=interval_s,
+            period_s=period_s,
+            back_to_back=not trigger_s,
+            busy_executors=self._busy(interval_s, executors, now),
+            input_rate=input_rate,
+            processing_rate=processing_rate,
+            measured_on=measured_on,
+            behind_rows=behind,
+            behind_is_known=known,
+            behind_is_growing=growing,
+            catch_up_s=self._catch_up_left(
+                now, settings.catch_up_time_s, behind, input_rate, period_s
+            ),
+            cost=self.cost,
+            tasks=self.tasks,
+        )
+
+    @property
+    def tasks(self) -> int | None:
+        """Of the largest stage of the last batches; None when unknown."""
+        known = [each.tasks for each in self._batches if each.tasks is not None]
+        running = self.last.running
+        if running is not None and (count := _count(running.largest_stage_tasks)) is not None:
+            known.append(count)
+        return max(known, default=None) or self._partitions()
+
+    def throughput(
+        self, *, since: float = -math.inf, least_executors: float = 0.0, most: int = 3
+    ) -> Throughput | None:
+        """Of the last batches that began at a moment or later, on so many executors; None without any that tells."""
+        told = [
+            each
+            for each in self._batches
+            if each.began_at >= since
+            and each.executors >= least_executors
+            and each.executors > 0
+            and each.rows
+            and each.duration_s > self.cost.fixed_s * 1.2
+        ][-most:]
+        if not told:
+            return None
+        rows = sum(each.rows or 0.0 for each in told)
+        busy_s = sum(each.duration_s - self.cost.fixed_s for each in told)
+        return Throughput(
+            rows / busy_s, sum(each.executors for each in told) / len(told), len(told)
+        )
+
+    def _busy(
+        self, interval_s: float | None, executors: ExecutorsOverTime, now: float
+    ) -> float | None:
+        if interval_s is None:
+            return None
+        trigger_s = self._trigger_interval()
+        seen = [
+            each.executors * _utilization(each.duration_s, each.fill_s, interval_s, trigger_s)
+            for each in self._batches
+        ]
+        busy = _smoothed(seen)
+        running, last = self.last.running, self.last_batch
+        age = None if running is None else _number(running.age_s)
+        if age is not None:
+            age += max(0.0, now - self.seen_at)
+            began_at = now - age
+            fill_s = None if last is None else self._fill_of_running(began_at, last)
+            so_far = executors.mean(began_at, now) * _utilization(
+                age, fill_s, interval_s, trigger_s
+            )
+            # a first batch may have any number of rows, so its age says nothing of those to come
+            if last is not None:
+                busy = so_far if busy is None else max(busy, so_far)
+        return busy
+
+    def _fill_of_running(self, began_at: float, last: MeasuredBatch) -> float | None:
+        gap = began_at - last.began_at
+        if gap <= 0:
+            return None
+        return min(gap, max(self._trigger_interval() or 0.0, last.duration_s) + TRIGGER_SLACK_S)
+
+    def _processing(self) -> tuple[float | None, float]:
+        told = [each for each in self._batches if each.rows and each.duration_s > 0][-3:]
+        busy = sum(each.duration_s * each.executors for each in told)
+        if not told or busy <= 0:
+            return None, 0.0
+        executors = told[-1].executors
+        return sum(each.rows or 0.0 for each in told) / busy * executors, executors
+
+    def _behind(
+        self, now: float, period_s: float | None, input_rate: float | None
+    ) -> tuple[float, bool, bool]:
+        """Rows that wait beyond those of one batch, whether that is known, and whether they become more."""
+        running, last, rate = self.last.running, self.last_batch, input_rate or 0.0
+        age = 0.0
+        if running is not None:
+            age = (_number(running.age_s) or 0.0) + max(0.0, now - self.seen_at)
+        now_waiting = _number(self.last.backlog_rows)
+        if now_waiting is not None and period_s is not None:
+            behind = max(0.0, now_waiting - rate * (period_s + age))
+        elif self._sample_backlog is not None and last is not None:
+            behind = max(0.0, self._sample_backlog - rate * last.duration_s)
+        elif period_s is not None and last is not None and input_rate is not None:
+            fill_s = last.duration_s
+            if running is not None:
+                fill_s = max(self._fill_of_running(now - age, last) or 0.0, age)
+            behind = rate * max(0.0, fill_s - period_s)
+        else:
+            return 0.0, False, False
+        looks = self._looks
+        if not looks or now - looks[-1][0] >= SECONDS_BETWEEN_LOOKS:
+            looks.append((now, behind))
+        earlier = [rows for _, rows in list(looks)[: max(1, len(looks) // 2)]]
+        return behind, True, behind > sum(earlier) / len(earlier)
+
+    def _catch_up_left(
+        self,
+        now: float,
+        catch_up_time_s: float,
+        behind: float,
+        rate: float | None,
+        period_s: float | None,
+    ) -> float:
+        if not rate or period_s is None or behind <= rate * period_s * LATE_SHARE:
+            self._behind_since = None
+            return catch_up_time_s
+        if self._behind_since is None:
+            self._behind_since = now
+        left = catch_up_time_s - (now - self._behind_since)
+        return max(left, catch_up_time_s * LEAST_CATCH_UP_SHARE)
+
+    def _trigger_interval(self) -> float | None:
+        return _number(self.last.trigger_interval_s)
+
+    def _partitions(self) -> int | None:
+        return _count(self.last.source_partitions) if self.last.map_only else None
+
+
+def _utilization(
+    duration_s: float, fill_s: float | None, interval_s: float, trigger_s: float | None
+) -> float:
+    """Share of its interval that a batch with the rows of one trigger interval takes."""
+    share = duration_s / interval_s
+    if trigger_s and fill_s and fill_s > trigger_s:
+        share *= trigger_s / fill_s
+    return share
+
+
+def _smoothed(values: Sequence[float]) -> float | None:
+    """Later ones weigh more, and the lower of the last two is the least that is believed."""
+    smoothed: float | None = None
+    for value in values:
+        smoothed = value if smoothed is None else smoothed + WEIGHT_OF_LAST * (value - smoothed)
+    if smoothed is None:
+        return None
+    return max(smoothed, min(values[-2:]))
+
+
+def _when(sample: BatchSample) -> float:
+    return sample.ended_at if math.isfinite(sample.ended_at) else -math.inf
+
+
+def _number(value: float | None) -> float | None:
+    """None unless it is a number that can be."""
+    return value if value is not None and math.isfinite(value) and value >= 0 else None
+
+
+def _count(value: int | None) -> int | None:
+    return value if value is not None and value >= 1 else None
+
+
+def _rows(sample: BatchSample) -> float | None:
+    rows = _number(sample.input_rows)
+    if rows is not None:
+        return rows
+    rate = _number(sample.processing_rate)
+    return None if rate is None else rate * sample.duration_s
