@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from spark_allocation.core.executor_pods import ExecutorId
 from spark_allocation.core.resource_profiles import ProfileId, ResourceProfile
+from spark_allocation.core.streaming_report import NO_STREAMS, StreamingReport
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +106,7 @@ class DriverReport:
         max_needed_executors: the gauge ``numberMaxNeededExecutors``: the need summed over all profiles as the driver
             itself computes it, with what REST cannot show. None when the driver has no such gauge.
         dead_executors: executors that the driver has removed, when this poll asked for them.
+        streaming: what it tells of streaming queries.
     """
 
     stages: tuple[StageReport, ...]
@@ -112,3 +114,4 @@ class DriverReport:
     running_jobs: tuple[int, ...]
     max_needed_executors: int | None
     dead_executors: tuple[ExecutorReport, ...] | None = None
+    streaming: StreamingReport = NO_STREAMS

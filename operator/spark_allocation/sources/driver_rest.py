@@ -33,7 +33,9 @@ from spark_allocation.core.resource_profiles import (
     ResourceProfile,
     TaskResourceRequest,
 )
+from spark_allocation.core.streaming_report import StreamingReport
 from spark_allocation.sources.driver_access import PLAIN, DriverAccess, NoAccess
+from spark_allocation.sources.streaming_gauges import STREAMS, Job, read_streaming, streaming_job
 from spark_allocation.sources.wire import whole_number
 
 REQUEST_TIMEOUT_SECONDS = 4.0
@@ -117,10 +119,6 @@ class _Executor(msgspec.Struct, rename="camel", gc=False):
     resource_profile_id: _Id = 0
     add_time: str | None = None
     remove_reason: str | None = None
-
-
-class _Job(msgspec.Struct, rename="camel", gc=False):
-    job_id: _Int
 
 
 class _ResourceAmount(msgspec.Struct, rename="camel", gc=False):
@@ -217,7 +215,7 @@ class DriverRest:
             stages, executors, jobs, metrics = await asyncio.gather(
                 self._get(f"{self._application}/stages?status=active", list[_Stage]),
                 self._get(f"{self._application}/{executors_path}", list[_Executor]),
-                self._get(f"{self._application}/jobs?status=running", list[_Job]),
+                self._get(f"{self._application}/jobs?status=running", list[Job]),
                 self._get("/metrics/json/", _Metrics),
             )
         except _NoAnswer as error:
@@ -231,6 +229,7 @@ class DriverRest:
             stages=tuple(_stage_report(stage) for stage in stages[:MOST_ACTIVE_STAGES]),
             executors=tuple(report for report in reports if report.active),
             running_jobs=tuple(job.job_id for job in jobs),
+            streaming=_streaming(metrics, jobs),
             max_needed_executors=_max_needed(metrics),
             dead_executors=tuple(report for report in reports if not report.active)
             if with_dead_executors
@@ -535,6 +534,14 @@ def _max_needed(metrics: _Metrics) -> int | None:
         if name.endswith(MAX_NEEDED_GAUGE) and isinstance(gauge.value, int):
             return _count(gauge.value)
     return None
+
+
+def _streaming(metrics: _Metrics, jobs: Sequence[Job]) -> StreamingReport:
+    found = (streaming_job(job, _epoch_ms(job.submission_time)) for job in jobs)
+    return read_streaming(
+        {name: gauge.value for name, gauge in metrics.gauges.items() if STREAMS in name},
+        [job for job in found if job is not None],
+    )
 
 
 def _epoch_ms(text: str | None) -> int | None:

@@ -8,7 +8,9 @@ It schedules nothing: what it says is what a test has set.
 """
 
 import asyncio
+import json
 import ssl
+import time
 from collections.abc import Callable
 from enum import Enum
 from types import TracebackType
@@ -20,6 +22,8 @@ from spark_allocation.core.passive_driver import PASSIVE_SETTINGS
 
 Document = dict[str, Any]
 APPLICATION_ID = "spark-0123456789abcdef"
+QUERY_ID = "11bdbfeb-5df5-4705-8b8f-5068fa1e168c"
+RUN_ID = "2ed1ba88-2a26-4fea-8e9d-7bb28ba0b4f3"
 
 
 class Behaviour(Enum):
@@ -48,7 +52,8 @@ class FakeDriver:
         stages: active stages, as documents; see `stage`.
         executors: alive ones, as documents; see `executor`.
         dead: executors that the driver has removed.
-        jobs: ids of running jobs.
+        jobs: ids of running jobs, or jobs as documents; see `batch`.
+        streaming: gauges of streaming queries, values by the key without the application's id; see `query`.
         gauge: ``numberMaxNeededExecutors``; None when the driver has no such gauge.
         profiles: ``resourceProfiles`` as documents.
         asked: paths of all requests.
@@ -88,7 +93,8 @@ class FakeDriver:
         self.stages: list[Document] = []
         self.executors: list[Document] = []
         self.dead: list[Document] = []
-        self.jobs: list[int] = []
+        self.jobs: list[int | Document] = []
+        self.streaming: dict[str, Any] = {}
         self.gauge: int | None = 0
         self.profiles: list[Document] = [self.profile(0)]
         self.asked: list[str] = []
@@ -138,6 +144,64 @@ class FakeDriver:
             "executorResources": {"cores": {"resourceName": "cores", "amount": cores}},
             "taskResources": {"cpus": {"resourceName": "cpus", "amount": 1.0}},
         }
+
+    @staticmethod
+    def batch(
+        number: int | str,
+        *,
+        name: str | None = "orders",
+        query_id: str = QUERY_ID,
+        run_id: str = RUN_ID,
+        stage_ids: tuple[int, ...] = (0,),
+        tasks: int = 8,
+        submitted: str = "2026-11-21T13:36:03.028GMT",
+    ) -> Document:
+        """A running job of a batch of a streaming query, as Spark 4.1.4 describes it."""
+        lines = (name or "", f"id = {query_id}", f"runId = {run_id}", f"batch = {number}")
+        return {
+            "jobId": 0,
+            "description": "\n".join(lines),
+            "jobGroup": run_id,
+            "submissionTime": submitted,
+            "stageIds": list(stage_ids),
+            "numTasks": tasks,
+        }
+
+    @staticmethod
+    def query(
+        name: str = "orders",
+        *,
+        latency_ms: float = 0,
+        input_rate: float = 0.0,
+        processing_rate: float = 0.0,
+    ) -> dict[str, Any]:
+        """Spark's own gauges of a streaming query."""
+        values = {
+            "latency": latency_ms,
+            "inputRate-total": input_rate,
+            "processingRate-total": processing_rate,
+            "eventTime-watermark": 0,
+            "states-rowsTotal": 0,
+            "states-usedBytes": 0,
+        }
+        return {f"driver.spark.streaming.{name}.{gauge}": value for gauge, value in values.items()}
+
+    @staticmethod
+    def progress(event: str = "progress", **fields: Any) -> dict[str, Any]:
+        """The gauge that `spark_allocation.driver` keeps for a query."""
+        document = {
+            "format": 1,
+            "event": event,
+            "id": QUERY_ID,
+            "runId": RUN_ID,
+            "name": "orders",
+            "atMs": int(time.time() * 1000),
+            "trigger": "ProcessingTime",
+            "triggerIntervalMs": 10_000,
+            **fields,
+        }
+        key = f"driver.AccumulatorSource.sparkallocation.streaming.{document['id']}"
+        return {key: json.dumps(document)}
 
     def work(self, tasks: int) -> None:
         """A job with one stage of so many tasks waits; 0 for none."""
@@ -241,9 +305,17 @@ class FakeDriver:
                 *self.executors,
                 *({**each, "isActive": False} for each in self.dead),
             ],
-            f"{application}/jobs?status=running": [{"jobId": each} for each in self.jobs],
+            f"{application}/jobs?status=running": [
+                {"jobId": each} if isinstance(each, int) else each for each in self.jobs
+            ],
             "/metrics/json/": {
-                "gauges": {} if self.gauge is None else {gauge: {"value": self.gauge}}
+                "gauges": {
+                    **({} if self.gauge is None else {gauge: {"value": self.gauge}}),
+                    **{
+                        f"{self.application_id}.{key}": {"value": value}
+                        for key, value in self.streaming.items()
+                    },
+                }
             },
         }
 
