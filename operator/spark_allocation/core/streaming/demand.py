@@ -4,12 +4,16 @@ Theory of operation
 -------------------
     samples ─► history per query ─► picture ─► policies ─► the largest ─► cap ─► windows ─► holds ─► step ─► floors, bounds
 
+Where no policy that is on has anything to say of a query, the batch duration policy stands in with its defaults.
+
 Each policy says for each query how many executors it wants, of the whole profile: what is measured of a query already has in
 it that others run beside it. So the largest number serves all, and the sum would serve everybody several times. Then, in this
 order, each with a reason of its own:
 
 1. *What batches can use.* No more executors than have a slot for each task of the largest stages of all queries.
-2. *Windows.* A number is followed once it has been wanted for its window (`recommendations`).
+2. *Windows.* A number is followed once it has been wanted for its window (`recommendations`). A scale-down that had to be undone
+   within that window, although input has not grown, is *regretted*: then the window for the next one is twice as long, up to
+   eight times. So what is too much with n executors and too little with one less comes to rest.
 3. *Freeze windows*, *cooldown*, *ineffective hold* (`scaling_effect`), and scale-downs that are merged into one.
 4. *Steps.* One change goes no further than a step.
 5. *Floors.* While a batch runs or may, one executor at least, as otherwise it would never end and nothing would ever
@@ -56,16 +60,21 @@ from spark_allocation.core.streaming.query_picture import QueryPicture
 from spark_allocation.core.streaming.recommendations import Recommendations
 from spark_allocation.core.streaming.scaling_effect import ScalingEffect
 from spark_allocation.core.streaming.settings import (
+    BatchDurationSettings,
     Frozen,
     MissingMetrics,
     StepLimits,
     StreamingSettings,
 )
-from spark_allocation.core.streaming.task_waves import aligned
 
 LEARNED_QUERIES_KEPT = 50
+SAME_INPUT = 1.15
+"""Input that has grown by less is no reason for a scale-up by itself."""
+MOST_REGRETS = 3
+REGRETS_FORGOTTEN_S = 3600.0
 BAD_SAMPLES_TOLD = 3
 """In a row: one alone happens when a query starts."""
+_STAND_IN = BatchDurationSettings()
 _BATCH_TRIGGERS = frozenset({Trigger.AVAILABLE_NOW, Trigger.ONCE, Trigger.CONTINUOUS})
 
 
@@ -108,6 +117,9 @@ class StreamingDemand:
         self._batches_of_gone = 0
         self._changed_at = -math.inf
         self._scaled_down_at = -math.inf
+        self._scaled_down_rate: float | None = None
+        self._regrets = 0
+        self._regretted_at = -math.inf
 
     # -- what comes in -----------------------------------------------------------------------------------------------
 
@@ -254,7 +266,8 @@ class StreamingDemand:
             chosen = _Chosen(held, StreamingReason.WAITING_FOR_BATCHES)
             return self._decided(chosen, bounds, standings, problems)
         most = max(wants, key=lambda want: (want.executors, want.query, want.policy))
-        wanted, cap = self._useful(most.executors, present, pictures)
+        cap = _useful(pictures)
+        wanted = most.executors if cap is None else min(most.executors, cap)
         if cap is not None and wanted == cap < most.executors and present >= cap:
             problems.append(
                 StreamingProblem(StreamingCondition.CAPPED_BY_TASKS, most.query, str(cap))
@@ -273,7 +286,7 @@ class StreamingDemand:
         if self._effect.is_held(now):
             problems.append(StreamingProblem(StreamingCondition.SCALING_INEFFECTIVE, most.query))
         decision = self._decided(chosen, bounds, standings, problems, most)
-        self._note_change(decision, present, now)
+        self._note_change(decision, present, now, _input_rate(pictures))
         return decision
 
     # -- inside ------------------------------------------------------------------------------------------------------
@@ -317,6 +330,11 @@ class StreamingDemand:
             if executors is not None:
                 urgent = backlog.is_urgent(settings.backlog, picture)
                 found.append(PolicyWant(name, StreamingPolicy.BACKLOG, executors, urgent))
+        if not found:
+            # what it takes to know rows and their cost is not there, or not yet
+            executors = batch_duration.wanted(_STAND_IN, picture)
+            if executors is not None:
+                found.append(PolicyWant(name, StreamingPolicy.BATCH_DURATION, executors))
         if found and settings.nominal_rate is not None and picture.input_rate is not None:
             executors = math.ceil(picture.input_rate / settings.nominal_rate - 1e-9)
             found.append(PolicyWant(name, StreamingPolicy.NOMINAL_RATE, executors))
@@ -355,36 +373,17 @@ class StreamingDemand:
             ]
         return found
 
-    def _useful(
-        self, wanted: int, present: int, pictures: Sequence[QueryPicture]
-    ) -> tuple[int, int | None]:
-        """What of it batches can use, and the most that they could; None for the latter when some query's tasks are unknown."""
-        cap = 0
-        for picture in pictures:
-            if picture.tasks is None:
-                return wanted, None
-            cap += math.ceil(picture.tasks / picture.tasks_per_executor)
-        if len(pictures) == 1:
-            alone = pictures[0]
-            wanted = aligned(
-                wanted,
-                present,
-                tasks=alone.tasks,
-                tasks_per_executor=alone.tasks_per_executor,
-            )
-        return min(wanted, cap), cap
-
     def _around(
         self, wanted: int, present: int, now: float, wall_clock_s: float, *, urgent: bool
     ) -> _Chosen:
         settings = self._settings
         since = self._batches - settings.stabilization_down_batches
+        window_s = self._down_window_s
         self._recommendations.add(now, self._batches, wanted, present=present)
-        self._recommendations.forget(
-            now, max(settings.stabilization_down_s, settings.stabilization_up_s), since
-        )
+        longest_s = settings.stabilization_down_s * 2**MOST_REGRETS
+        self._recommendations.forget(now, max(longest_s, settings.stabilization_up_s), since)
         up = self._recommendations.smallest(now, settings.stabilization_up_s)
-        down = self._recommendations.largest(now, settings.stabilization_down_s, since)
+        down = self._recommendations.largest(now, window_s, since)
         followed = max(present, up) if present < up else min(present, max(down, up))
         if followed == present:
             steady = StreamingReason.STEADY
@@ -451,17 +450,51 @@ class StreamingDemand:
             profile_id=self._profile_id,
         )
 
-    def _note_change(self, decision: StreamingDecision, present: int, now: float) -> None:
+    @property
+    def _down_window_s(self) -> float:
+        return self._settings.stabilization_down_s * 2**self._regrets
+
+    def _note_change(
+        self, decision: StreamingDecision, present: int, now: float, rate: float | None
+    ) -> None:
         executors = decision.executors
         if executors is None or executors == present:
             return
         self._changed_at = now
         if executors < present:
-            self._scaled_down_at = now
+            if now - self._regretted_at > REGRETS_FORGOTTEN_S:
+                self._regrets = 0
+            self._scaled_down_at, self._scaled_down_rate = now, rate
             self._effect.scaled_down()
-        elif decision.query is not None:
+            return
+        before = self._scaled_down_rate
+        more_came = rate is not None and before is not None and rate > before * SAME_INPUT
+        if now - self._scaled_down_at <= self._down_window_s and not more_came:
+            self._regrets = min(self._regrets + 1, MOST_REGRETS)
+            self._regretted_at = now
+        if decision.query is not None:
             self._effect.scaled_up(self._queries[decision.query], now)
 
 
 def _step(limits: StepLimits, present: int) -> int:
     return max(limits.executors, math.ceil(limits.share * present))
+
+
+def _useful(pictures: Sequence[QueryPicture]) -> int | None:
+    """The most executors that batches of all queries could use at once; None when the tasks of one are not known."""
+    executors = 0
+    for picture in pictures:
+        if picture.tasks is None:
+            return None
+        executors += math.ceil(picture.tasks / picture.tasks_per_executor)
+    return max(1, executors)
+
+
+def _input_rate(pictures: Sequence[QueryPicture]) -> float | None:
+    """Of all queries; None when that of one is not known."""
+    total = 0.0
+    for picture in pictures:
+        if picture.input_rate is None:
+            return None
+        total += picture.input_rate
+    return total

@@ -66,7 +66,8 @@ class BatchSample:
         input_rows: that it read (``numInputRows``); None when unknown: then it is `processing_rate` × `duration_s`.
         input_rate: rows a second since the last trigger (``inputRowsPerSecond``, the gauge ``inputRate-total``).
         processing_rate: rows a second while it ran (``processedRowsPerSecond``, the gauge ``processingRate-total``).
-        backlog_rows: rows that were left in the sources when it ended.
+        backlog_rows: rows that its sources had beyond those of this batch when it began (what the progress of a query gives
+            as offsets behind the latest); above 0 only where a batch may take no more at once.
         largest_stage_tasks: tasks of its largest stage: more slots than that it could not have used.
     """
 

@@ -10,20 +10,22 @@ what was before: what its batches cost by themselves is kept, because it is the 
 batches are in time, as long as the former batch when that was late. After a pause without data it is one interval, whatever the
 pause, because a row that had been there would have begun a batch. Then:
 
-    input rate = rows ÷ fill          utilisation = duration ÷ interval × trigger interval ÷ fill (if that is longer)
+    input rate = (rows + what is left more than after the batch before) ÷ fill
+    utilisation = duration ÷ interval × trigger interval ÷ fill (if that is longer)
 
-*What waits.* Rows beyond those of one batch, of three sources: what the query or its consumer group say, but for what arrives
-while a batch runs; and, where nobody says, the input rate × what fill, or age of the running batch, has beyond one
-interval. They are to be gone within the catch-up time since they came, so what is left of that time gets shorter; the last
-quarter stays.
+*What waits.* Rows beyond those of one batch: what a consumer group says, but for what arrives while a batch runs; or else what
+the last batch had left, and the input rate × what fill, or age of the running batch, has beyond one interval. They are to be
+gone within the catch-up time since there are all the executors that were asked for. So what is left of that time gets shorter;
+its second half stays.
 
-*Smoothing.* Each batch weighs as much as all before it. Two batches in a row that are both higher than that are believed at
-once, and so is the age of a batch that has not ended: lower is believed slowly.
+*Smoothing.* A batch weighs as much as all before it, a short one less: half of what is known is newer than `HALF_LIFE_S`. Two
+batches in a row that are both higher than that are believed at once, and so is the age of a batch that has not ended: lower is
+believed slowly.
 """
 
 import math
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from spark_allocation.core.streaming.batch_cost import LearnedCost
@@ -38,13 +40,14 @@ from spark_allocation.core.streaming.query_picture import QueryPicture
 from spark_allocation.core.streaming.settings import StreamingSettings
 from spark_allocation.core.streaming.task_waves import usable_slots
 
-BATCHES_KEPT = 10
-WEIGHT_OF_LAST = 0.5
+BATCHES_KEPT = 16
+HALF_LIFE_S = 20.0
+LARGEST_WEIGHT = 0.5
 TRIGGER_SLACK_S = 1.0
 """A batch begins so much after its trigger without having been late."""
 LATE_SHARE = 0.1
 """What waits for more than this share of a period is a backlog to catch up with."""
-LEAST_CATCH_UP_SHARE = 0.25
+LEAST_CATCH_UP_SHARE = 0.5
 BACKLOG_LOOKS = 12
 SECONDS_BETWEEN_LOOKS = 5.0
 IDLE_SECONDS = 10.0
@@ -75,13 +78,25 @@ class MeasuredBatch:
         """Its trigger."""
         return self.ended_at - self.duration_s
 
+    @property
+    def span_s(self) -> float:
+        """The time that it speaks for."""
+        return self.duration_s if self.fill_s is None else self.fill_s
+
 
 @dataclass(frozen=True, slots=True)
 class Throughput:
-    """Rows a second while busy, without what a batch costs by itself, on so many executors."""
+    """Rows a second while busy, without what a batch costs by itself, on so many executors.
+
+    Attributes:
+        slots: of these executors.
+        tasks: of the largest stage; None when unknown.
+    """
 
     rate: float
     executors: float
+    slots: float
+    tasks: int | None
     batches: int
 
 
@@ -106,7 +121,8 @@ class QueryHistory:
         self._batches: deque[MeasuredBatch] = deque(maxlen=BATCHES_KEPT)
         self._looks: deque[tuple[float, float]] = deque(maxlen=BACKLOG_LOOKS)
         self._sample_backlog: float | None = None
-        self._behind_since: float | None = None
+        self._behind_for_s = 0.0
+        self._looked_at: float | None = None
         self._tasks_per_executor = 1
 
     # -- what comes in -----------------------------------------------------------------------------------------------
@@ -142,7 +158,8 @@ class QueryHistory:
         self._last_id = None
         self._batches.clear()
         self._looks.clear()
-        self._sample_backlog = self._behind_since = None
+        self._sample_backlog = None
+        self._behind_for_s = 0.0
 
     def _take_batch(self, sample: BatchSample, now: float, executors: ExecutorsOverTime) -> None:
         ended_at, duration_s = sample.ended_at, sample.duration_s
@@ -169,13 +186,19 @@ class QueryHistory:
             self.bad_samples += 1
         else:
             self.bad_samples = 0
-        self._sample_backlog = _number(sample.backlog_rows)
+        left, left_before = _number(sample.backlog_rows), self._sample_backlog
+        self._sample_backlog = left
+        arrived = rows
+        if rows is not None and left is not None and left_before is not None:
+            arrived = max(0.0, rows + left - left_before)
         batch = MeasuredBatch(
             ended_at=ended_at,
             duration_s=duration_s,
             fill_s=fill_s,
             rows=rows,
-            input_rate=rows / fill_s if rows is not None and fill_s else _number(sample.input_rate),
+            input_rate=arrived / fill_s
+            if arrived is not None and fill_s
+            else _number(sample.input_rate),
             executors=executors.mean(began_at, ended_at),
             tasks=_count(sample.largest_stage_tasks) or self._partitions(),
         )
@@ -245,7 +268,7 @@ class QueryHistory:
         trigger_s = self._trigger_interval()
         period_s = trigger_s or interval_s
         input_rate = _smoothed(
-            [each.input_rate for each in self._batches if each.input_rate is not None]
+            (each.input_rate, each.span_s) for each in self._batches if each.input_rate is not None
         )
         processing_rate, measured_on = self._processing()
         behind, known, growing = self._behind(now, period_s, input_rate)
@@ -264,7 +287,10 @@ class QueryHistory:
             behind_is_known=known,
             behind_is_growing=growing,
             catch_up_s=self._catch_up_left(
-                now, settings.catch_up_time_s, behind, input_rate, period_s
+                now,
+                settings.catch_up_time_s,
+                is_late=behind > LATE_SHARE * (input_rate or 0.0) * (period_s or 0.0),
+                all_here=executors.now >= asked,
             ),
             cost=self.cost,
             tasks=self.tasks,
@@ -296,8 +322,13 @@ class QueryHistory:
             return None
         rows = sum(each.rows or 0.0 for each in told)
         busy_s = sum(each.duration_s - self.cost.fixed_s for each in told)
+        executors = sum(each.executors for each in told) / len(told)
         return Throughput(
-            rows / busy_s, sum(each.executors for each in told) / len(told), len(told)
+            rate=rows / busy_s,
+            executors=executors,
+            slots=executors * self._tasks_per_executor,
+            tasks=self.tasks,
+            batches=len(told),
         )
 
     def _busy(
@@ -306,11 +337,13 @@ class QueryHistory:
         if interval_s is None:
             return None
         trigger_s = self._trigger_interval()
-        seen = [
-            each.executors * _utilization(each.duration_s, each.fill_s, interval_s, trigger_s)
+        busy = _smoothed(
+            (
+                each.executors * _utilization(each.duration_s, each.fill_s, interval_s, trigger_s),
+                each.span_s,
+            )
             for each in self._batches
-        ]
-        busy = _smoothed(seen)
+        )
         running, last = self.last.running, self.last_batch
         age = None if running is None else _number(running.age_s)
         if age is not None:
@@ -350,13 +383,11 @@ class QueryHistory:
         now_waiting = _number(self.last.backlog_rows)
         if now_waiting is not None and period_s is not None:
             behind = max(0.0, now_waiting - rate * (period_s + age))
-        elif self._sample_backlog is not None and last is not None:
-            behind = max(0.0, self._sample_backlog - rate * last.duration_s)
         elif period_s is not None and last is not None and input_rate is not None:
             fill_s = last.duration_s
             if running is not None:
                 fill_s = max(self._fill_of_running(now - age, last) or 0.0, age)
-            behind = rate * max(0.0, fill_s - period_s)
+            behind = (self._sample_backlog or 0.0) + rate * max(0.0, fill_s - period_s)
         else:
             return 0.0, False, False
         looks = self._looks
@@ -366,20 +397,15 @@ class QueryHistory:
         return behind, True, behind > sum(earlier) / len(earlier)
 
     def _catch_up_left(
-        self,
-        now: float,
-        catch_up_time_s: float,
-        behind: float,
-        rate: float | None,
-        period_s: float | None,
+        self, now: float, catch_up_time_s: float, *, is_late: bool, all_here: bool
     ) -> float:
-        if not rate or period_s is None or behind <= rate * period_s * LATE_SHARE:
-            self._behind_since = None
-            return catch_up_time_s
-        if self._behind_since is None:
-            self._behind_since = now
-        left = catch_up_time_s - (now - self._behind_since)
-        return max(left, catch_up_time_s * LEAST_CATCH_UP_SHARE)
+        elapsed = 0.0 if self._looked_at is None else now - self._looked_at
+        self._looked_at = now
+        if not is_late:
+            self._behind_for_s = 0.0
+        elif all_here:
+            self._behind_for_s += elapsed
+        return max(catch_up_time_s - self._behind_for_s, catch_up_time_s * LEAST_CATCH_UP_SHARE)
 
     def _trigger_interval(self) -> float | None:
         return _number(self.last.trigger_interval_s)
@@ -391,21 +417,26 @@ class QueryHistory:
 def _utilization(
     duration_s: float, fill_s: float | None, interval_s: float, trigger_s: float | None
 ) -> float:
-    """Share of its interval that a batch with the rows of one trigger interval takes."""
-    share = duration_s / interval_s
-    if trigger_s and fill_s and fill_s > trigger_s:
-        share *= trigger_s / fill_s
+    """Share of its interval that a batch with the rows of one period takes."""
+    share, period_s = duration_s / interval_s, trigger_s or interval_s
+    if fill_s and fill_s > period_s:
+        share *= period_s / fill_s
     return share
 
 
-def _smoothed(values: Sequence[float]) -> float | None:
-    """Later ones weigh more, and the lower of the last two is the least that is believed."""
-    smoothed: float | None = None
-    for value in values:
-        smoothed = value if smoothed is None else smoothed + WEIGHT_OF_LAST * (value - smoothed)
-    if smoothed is None:
+def _smoothed(values: Iterable[tuple[float, float]]) -> float | None:
+    """Of values and the seconds that each speaks for; the lower of the last two is the least that is believed."""
+    smoothed = before = last = None
+    for value, span_s in values:
+        before, last = last, value
+        if smoothed is None:
+            smoothed = value
+        else:
+            weight = min(LARGEST_WEIGHT, 1 - 0.5 ** (span_s / HALF_LIFE_S))
+            smoothed += weight * (value - smoothed)
+    if smoothed is None or last is None:
         return None
-    return max(smoothed, min(values[-2:]))
+    return max(smoothed, last if before is None else min(before, last))
 
 
 def _when(sample: BatchSample) -> float:

@@ -13,6 +13,9 @@ the rows of one period takes the wanted share of its interval on
 Catch-up is what waits, over the time in which it is to be gone and the input rate. The answer does not depend on the
 executors there are, so it is the same while those that were asked for are starting.
 
+On the way down the line is not trusted wholly: it goes on beyond what was seen. In proportion to what batches take now there
+would be more executors, never too few; half of the way between both is taken, and the rest once that has been seen.
+
 When ``a`` alone takes more than the wanted share, no number of executors helps (`fixed_cost_is_too_large`), and this
 policy says nothing.
 
@@ -26,7 +29,7 @@ from spark_allocation.core.streaming.query_picture import QueryPicture
 from spark_allocation.core.streaming.settings import RateSettings
 from spark_allocation.core.streaming.task_waves import slots_for, usable_slots
 
-LEAST_BATCHES = 1.5
+LEAST_BATCHES = 2.5
 """Of which the cost has to be known, the older counting less."""
 
 
@@ -45,8 +48,15 @@ def wanted(settings: RateSettings, picture: QueryPicture) -> int | None:
     rows = _rate(settings, picture) * picture.period_s
     if _is_within_band(settings, picture, cost, rows):
         return picture.executors
-    slots = slots_for(cost.per_row_s * rows / room, picture.tasks)
-    return math.ceil(slots / picture.tasks_per_executor)
+    usable = cost.per_row_s * rows / room
+    slots = picture.executors * picture.tasks_per_executor
+    if slots > 0 and picture.interval_s is not None:
+        present = usable_slots(slots, picture.tasks)
+        share = cost.duration_s(rows, present) / picture.interval_s
+        if usable < present:
+            in_proportion = present * share / settings.target_utilization
+            usable = max(usable, (usable + min(in_proportion, present)) / 2)
+    return math.ceil(slots_for(usable, picture.tasks) / picture.tasks_per_executor - 1e-9)
 
 
 def fixed_cost_is_too_large(settings: RateSettings, picture: QueryPicture) -> bool:

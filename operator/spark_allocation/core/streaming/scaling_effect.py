@@ -8,8 +8,8 @@ remembered with the executors that it had. Once it has processed some batches on
     effect = (rate after ÷ rate before − 1) ÷ (executors after ÷ executors before − 1)
 
 1 is a speed-up in proportion. Below the least share (a tenth by default) there was none, and no scale-up follows for some
-time. Fewer executors than a quarter more are not judged: batches of one size differ by as much. Several scale-ups in a row are
-compared with what was before the first.
+time. Fewer executors than a quarter more are not judged: batches of one size differ by as much. Nor are so many that tasks would
+take no wave less (`task_waves`): a few more may. Several scale-ups in a row are compared with what was before the first.
 
 Reasons there may be: fewer tasks than slots; state that is where its executor is, so tasks wait for that one
 (``spark.locality.wait``); a sink or a source that is no faster.
@@ -21,6 +21,7 @@ from dataclasses import dataclass
 
 from spark_allocation.core.streaming.observations import QueryName
 from spark_allocation.core.streaming.query_history import QueryHistory, Throughput
+from spark_allocation.core.streaming.task_waves import whole_waves
 
 LEAST_GROWTH = 1.25
 LEAST_BATCHES = 2
@@ -83,6 +84,10 @@ class ScalingEffect:
         )
         if after is None or after.batches < LEAST_BATCHES:
             return
+        if after.tasks is not None and after.slots < after.tasks:
+            waves = whole_waves(after.slots, after.tasks)
+            if waves == whole_waves(before.slots, after.tasks):
+                return
         effect = (after.rate / before.rate - 1) / (after.executors / before.executors - 1)
         if effect < least_share:
             self._held_until = now + hold_s

@@ -236,10 +236,11 @@ class StreamingSettings:
     """``spec.streaming``.
 
     Attributes:
-        batch_duration: on by default; needs an interval, or `target_duration_s`.
-        rate: on by default; says nothing before it has seen some batches of different size, or on different numbers of
-            executors.
-        backlog: on by default; says nothing where no backlog is known.
+        batch_duration: off by default, but it stands in for a query of which no policy that is on has anything to say. Needs
+            an interval, or `target_duration_s`.
+        rate: on by default, because it is right at once, where the others come nearer with each change: of the three it
+            was the cheapest at the least lag. Says nothing before it has seen three batches with rows.
+        backlog: off by default: the rate policy has what waits in it already. For those who may let a minute wait.
         target_duration_s: how long a batch may take; stands for the trigger interval where that is 0 or unknown, and goes
             before it. Required unless the trigger interval is known.
         catch_up_time_s: within which a backlog is to be gone. Five minutes: shorter asks for many executors for a
@@ -264,9 +265,9 @@ class StreamingSettings:
         queries: by name; names that no query has are told.
     """
 
-    batch_duration: BatchDurationSettings | None = field(default_factory=BatchDurationSettings)
+    batch_duration: BatchDurationSettings | None = None
     rate: RateSettings | None = field(default_factory=RateSettings)
-    backlog: BacklogSettings | None = field(default_factory=BacklogSettings)
+    backlog: BacklogSettings | None = None
     target_duration_s: float | None = None
     catch_up_time_s: float = 300.0
     nominal_rate: float | None = None

@@ -1,59 +1,49 @@
-"""Slots that make a difference: the tasks of a stage run in waves, and a slot more only helps where it saves one.
+"""Slots that are of use: the tasks of a stage run in waves, and the last one is seldom full.
 
-A stage of ``P`` tasks on ``S`` slots takes ``ceil(P ÷ S)`` waves. 16 tasks take two waves on 8 slots and on 15 alike. So, for
-batches of one stage, ``P ÷ ceil(P ÷ S)`` of the slots are *usable*, and numbers in between are paid for nothing. Tasks of
-unequal length blur that, the more so the more waves there are; then there is little in it to save or to lose anyway.
+Theory of operation
+-------------------
+A stage of ``P`` tasks on ``S`` slots takes ``ceil(P ÷ S)`` waves when all tasks are of equal length: 16 tasks take two on 8 slots
+and on 15 alike. With tasks of unequal length the waves blur, and slots in between are of use too. How much they blur nobody tells
+an outsider, so the middle is taken: a stage takes the share of waves that it fills, and of one more the half, which becomes nothing
+as slots come near the number of tasks:
+
+    waves = P ÷ S + ½ × (1 − S ÷ P)          usable slots = P ÷ waves
+
+More slots than tasks are of no use.
 """
 
 import math
 
 
 def usable_slots(slots: float, tasks: int | None) -> float:
-    """Slots that a stage keeps busy, on average over its waves.
+    """Slots that a stage keeps busy, on average.
 
     Args:
         slots: above 0; not whole when executors came or went during the stage.
-        tasks: of the stage; None when unknown: then all of them.
+        tasks: of the stage, at least 1; None when unknown: then all of them.
     """
-    if tasks is None or tasks < 1:
+    if tasks is None:
         return slots
-    if slots != int(slots):
-        return min(slots, float(tasks))
-    return tasks / math.ceil(tasks / slots)
+    if slots >= tasks:
+        return float(tasks)
+    return tasks / (tasks / slots + (1 - slots / tasks) / 2)
 
 
-def slots_for(usable: float, tasks: int | None) -> int:
-    """The fewest slots of which so many are usable; more than there are tasks when not even those suffice.
+def slots_for(usable: float, tasks: int | None) -> float:
+    """The slots of which so many are usable; more than there are tasks when not even those suffice.
 
     Args:
         usable: at least 0.
-        tasks: of the stage; None when unknown.
+        tasks: of the stage, at least 1; None when unknown.
     """
-    if not usable > 0:
-        return 0
-    if tasks is None or tasks < 1 or usable > tasks:
-        return math.ceil(usable - 1e-9)
-    waves = max(1, math.floor(tasks / usable + 1e-9))
-    return math.ceil(tasks / waves)
+    if usable <= 0:
+        return 0.0
+    if tasks is None or usable >= tasks:
+        return usable
+    beyond_half = tasks / usable - 0.5
+    return tasks * (math.sqrt(beyond_half * beyond_half + 2) - beyond_half)
 
 
-def aligned(wanted: int, present: int, *, tasks: int | None, tasks_per_executor: int) -> int:
-    """Executors that make the difference that is wanted.
-
-    More executors than present save at least one wave; what takes the same waves as the wanted number does so with the
-    fewest executors.
-
-    Args:
-        wanted: at least 0.
-        present: at least 0.
-        tasks: of the largest stage; None when unknown: then the wanted number.
-        tasks_per_executor: at least 1.
-    """
-    if tasks is None or wanted in (0, present):
-        return wanted
-    waves = math.ceil(tasks / (wanted * tasks_per_executor))
-    if wanted > present > 0 and waves > 1:
-        now = math.ceil(tasks / (present * tasks_per_executor))
-        waves = min(waves, now - 1) if now > 1 else waves
-    fewest = math.ceil(math.ceil(tasks / waves) / tasks_per_executor)
-    return fewest if waves > 1 else max(fewest, wanted)
+def whole_waves(slots: float, tasks: int) -> int:
+    """How many there are when all tasks are of equal length."""
+    return math.ceil(tasks / slots)
