@@ -7,7 +7,17 @@ import sys
 
 import typer
 
-from spark_allocation.cli import crd, doctor, driver_conf, explain, plan, release, run, top
+from spark_allocation.cli import (
+    crd,
+    doctor,
+    driver_conf,
+    explain,
+    plan,
+    release,
+    run,
+    simulate,
+    top,
+)
 
 app = typer.Typer(
     name="spark-allocation",
@@ -23,6 +33,7 @@ app.command("top")(top.top)
 app.command("doctor")(doctor.doctor)
 app.command("plan")(plan.plan)
 app.command("release")(release.release)
+app.command("simulate")(simulate.simulate)
 
 
 def _plugin(*, add_completion: bool) -> typer.Typer:
@@ -40,6 +51,7 @@ def _plugin(*, add_completion: bool) -> typer.Typer:
     plugin.command("plan")(plan.plan)
     plugin.command("driver-conf")(driver_conf.driver_conf)
     plugin.command("release")(release.release)
+    plugin.command("simulate")(simulate.simulate)
     return plugin
 
 

@@ -17,7 +17,7 @@ Source: ``org.apache.spark.util.JsonProtocol``, ``SparkListenerEvent``.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from spark_allocation.core.resource_profiles import DEFAULT_PROFILE_ID, ProfileId, ResourceProfile
+from spark_allocation.core.resource_profiles import ProfileId, ResourceProfile
 from spark_allocation.core.simulation.timeline import Timeline
 
 
@@ -167,8 +167,3 @@ class RecordedApplication:
     def start_delays_ms(self) -> list[int]:
         """How long recorded executors took from request to registration, where the log tells it."""
         return [each.start_ms for each in self.run.executors if each.start_ms is not None]
-
-    def widest_stage(self, profile_id: ProfileId = DEFAULT_PROFILE_ID) -> int:
-        """Most tasks of one stage of a profile."""
-        counts = (each.num_tasks for each in self.stages.values() if each.profile_id == profile_id)
-        return max(counts, default=0)

@@ -158,7 +158,10 @@ class Simulation:
         self._jobs_of_stage: dict[int, list[int]] = {}
         self._threads = {job.follows.thread: _Thread() for job in application.jobs}
         self._threads.setdefault("", _Thread())
-        actions: list[RecordedJob | RecordedUnpersist] = [*application.jobs, *application.unpersists]
+        actions: list[RecordedJob | RecordedUnpersist] = [
+            *application.jobs,
+            *application.unpersists,
+        ]
         for action in actions:
             self._threads[action.follows.thread].actions.append(action)
         self._computed_by: dict[int, int] = {}
@@ -439,6 +442,8 @@ class Simulation:
                 break
             self._launch(attempt, index, executor)
             given += 1
+        if most is None and executor.has_place:
+            self._await_locality(executor.profile_id)
         return given
 
     def _offer_all(self, profile_id: ProfileId) -> None:
@@ -456,12 +461,17 @@ class Simulation:
                 for executor in offers
                 if self._offer(executor, most=1) and executor.has_place
             ]
+        if places:
+            self._await_locality(profile_id)
+
+    def _await_locality(self, profile_id: ProfileId) -> None:
+        """Places are free, and tasks wait for others: offer again when they have waited long enough."""
         opens = [
             at
-            for _, attempt in queue
+            for _, attempt in self._queue.get(profile_id, ())
             if (at := attempt.opens_at_ms(LOCALITY_WAIT_MS)) is not None and at > self._now
         ]
-        if opens and places and self._locality_at.get(profile_id, 0) <= self._now:
+        if opens and self._locality_at.get(profile_id, 0) <= self._now:
             self._locality_at[profile_id] = min(opens)
             self._later(min(opens), _Kind.LOCALITY, int(profile_id))
 

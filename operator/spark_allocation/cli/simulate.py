@@ -1,0 +1,341 @@
+"""``spark-allocation simulate``: yesterday's jobs under another policy, from their event logs."""
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+import yaml
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from spark_allocation.cli.connection import EXIT_PROBLEM, EXIT_USAGE, Output, OutputOption
+from spark_allocation.cli.output import table, write_document
+from spark_allocation.controller.policy_search import Recommendation, document_of, policy_of
+from spark_allocation.controller.what_if import (
+    AS_RECORDED,
+    RECORDED,
+    PolicyFile,
+    RefusedPolicy,
+    policy_files,
+)
+from spark_allocation.controller.what_if_study import LogStudy, SupposedCluster, search, studies
+from spark_allocation.core.simulation.outcome import Outcome
+from spark_allocation.reports.what_if_plot import PlotsMissing, plot
+from spark_allocation.reports.what_if_table import (
+    HEADS,
+    document,
+    policy_document,
+    row,
+    shown_time,
+    total_row,
+)
+from spark_allocation.sources.event_log.log_files import LogFiles, NoLog, find_logs
+
+BAR_AFTER_SECONDS = 2.0
+
+
+def simulate(  # noqa: PLR0917  (options of a command)
+    logs: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="LOG...",
+            help="Event logs: files, rolled logs (eventlog_v2_…), folders of them, URLs with fsspec.",
+        ),
+    ],
+    policy: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="A policy to try: a SparkAllocation, or Spark properties, as YAML; repeat for several.",
+            exists=True,
+            dir_okay=False,
+        ),
+    ] = None,
+    start_delay: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            help="Seconds from asking for a pod to a registered executor. Left out: as recorded, else 5.",
+        ),
+    ] = None,
+    pods_per_minute: Annotated[
+        float | None, typer.Option(min=0.01, help="Most pods that begin to start in a minute.")
+    ] = None,
+    failure_rate: Annotated[
+        float, typer.Option(min=0, help="Executors lost unasked, in an hour of an executor's life.")
+    ] = 0.0,
+    seed: Annotated[int, typer.Option(help="Of everything that is left to chance.")] = 0,
+    price_per_core_hour: Annotated[
+        float | None, typer.Option("--price-per-core-hour", "--price", min=0, help="For the cost.")
+    ] = None,
+    recommend: Annotated[
+        bool,
+        typer.Option("--recommend", help="Search for the cheapest policy that is fast enough."),
+    ] = False,
+    within: Annotated[
+        str,
+        typer.Option(help="With --recommend: how much slower than the fastest, such as 10%."),
+    ] = "10%",
+    plot_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--plot", help="Draw the runs into this file (.png, .svg); one log at a time."
+        ),
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Processes for several logs. Left out: all cores.")
+    ] = None,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Run recorded applications again, in thought, under other policies.
+
+    spark-allocation simulate eventlog_v2_spark-1 --policy frugal.yaml --policy generous.yaml --price 0.04
+
+    spark-allocation simulate /var/log/spark-events --recommend --within 5% > spark-allocation.yaml
+
+    The decisions are those of production: the same code, on a simulated clock. The first row is what the log tells, the
+    second the same settings simulated: how far these two are apart says how far the others can be trusted.
+
+    Exit codes: 0; 1 when no log can be read, a policy would be refused, or a run does not end; 2 for wrong options.
+    """  # fmt: skip
+    try:
+        share = _share(within)
+        found = [log for where in logs for log in find_logs(where)]
+        policies = [each for file in policy or () for each in _policies(file)]
+    except (NoLog, RefusedPolicy) as error:
+        _end(str(error), EXIT_PROBLEM)
+    except (ValueError, OSError, yaml.YAMLError) as error:
+        _end(str(error), EXIT_USAGE)
+    if plot_file is not None and len(found) != 1:
+        _end(
+            f"--plot {plot_file}: draws one log, and {len(found)} were found; name one", EXIT_USAGE
+        )
+    supposed = SupposedCluster(
+        start_delay_ms=None if start_delay is None else round(start_delay * 1000),
+        pods_per_minute=pods_per_minute,
+        failures_per_hour=failure_rate,
+        seed=seed,
+    )
+    try:
+        recommendation = _recommended(found, supposed, share) if recommend else None
+        if recommendation is not None and recommendation.chosen is not None:
+            policies.append(policy_of(recommendation.chosen.wishes))
+        with _bar("reading and simulating", sum(log.size for log in found)) as advance:
+            results = studies(
+                found, policies, supposed, workers=workers or os.cpu_count() or 1, progress=advance
+            )
+        if plot_file is not None and results[0].recorded is not None:
+            plot(plot_file, _title(results[0]), _runs(results[0]))
+    except (NoLog, RefusedPolicy) as error:
+        _end(str(error), EXIT_PROBLEM)
+    except (PlotsMissing, ValueError, OSError) as error:
+        _end(str(error), EXIT_USAGE)
+    _write(results, recommendation, share, price_per_core_hour, output)
+    runs = [each.outcome for result in results for each in result.outcomes]
+    good = [result for result in results if not result.problem]
+    if not good or not all(outcome.finished for outcome in runs):
+        raise typer.Exit(EXIT_PROBLEM)
+    if recommendation is not None and recommendation.chosen is None:
+        raise typer.Exit(EXIT_PROBLEM)
+
+
+def _end(sentence: str, code: int) -> None:
+    typer.echo(sentence, err=True)
+    raise typer.Exit(code)
+
+
+def _share(text: str) -> float:
+    number = text.strip().removesuffix("%")
+    try:
+        share = float(number) / 100
+    except ValueError:
+        share = -1
+    if not 0 <= share <= 100:
+        raise ValueError(f"--within {text}: a share is wanted, such as 10%")
+    return share
+
+
+def _policies(file: Path) -> list[PolicyFile]:
+    documents = []
+    for each in yaml.safe_load_all(file.read_text()):
+        if each is not None and not isinstance(each, dict):
+            raise RefusedPolicy(
+                f"{file}: a policy is a SparkAllocation or a mapping of Spark properties"
+            )
+        documents.append(each or {})
+    return policy_files(str(file), documents)
+
+
+@contextmanager
+def _bar(what: str, total: float | None) -> Any:
+    """A progress bar on a terminal, for what takes longer than two seconds."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield lambda _advance: None
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
+    progress = Progress(*columns, console=console, transient=True)
+    task = progress.add_task(what, total=total)
+    begin, shown = time.monotonic(), False
+
+    def advance(count: float) -> None:
+        nonlocal shown
+        progress.advance(task, count)
+        if not shown and time.monotonic() - begin > BAR_AFTER_SECONDS:
+            shown = True
+            progress.start()
+
+    try:
+        yield advance
+    finally:
+        if shown:
+            progress.stop()
+
+
+def _recommended(
+    logs: Sequence[LogFiles], supposed: SupposedCluster, share: float
+) -> Recommendation:
+    with _bar("policies tried", None) as advance:
+        recommendation, problems = search(
+            logs, supposed, within=share, tried=lambda _number: advance(1)
+        )
+    for problem in problems:
+        typer.echo(problem, err=True)
+    return recommendation
+
+
+def _runs(result: LogStudy) -> list[tuple[str, Outcome]]:
+    recorded = [] if result.recorded is None else [(RECORDED, result.recorded)]
+    return [*recorded, *((each.policy, each.outcome) for each in result.outcomes)]
+
+
+def _title(result: LogStudy) -> str:
+    about = ", ".join(each for each in (result.application_id, result.spark_version) if each)
+    return f"{result.name or result.log} ({about})" if about else result.name or result.log
+
+
+# -- what is written ---------------------------------------------------------------------------------------------------
+
+
+def _write(
+    results: Sequence[LogStudy],
+    recommendation: Recommendation | None,
+    share: float,
+    price: float | None,
+    output: Output,
+) -> None:
+    if output in (Output.JSON, Output.YAML):
+        written: dict[str, Any] = {"applications": [_document(each, price) for each in results]}
+        if recommendation is not None:
+            written["recommendation"] = _recommendation_document(recommendation, share, price)
+        write_document(written, output)
+        return
+    say: Callable[[str], None] = typer.echo
+    if recommendation is not None:
+        # the object alone goes to the standard output, so that it can be applied as it is
+        def say(text: str) -> None:
+            typer.echo(text, err=True)
+
+    for result in results:
+        say(_text(result, price) + "\n")
+    if len(results) > 1:
+        say(_totals(results, price) + "\n")
+    if recommendation is not None:
+        say(_recommendation_text(recommendation, share))
+        if recommendation.chosen is not None:
+            typer.echo(_allocation_yaml(recommendation, share), nl=False)
+
+
+def _text(result: LogStudy, price: float | None) -> str:
+    if result.problem:
+        return result.problem
+    rows = [row(name, outcome, price) for name, outcome in _runs(result)]
+    lines = [f"{_title(result)}: {result.tasks} tasks", "", _table(rows, price)]
+    notes = list(result.notes)
+    if result.curve_difference is not None:
+        notes.insert(0, f"as recorded, the simulated executors are {result.curve_difference:.0%} apart from the recorded ones")  # fmt: skip
+    notes += [
+        f"{name}: does not end: {outcome.why_not_finished}"
+        for name, outcome in _runs(result)
+        if not outcome.finished and name != RECORDED
+    ]
+    return "\n".join([*lines, "", *(f"- {note}" for note in notes)])
+
+
+def _table(rows: Sequence[tuple[str, ...]], price: float | None) -> str:
+    cost = HEADS.index("COST")
+    if price is not None:
+        return table(HEADS, rows)
+    return table(
+        HEADS[:cost] + HEADS[cost + 1 :], [each[:cost] + each[cost + 1 :] for each in rows]
+    )
+
+
+def _totals(results: Sequence[LogStudy], price: float | None) -> str:
+    good = [result for result in results if not result.problem]
+    by_name: dict[str, list[Outcome]] = {}
+    for result in good:
+        for name, outcome in _runs(result):
+            by_name.setdefault(name, []).append(outcome)
+    rows = [total_row(name, outcomes, price) for name, outcomes in by_name.items()]
+    return f"{len(good)} applications together\n\n{_table(rows, price)}"
+
+
+def _document(result: LogStudy, price: float | None) -> dict[str, Any]:
+    if result.problem:
+        return {"log": result.log, "problem": result.problem}
+    return {
+        "log": result.log,
+        "applicationId": result.application_id,
+        "name": result.name,
+        "spark": result.spark_version,
+        "tasks": result.tasks,
+        "notes": list(result.notes),
+        "recorded": None if result.recorded is None else document(result.recorded, price),
+        "curveDifference": result.curve_difference,
+        "outcomes": [policy_document(each, price) for each in result.outcomes],
+    }
+
+
+def _recommendation_document(
+    recommendation: Recommendation, share: float, price: float | None
+) -> dict[str, Any]:
+    chosen, fastest = recommendation.chosen, recommendation.fastest
+    return {
+        "tried": recommendation.tried,
+        "within": share,
+        "allocation": None if chosen is None else document_of(chosen.wishes),
+        "outcomes": []
+        if chosen is None
+        else [document(each, price, curve=False) for each in chosen.outcomes],
+        "fastest": []
+        if fastest is None
+        else [document(each, price, curve=False) for each in fastest.outcomes],
+    }
+
+
+def _recommendation_text(recommendation: Recommendation, share: float) -> str:
+    chosen, fastest = recommendation.chosen, recommendation.fastest
+    tried = f"{recommendation.tried} policies were tried"
+    if chosen is None or fastest is None:
+        return f"{tried}; the applications end under none of them"
+    hours = sum(each.core_hours for each in chosen.outcomes)
+    fast_hours = sum(each.core_hours for each in fastest.outcomes)
+    return (
+        f"{tried}; the cheapest within {share:.0%} of the fastest makespan takes "
+        f"{shown_time(chosen.makespan_ms)} and {hours:.2f} core-hours (the fastest {shown_time(fastest.makespan_ms)} "
+        f"and {fast_hours:.2f})"
+    )
+
+
+def _allocation_yaml(recommendation: Recommendation, share: float) -> str:
+    assert recommendation.chosen is not None
+    text = yaml.safe_dump(document_of(recommendation.chosen.wishes), sort_keys=False)
+    return (
+        f"# The cheapest of {recommendation.tried} simulated policies within {share:.0%} of the fastest makespan.\n"
+        f"# Compared with the settings of the log under the name {AS_RECORDED!r} on the standard error.\n"
+        "# Name the driver pod, then: kubectl apply -f\n" + text
+    )
