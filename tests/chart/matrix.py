@@ -34,6 +34,9 @@ EVERYTHING: Values = {
                 "keys": ["ca.crt", "token"],
             }
         ],
+        "prometheusAccesses": [
+            {"name": "metrics", "secretName": "prometheus-reader", "keys": ["ca.crt", "token"]}
+        ],
         "env": [{"name": "SPARK_ALLOCATION_HEALTH_HOST", "value": "::"}],
     },
     "policies": [
@@ -50,6 +53,7 @@ EVERYTHING: Values = {
     "networkPolicy": {
         "apiServerPorts": [6443],
         "apiServerPeers": [{"ipBlock": {"cidr": "10.0.0.1/32"}}],
+        "extraEgress": [{"ports": [{"protocol": "TCP", "port": 9090}]}],
         "driverPorts": [{"port": 4040, "endPort": 4043}, {"port": 18080}],
         "metricsPeers": [PEER],
         "driversIn": ["team-a", "team-b"],

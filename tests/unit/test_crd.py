@@ -131,6 +131,10 @@ def test_nothing_is_required_but_the_driver() -> None:
         ".spec": ["driver"],
         ".spec.driver.selector": ["matchLabels"],
         ".spec.profiles[]": ["match"],
+        ".spec.streaming.backlog.promQL": ["server", "query"],
+        ".spec.streaming.freezeWindows[]": ["start", "duration"],
+        ".spec.streaming.queries[]": ["name"],
+        ".spec.streaming.queries[].backlog.promQL": ["server", "query"],
     }
 
 

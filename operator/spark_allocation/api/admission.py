@@ -27,6 +27,9 @@ OPEN_FIELDS = frozenset(
         "driver",
         "mode",
         "profiles[].match",
+        "streaming.backlog.promQL",
+        "streaming.freezeWindows",
+        "streaming.queries",
         "deletionPolicy",
         "ttlSecondsAfterFinished",
     }

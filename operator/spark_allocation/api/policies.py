@@ -18,6 +18,7 @@ from spark_allocation.api.policy_v1alpha1 import (
     CountLimits,
     DurationLimits,
     ExecutorAllowList,
+    PrometheusServer,
     RatioLimits,
     SettingLimits,
     SparkAllocationPolicySpec,
@@ -104,6 +105,7 @@ class StoredPolicy:
         driver_labels: that the driver pod must have.
         allowed: what executors may have beyond what their driver pod has.
         budgets: of a cluster policy.
+        prometheus_servers: where selected applications may ask for the backlog of their streams.
     """
 
     policy: Policy
@@ -112,6 +114,7 @@ class StoredPolicy:
     driver_labels: Mapping[str, str]
     allowed: PodAllowList = NOTHING_MORE
     budgets: tuple[StoredBudget, ...] = ()
+    prometheus_servers: tuple[PrometheusServer, ...] = ()
 
     def selects(self, namespace: str, driver_labels: Mapping[str, str]) -> bool:
         """Whether an application with such a driver in such a namespace is meant."""
@@ -166,6 +169,7 @@ def read_policy(body: Mapping[str, Any], *, strict: bool = False) -> StoredPolic
                 (selector.driver_labels if selector else None) or {},
                 _allow_list(cluster.allow),
                 tuple(_budget(name, _selection(selector), each) for each in cluster.budgets or ()),
+                tuple(cluster.prometheus_servers or ()),
             )
         if kind == POLICY_KIND:
             own = validated(SparkAllocationPolicySpec, body.get("spec") or {}, strict=strict)

@@ -9,20 +9,23 @@ from typing import Annotated, Self
 
 from pydantic import ConfigDict, Field, StringConstraints, model_validator
 
+from spark_allocation.api.api_model import ApiModel
 from spark_allocation.api.field_types import (
+    AccessName,
     CoreQuantity,
     ExecutorCount,
     Labels,
     MatchLabels,
     MemoryQuantity,
     PositiveCount,
+    ServerName,
     SparkDuration,
     cel_rules,
     keyed_list,
 )
+from spark_allocation.api.streaming_v1alpha1 import StreamingValues
 from spark_allocation.api.v1alpha1 import (
     Allocation,
-    ApiModel,
     Condition,
     Decommission,
     DynamicAllocation,
@@ -30,6 +33,9 @@ from spark_allocation.api.v1alpha1 import (
 
 ALLOW_BY_NAMESPACE = (
     "what executors may have is allowed to namespaces: driver labels are what the tenant writes"
+)
+SERVERS_BY_NAMESPACE = (
+    "Prometheus servers are granted to namespaces: driver labels are what the tenant writes"
 )
 
 CAPS_NOTHING = "a budget caps at least one of executors, cores, memory and pendingPods"
@@ -178,6 +184,8 @@ class SettingValues(ApiModel):
     """How pods are asked for."""
     decommission: Decommission | None = None
     """How executors leave."""
+    streaming: StreamingValues | None = None
+    """Executors for Structured Streaming."""
 
 
 class ExecutorAllowList(ApiModel):
@@ -289,6 +297,40 @@ Budgets = Annotated[
 ]
 
 
+class RequiredMatcher(ApiModel):
+    """A matcher that every selector of a query must have."""
+
+    label: Annotated[str, StringConstraints(pattern=r"^[a-zA-Z_][a-zA-Z0-9_]*$", max_length=63)]
+    """Name of the label."""
+    value: Annotated[str, StringConstraints(max_length=253)] | None = None
+    """Value that the label must equal. Left out: the namespace of the SparkAllocation that asks."""
+
+
+class PrometheusServer(ApiModel):
+    """A Prometheus server that SparkAllocations may ask for the backlog of their streams."""
+
+    name: ServerName
+    """What spec.streaming.backlog.promQL.server of a SparkAllocation says."""
+    url: Annotated[
+        str,
+        StringConstraints(
+            pattern=r"^https?://[A-Za-z0-9.\[\]:_-]+(/[A-Za-z0-9._~/-]*)?$", max_length=512
+        ),
+    ]
+    """Where it is, up to where /api/v1/query follows, such as https://prometheus.monitoring:9090."""
+    required_matchers: Annotated[
+        list[RequiredMatcher],
+        Field(max_length=8, json_schema_extra=keyed_list("label")),
+    ]
+    """What every selector of a query must demand, so that nobody reads the series of others; a query that lacks one is refused, none is added. An empty list grants all series of the server."""
+    access: AccessName | None = None
+    """What the operator was given to reach it through TLS or a login, mounted into its pod under this name; needs https. Left out: no credentials."""
+
+
+PrometheusServers = Annotated[
+    list[PrometheusServer], Field(max_length=16, json_schema_extra=keyed_list("name"))
+]
+
 Priority = Annotated[int, Field(ge=-1_000_000, le=1_000_000)]
 
 
@@ -315,7 +357,11 @@ class ClusterSparkAllocationPolicySpec(ApiModel):
             (
                 "!has(self.allow) || !has(self.selector) || !has(self.selector.driverLabels)",
                 ALLOW_BY_NAMESPACE,
-            )
+            ),
+            (
+                "!has(self.prometheusServers) || !has(self.selector) || !has(self.selector.driverLabels)",
+                SERVERS_BY_NAMESPACE,
+            ),
         )
     )
 
@@ -335,6 +381,8 @@ class ClusterSparkAllocationPolicySpec(ApiModel):
     """What executors may have beyond what their driver pod has. The lists of several policies add up."""
     budgets: Budgets | None = None
     """What all selected applications of this installation may have together; each divides one pool."""
+    prometheus_servers: PrometheusServers | None = None
+    """Where selected applications may ask for the backlog of their streams. Of several policies that name one server the one of the highest priority wins."""
 
     @model_validator(mode="after")
     def _budgets_have_names(self) -> Self:
@@ -347,6 +395,12 @@ class ClusterSparkAllocationPolicySpec(ApiModel):
     def _allows_by_namespace(self) -> Self:
         if self.allow is not None and self.selector is not None and self.selector.driver_labels:
             raise ValueError(ALLOW_BY_NAMESPACE)
+        return self
+
+    @model_validator(mode="after")
+    def _grants_servers_by_namespace(self) -> Self:
+        if self.prometheus_servers and self.selector is not None and self.selector.driver_labels:
+            raise ValueError(SERVERS_BY_NAMESPACE)
         return self
 
 

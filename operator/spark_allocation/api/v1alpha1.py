@@ -8,16 +8,9 @@ never rewrites what is stored.
 from enum import StrEnum
 from typing import Annotated, Any, Self
 
-from pydantic import (
-    AfterValidator,
-    AliasGenerator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    model_validator,
-)
-from pydantic.alias_generators import to_camel
+from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
+from spark_allocation.api.api_model import ApiModel
 from spark_allocation.api.field_types import (
     AccessName,
     AccountName,
@@ -31,6 +24,12 @@ from spark_allocation.api.field_types import (
     SparkSize,
     cel_rules,
     keyed_list,
+)
+from spark_allocation.api.streaming_v1alpha1 import (
+    MOST_QUERIES,
+    Streaming,
+    StreamingDecisionStatus,
+    StreamingQueryStatus,
 )
 from spark_allocation.core.setting_catalogue import FIELD_OF_SPARK_KEY
 
@@ -60,18 +59,6 @@ _BOUNDS_IN_ORDER = cel_rules(
 
 def _typed(key: str) -> str:
     return f"{key} has a field of its own: set spec.{FIELD_OF_SPARK_KEY[key]}"
-
-
-class ApiModel(BaseModel):
-    """camelCase outside, snake_case inside; unknown fields are errors that name themselves."""
-
-    model_config = ConfigDict(
-        alias_generator=AliasGenerator(alias=to_camel),
-        populate_by_name=True,
-        extra="forbid",
-        frozen=True,
-        use_attribute_docstrings=True,
-    )
 
 
 class Mode(StrEnum):
@@ -393,6 +380,8 @@ class SparkAllocationSpec(ApiModel):
     """What executor pods look like."""
     profiles: Annotated[list[Profile], Field(max_length=16)] | None = None
     """Bounds, timeouts and pod templates of single resource profiles (stage-level scheduling). A profile that no entry matches has those of the whole application."""
+    streaming: Streaming | None = None
+    """Executors for Structured Streaming by latency, rate and backlog, in place of what waiting tasks ask for. An empty one asks for it with all defaults."""
     spark_conf: SparkProperties | None = None
     """Other Spark keys of executor pods, with the last word over the driver's own. Also the values of keys that the driver's REST API masks, such as spark.kubernetes.executor.secrets.*. A key that has a field here is refused."""
     deletion_policy: DeletionPolicy | None = None
@@ -579,6 +568,22 @@ class SparkAllocationStatus(ApiModel):
         | None
     ) = None
     """One entry for each resource profile."""
+    streaming: (
+        Annotated[
+            list[StreamingQueryStatus],
+            Field(max_length=MOST_QUERIES, json_schema_extra=keyed_list("query")),
+        ]
+        | None
+    ) = None
+    """One entry for each streaming query."""
+    streaming_decisions: (
+        Annotated[
+            list[StreamingDecisionStatus],
+            Field(max_length=4, json_schema_extra=keyed_list("profile")),
+        ]
+        | None
+    ) = None
+    """What was decided for streams, for each resource profile that they run in."""
     conditions: (
         Annotated[
             list[Condition],

@@ -11,7 +11,7 @@ again when it changes.
 import asyncio
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from spark_allocation.api.policies import (
     read_policy,
     unknown_fields,
 )
+from spark_allocation.api.policy_v1alpha1 import PrometheusServer
 from spark_allocation.core.pod_allow_list import NOTHING_MORE, PodAllowList
 from spark_allocation.core.setting_layers import Policy
 
@@ -41,11 +42,13 @@ class SelectedPolicies:
     Attributes:
         problems: policies that could not be read; sentences.
         allowed: what all of them together let executors have beyond what their driver pod has.
+        prometheus_servers: by name; where it may ask for the backlog of its streams.
     """
 
     policies: tuple[Policy, ...] = ()
     problems: tuple[str, ...] = ()
     allowed: PodAllowList = NOTHING_MORE
+    prometheus_servers: Mapping[str, PrometheusServer] = field(default_factory=dict)
 
 
 NO_POLICIES = SelectedPolicies()
@@ -100,6 +103,7 @@ class PolicyDirectory:
                 if own_namespace in ("", namespace)
             ),
             _together([stored.allowed for stored in chosen]),
+            _servers(chosen),
         )
 
     def all(self) -> Iterator[StoredPolicy]:
@@ -233,6 +237,13 @@ def _together(lists: list[PodAllowList]) -> PodAllowList:
             for each in fields(PodAllowList)
         }
     )
+
+
+def _servers(chosen: list[StoredPolicy]) -> dict[str, PrometheusServer]:
+    """By name; of several policies the higher priority wins, of equal ones the name that sorts first."""
+    by_name = sorted(chosen, key=lambda stored: stored.policy.name, reverse=True)
+    in_order = sorted(by_name, key=lambda stored: stored.policy.priority)
+    return {server.name: server for stored in in_order for server in stored.prometheus_servers}
 
 
 def _key(body: Mapping[str, Any]) -> str:

@@ -42,6 +42,8 @@ class ProcessSettings(BaseSettings):
     """Networks in which driver pods are, such as ["10.0.0.0/8"]: an address elsewhere is not asked. Any when left out."""
     driver_accesses: Path | None = None
     """Folder of what reaches drivers behind TLS or a login: <namespace>/<name>/ with ca.crt, server-name, tls.crt and tls.key, token, or username and password. The name is what spec.driver.access says."""
+    prometheus_accesses: Path | None = None
+    """Folder of what reaches Prometheus servers behind TLS or a login: <name>/ with ca.crt, server-name, tls.crt and tls.key, token, or username and password. The name is what access of a server in a cluster policy says."""
     watch_cluster_policies: bool | None = None
     """Whether ClusterSparkAllocationPolicy objects are read from the API server. Left out: they are when all namespaces are served; with namespaces named, an install of Roles alone may not."""
     watch_nodes: bool | None = None

@@ -12,6 +12,7 @@ Source of keys, units and defaults: ``org.apache.spark.internal.config.package``
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
+from typing import Any
 
 from spark_allocation.core.spark_conf import (
     INT_MAX,
@@ -22,6 +23,14 @@ from spark_allocation.core.spark_conf import (
     InvalidSetting,
     SparkConf,
     parse_time,
+)
+from spark_allocation.core.streaming.settings import (
+    BacklogSettings,
+    BatchDurationSettings,
+    MissingMetrics,
+    RateSettings,
+    Sizing,
+    StreamingSettings,
 )
 
 NO_LIMIT = str(INT_MAX)
@@ -36,6 +45,9 @@ class Kind(Enum):
     COUNT = "count"
     DURATION = "duration"
     RATIO = "ratio"
+    """Above 0 and at most 1."""
+    NUMBER = "number"
+    """At least 0, with decimals."""
     FLAG = "flag"
     WORD = "word"
 
@@ -52,7 +64,7 @@ class Setting:
         least: the smallest value that makes sense, as `measure` gives it.
         bare_unit: nanoseconds in one unit of a duration without a unit.
         words: that a setting of words takes.
-        unlimited: how the greatest count of all is shown.
+        unlimited: how the greatest count of all is shown, and the longest time of a setting that says otherwise.
         limitable: a policy may limit it. ``initialExecutors`` always lies between two settings that are limitable,
             and a flag or a word is locked, not limited.
     """
@@ -86,6 +98,10 @@ class Setting:
                     number = conf.double(key, 1.0)
                     if not 0 < number <= 1:
                         raise ValueError("must be greater than 0 and at most 1")
+                case Kind.NUMBER:
+                    number = conf.double(key, 0.0)
+                    if not 0 <= number < INT_MAX:
+                        raise ValueError("must be at least 0")
                 case Kind.FLAG:
                     return float(conf.boolean(key, False))
                 case Kind.WORD:
@@ -107,7 +123,8 @@ class Setting:
         if self.kind is Kind.COUNT and number >= INT_MAX:
             return self.unlimited
         if self.kind is Kind.DURATION:
-            return shown_duration(int(number))
+            shown = shown_duration(int(number))
+            return self.unlimited if shown == "for ever" and self.unlimited != "no limit" else shown
         return text
 
 
@@ -198,6 +215,67 @@ SHUFFLE_HOLD = Setting(
 )
 MIGRATE = Setting("decommission.migrate", "", Kind.FLAG, default="false", limitable=False)
 
+_STREAMING = StreamingSettings()
+_BATCH, _RATE, _BACKLOG = BatchDurationSettings(), RateSettings(), BacklogSettings()
+
+
+def _streaming(name: str, kind: Kind, default: str, **more: Any) -> Setting:
+    return Setting(f"streaming.{name}", "", kind, default=default, limitable=False, **more)
+
+
+def _streaming_time(name: str, seconds: float, *, least: int = 0) -> Setting:
+    return _streaming(name, Kind.DURATION, f"{round(seconds * 1000)}ms", least=least)
+
+
+def _streaming_policy(name: str, default: object | None) -> Setting:
+    return _streaming(f"{name}.enabled", Kind.FLAG, "false" if default is None else "true")
+
+
+STREAMING = _streaming("enabled", Kind.FLAG, "false")
+
+STREAMING_SETTINGS: tuple[Setting, ...] = (
+    STREAMING,
+    _streaming(
+        "targetDuration", Kind.DURATION, FOR_EVER, least=MILLISECOND, unlimited="trigger interval"
+    ),
+    _streaming_time("catchUpTime", _STREAMING.catch_up_time_s, least=MILLISECOND),
+    _streaming("nominalRate", Kind.COUNT, NO_LIMIT, least=1, unlimited="none"),
+    _streaming_policy("batchDuration", _STREAMING.batch_duration),
+    _streaming("batchDuration.targetUtilization", Kind.RATIO, str(_BATCH.target_utilization)),
+    _streaming("batchDuration.band", Kind.NUMBER, str(_BATCH.band)),
+    _streaming("batchDuration.sizing", Kind.WORD, _BATCH.sizing, words=tuple(Sizing)),
+    _streaming("batchDuration.step", Kind.COUNT, str(_BATCH.step), least=1),
+    _streaming_policy("rate", _STREAMING.rate),
+    _streaming("rate.targetUtilization", Kind.RATIO, str(_RATE.target_utilization)),
+    _streaming("rate.band", Kind.NUMBER, str(_RATE.band)),
+    _streaming("rate.catchUp", Kind.NUMBER, str(_RATE.catch_up)),
+    _streaming_policy("backlog", _STREAMING.backlog),
+    _streaming_time("backlog.target", _BACKLOG.target_s, least=MILLISECOND),
+    _streaming_time("backlog.low", _BACKLOG.low_s),
+    _streaming("backlog.lowUtilization", Kind.RATIO, str(_BACKLOG.low_utilization)),
+    _streaming(
+        "onMissingMetrics.behaviour",
+        Kind.WORD,
+        _STREAMING.missing_metrics.behaviour,
+        words=tuple(MissingMetrics),
+    ),
+    _streaming("onMissingMetrics.executors", Kind.COUNT, NO_LIMIT, unlimited="none"),
+    _streaming_time("onMissingMetrics.after", _STREAMING.missing_metrics.after_s, least=SECOND),
+    _streaming_time("stabilization.up", _STREAMING.stabilization_up_s),
+    _streaming_time("stabilization.down", _STREAMING.stabilization_down_s),
+    _streaming("stabilization.downBatches", Kind.COUNT, str(_STREAMING.stabilization_down_batches)),
+    _streaming_time("cooldown", _STREAMING.cooldown_s),
+    _streaming_time("scaleDownInterval", _STREAMING.scale_down_interval_s),
+    _streaming("stepUp.share", Kind.NUMBER, str(_STREAMING.step_up.share)),
+    _streaming("stepUp.executors", Kind.COUNT, str(_STREAMING.step_up.executors), least=1),
+    _streaming("stepDown.share", Kind.NUMBER, str(_STREAMING.step_down.share)),
+    _streaming("stepDown.executors", Kind.COUNT, str(_STREAMING.step_down.executors), least=1),
+    _streaming_time("ineffectiveHold", _STREAMING.ineffective_hold_s),
+    _streaming("effectiveShare", Kind.NUMBER, str(_STREAMING.effective_share)),
+    _streaming_time("boundaryWait", _STREAMING.boundary_wait_s),
+)
+"""Of ``spec.streaming``; with defaults and their reasons in `core.streaming.settings`."""
+
 SETTINGS: tuple[Setting, ...] = (
     MIN_EXECUTORS,
     MAX_EXECUTORS,
@@ -275,6 +353,7 @@ SETTINGS: tuple[Setting, ...] = (
     GRACE_PERIOD,
     MAX_CONCURRENT,
     MIGRATE,
+    *STREAMING_SETTINGS,
 )
 
 BY_FIELD: Mapping[str, Setting] = {setting.field: setting for setting in SETTINGS}
