@@ -2,7 +2,7 @@
 
 Theory of operation
 -------------------
-    samples ─► history per query ─► picture ─► policies ─► the largest ─► cap ─► windows ─► holds ─► step ─► floors, bounds
+    samples ─► history of a query ─► picture ─► policies ─► the largest ─► cap ─► pacing ─► floors ─► bounds
 
 Where no policy that is on has anything to say of a query, the batch duration policy stands in with its defaults.
 
@@ -11,14 +11,11 @@ it that others run beside it. So the largest number serves all, and the sum woul
 order, each with a reason of its own:
 
 1. *What batches can use.* No more executors than have a slot for each task of the largest stages of all queries.
-2. *Windows.* A number is followed once it has been wanted for its window (`recommendations`). A scale-down that had to be undone
-   within that window, although input has not grown, is *regretted*: then the window for the next one is twice as long, up to
-   eight times. So what is too much with n executors and too little with one less comes to rest.
-3. *Freeze windows*, *cooldown*, *ineffective hold* (`scaling_effect`), and scale-downs that are merged into one.
-4. *Steps.* One change goes no further than a step.
-5. *Floors.* While a batch runs or may, one executor at least, as otherwise it would never end and nothing would ever
+2. *Pacing.* Windows, freeze windows, cooldown, merged scale-downs and steps (`pacing`); no more after a scale-up that had no
+   effect (`scaling_effect`).
+3. *Floors.* While a batch runs or may, one executor at least, as otherwise it would never end and nothing would ever
    be known of it; where executors cannot finish what they run before they leave, as many as running tasks need.
-6. *Bounds* of the profile, whatever else holds.
+4. *Bounds* of the profile, whatever else holds.
 
 What is not a stream of batches is not served here, and then what tasks need decides, as in an application without streams:
 before the first query is seen, some time after the last one, and while all are AvailableNow, Once or Continuous.
@@ -30,7 +27,6 @@ Times are seconds of one monotonic clock, but for freeze windows, which go by th
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from spark_allocation.core.resource_profiles import DEFAULT_PROFILE_ID, ProfileId
 from spark_allocation.core.streaming import backlog, batch_duration, rate
@@ -46,7 +42,6 @@ from spark_allocation.core.streaming.decisions import (
     StreamingReason,
 )
 from spark_allocation.core.streaming.executors_over_time import ExecutorsOverTime
-from spark_allocation.core.streaming.freeze_windows import frozen_at
 from spark_allocation.core.streaming.observations import (
     QueryName,
     QueryObservation,
@@ -55,35 +50,21 @@ from spark_allocation.core.streaming.observations import (
     StreamingObservation,
     Trigger,
 )
+from spark_allocation.core.streaming.pacing import Paced, Pacing
 from spark_allocation.core.streaming.query_history import QueryHistory
 from spark_allocation.core.streaming.query_picture import QueryPicture
-from spark_allocation.core.streaming.recommendations import Recommendations
 from spark_allocation.core.streaming.scaling_effect import ScalingEffect
 from spark_allocation.core.streaming.settings import (
     BatchDurationSettings,
-    Frozen,
     MissingMetrics,
-    StepLimits,
     StreamingSettings,
 )
 
 LEARNED_QUERIES_KEPT = 50
-SAME_INPUT = 1.15
-"""Input that has grown by less is no reason for a scale-up by itself."""
-MOST_REGRETS = 3
-REGRETS_FORGOTTEN_S = 3600.0
 BAD_SAMPLES_TOLD = 3
 """In a row: one alone happens when a query starts."""
 _STAND_IN = BatchDurationSettings()
 _BATCH_TRIGGERS = frozenset({Trigger.AVAILABLE_NOW, Trigger.ONCE, Trigger.CONTINUOUS})
-
-
-@dataclass(frozen=True, slots=True)
-class _Chosen:
-    """A number, and why."""
-
-    executors: int
-    reason: StreamingReason
 
 
 class StreamingDemand:
@@ -107,7 +88,7 @@ class StreamingDemand:
         self._queries: dict[QueryName, QueryHistory] = {}
         self._seen: set[QueryName] = set()
         self._executors = ExecutorsOverTime()
-        self._recommendations = Recommendations()
+        self._pacing = Pacing(settings)
         self._effect = ScalingEffect()
         self._observed_at: float | None = None
         self._began_at: float | None = None
@@ -115,11 +96,6 @@ class StreamingDemand:
         self._unserved: dict[QueryName, Trigger] = {}
         self._batches = 0
         self._batches_of_gone = 0
-        self._changed_at = -math.inf
-        self._scaled_down_at = -math.inf
-        self._scaled_down_rate: float | None = None
-        self._regrets = 0
-        self._regretted_at = -math.inf
 
     # -- what comes in -----------------------------------------------------------------------------------------------
 
@@ -131,6 +107,7 @@ class StreamingDemand:
     def reconfigure(self, settings: StreamingSettings) -> None:
         """Judge by other settings from the next decision on; what is known of queries stays known."""
         self._settings = settings
+        self._pacing.reconfigure(settings)
 
     @property
     def learned(self) -> Mapping[QueryName, LearnedCost]:
@@ -248,7 +225,7 @@ class StreamingDemand:
                 held = present if fixed is None else fixed
                 problem = StreamingProblem(StreamingCondition.METRICS_MISSING)
                 return self._decided(
-                    _Chosen(held, StreamingReason.METRICS_MISSING), bounds, problems=[problem]
+                    Paced(held, StreamingReason.METRICS_MISSING), bounds, problems=[problem]
                 )
         if not self._queries:
             return self._without_queries(now, present, bounds)
@@ -263,7 +240,7 @@ class StreamingDemand:
         wants = [want for standing in standings for want in standing.wants]
         if not wants:
             held = self._at_least_one(present, slots)
-            chosen = _Chosen(held, StreamingReason.WAITING_FOR_BATCHES)
+            chosen = Paced(held, StreamingReason.WAITING_FOR_BATCHES)
             return self._decided(chosen, bounds, standings, problems)
         most = max(wants, key=lambda want: (want.executors, want.query, want.policy))
         cap = _useful(pictures)
@@ -272,21 +249,30 @@ class StreamingDemand:
             problems.append(
                 StreamingProblem(StreamingCondition.CAPPED_BY_TASKS, most.query, str(cap))
             )
-        urgent = any(want.urgent for want in wants)
-        chosen = self._around(wanted, present, now, wall_clock_s, urgent=urgent)
+        input_rate = _input_rate(pictures)
+        chosen = self._pacing.follow(
+            wanted,
+            present,
+            now=now,
+            wall_clock_s=wall_clock_s,
+            batches=self._batches,
+            input_rate=input_rate,
+            urgent=any(want.urgent for want in wants),
+            more_is_useless=self._effect.is_held(now),
+        )
         if cap is not None and chosen.executors == cap < most.executors:
-            chosen = _Chosen(cap, StreamingReason.CAPPED_BY_TASKS)
+            chosen = Paced(cap, StreamingReason.CAPPED_BY_TASKS)
         floor = self._at_least_one(chosen.executors, slots)
         if not finishes_tasks:
             # not more than there are to be: tasks that run have a place already
             needed = math.ceil(slots.running_tasks / max(1, slots.tasks_per_executor))
             floor = max(floor, min(needed, present))
         if floor > chosen.executors:
-            chosen = _Chosen(floor, StreamingReason.RUNNING_TASKS)
+            chosen = Paced(floor, StreamingReason.RUNNING_TASKS)
         if self._effect.is_held(now):
             problems.append(StreamingProblem(StreamingCondition.SCALING_INEFFECTIVE, most.query))
         decision = self._decided(chosen, bounds, standings, problems, most)
-        self._note_change(decision, present, now, _input_rate(pictures))
+        self._note_change(decision, present, now, input_rate)
         return decision
 
     # -- inside ------------------------------------------------------------------------------------------------------
@@ -305,9 +291,9 @@ class StreamingDemand:
             and now - gone_at < self._settings.stabilization_down_s
         ):
             # a query that restarts is away for a moment
-            chosen = _Chosen(present, StreamingReason.NO_QUERY)
+            chosen = Paced(present, StreamingReason.NO_QUERY)
             return self._decided(chosen, bounds, problems=problems)
-        self._recommendations.reset()
+        self._pacing.reset()
         reason = StreamingReason.BATCH_DEMAND if self._unserved else StreamingReason.NO_QUERY
         return StreamingDecision(
             None, reason, problems=tuple(problems), profile_id=self._profile_id
@@ -373,51 +359,6 @@ class StreamingDemand:
             ]
         return found
 
-    def _around(
-        self, wanted: int, present: int, now: float, wall_clock_s: float, *, urgent: bool
-    ) -> _Chosen:
-        settings = self._settings
-        since = self._batches - settings.stabilization_down_batches
-        window_s = self._down_window_s
-        self._recommendations.add(now, self._batches, wanted, present=present)
-        longest_s = settings.stabilization_down_s * 2**MOST_REGRETS
-        self._recommendations.forget(now, max(longest_s, settings.stabilization_up_s), since)
-        up = self._recommendations.smallest(now, settings.stabilization_up_s)
-        down = self._recommendations.largest(now, window_s, since)
-        followed = max(present, up) if present < up else min(present, max(down, up))
-        if followed == present:
-            steady = StreamingReason.STEADY
-            return _Chosen(present, steady if wanted == present else StreamingReason.STABILIZING)
-        frozen = frozen_at(settings.freeze_windows, wall_clock_s)
-        if frozen is Frozen.ALL or (frozen is Frozen.SCALE_DOWN and followed < present):
-            return _Chosen(present, StreamingReason.FROZEN)
-        if followed > present:
-            return self._upwards(followed, present, now, urgent=urgent)
-        return self._downwards(followed, present, now)
-
-    def _upwards(self, followed: int, present: int, now: float, *, urgent: bool) -> _Chosen:
-        settings = self._settings
-        if self._effect.is_held(now):
-            return _Chosen(present, StreamingReason.SCALING_INEFFECTIVE)
-        undoes = urgent and self._scaled_down_at == self._changed_at
-        if now - self._changed_at < settings.cooldown_s and not undoes:
-            return _Chosen(present, StreamingReason.COOLDOWN)
-        limit = present + _step(settings.step_up, present)
-        if followed > limit:
-            return _Chosen(limit, StreamingReason.STEP_LIMITED)
-        return _Chosen(followed, StreamingReason.SCALED_UP)
-
-    def _downwards(self, followed: int, present: int, now: float) -> _Chosen:
-        settings = self._settings
-        if now - self._changed_at < settings.cooldown_s:
-            return _Chosen(present, StreamingReason.COOLDOWN)
-        if now - self._scaled_down_at < settings.scale_down_interval_s:
-            return _Chosen(present, StreamingReason.SCALE_DOWN_DELAYED)
-        limit = max(0, present - _step(settings.step_down, present))
-        if followed < limit:
-            return _Chosen(limit, StreamingReason.STEP_LIMITED)
-        return _Chosen(followed, StreamingReason.SCALED_DOWN)
-
     def _at_least_one(self, executors: int, slots: Slots) -> int:
         at_work = slots.running_tasks > 0 or any(
             history.last.running is not None or history.last.state is QueryState.ACTIVE
@@ -427,7 +368,7 @@ class StreamingDemand:
 
     def _decided(
         self,
-        chosen: _Chosen,
+        chosen: Paced,
         bounds: tuple[int, int],
         standings: tuple[QueryStanding, ...] = (),
         problems: Sequence[StreamingProblem] = (),
@@ -450,34 +391,17 @@ class StreamingDemand:
             profile_id=self._profile_id,
         )
 
-    @property
-    def _down_window_s(self) -> float:
-        return self._settings.stabilization_down_s * 2**self._regrets
-
     def _note_change(
-        self, decision: StreamingDecision, present: int, now: float, rate: float | None
+        self, decision: StreamingDecision, present: int, now: float, input_rate: float | None
     ) -> None:
         executors = decision.executors
         if executors is None or executors == present:
             return
-        self._changed_at = now
+        self._pacing.changed(present, executors, now=now, input_rate=input_rate)
         if executors < present:
-            if now - self._regretted_at > REGRETS_FORGOTTEN_S:
-                self._regrets = 0
-            self._scaled_down_at, self._scaled_down_rate = now, rate
             self._effect.scaled_down()
-            return
-        before = self._scaled_down_rate
-        more_came = rate is not None and before is not None and rate > before * SAME_INPUT
-        if now - self._scaled_down_at <= self._down_window_s and not more_came:
-            self._regrets = min(self._regrets + 1, MOST_REGRETS)
-            self._regretted_at = now
-        if decision.query is not None:
+        elif decision.query is not None:
             self._effect.scaled_up(self._queries[decision.query], now)
-
-
-def _step(limits: StepLimits, present: int) -> int:
-    return max(limits.executors, math.ceil(limits.share * present))
 
 
 def _useful(pictures: Sequence[QueryPicture]) -> int | None:

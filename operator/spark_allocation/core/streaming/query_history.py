@@ -271,7 +271,8 @@ class QueryHistory:
             (each.input_rate, each.span_s) for each in self._batches if each.input_rate is not None
         )
         processing_rate, measured_on = self._processing()
-        behind, known, growing = self._behind(now, period_s, input_rate)
+        late_s = self._late_s(now, period_s)
+        behind, known, growing = self._behind(now, period_s, late_s, input_rate)
         return QueryPicture(
             query=self.name,
             executors=asked,
@@ -283,13 +284,15 @@ class QueryHistory:
             input_rate=input_rate,
             processing_rate=processing_rate,
             measured_on=measured_on,
+            late_s=late_s,
             behind_rows=behind,
             behind_is_known=known,
             behind_is_growing=growing,
             catch_up_s=self._catch_up_left(
                 now,
                 settings.catch_up_time_s,
-                is_late=behind > LATE_SHARE * (input_rate or 0.0) * (period_s or 0.0),
+                is_late=late_s > LATE_SHARE * (period_s or 0.0)
+                or behind > LATE_SHARE * (input_rate or 0.0) * (period_s or 0.0),
                 all_here=executors.now >= asked,
             ),
             cost=self.cost,
@@ -344,18 +347,13 @@ class QueryHistory:
             )
             for each in self._batches
         )
-        running, last = self.last.running, self.last_batch
-        age = None if running is None else _number(running.age_s)
-        if age is not None:
-            age += max(0.0, now - self.seen_at)
-            began_at = now - age
-            fill_s = None if last is None else self._fill_of_running(began_at, last)
-            so_far = executors.mean(began_at, now) * _utilization(
-                age, fill_s, interval_s, trigger_s
-            )
-            # a first batch may have any number of rows, so its age says nothing of those to come
-            if last is not None:
-                busy = so_far if busy is None else max(busy, so_far)
+        last = self.last_batch
+        # a first batch may have any number of rows, so its age says nothing of those to come
+        if busy is not None and last is not None and self.last.running is not None:
+            age = self._age(now)
+            fill_s = self._fill_of_running(now - age, last)
+            so_far = _utilization(age, fill_s, interval_s, trigger_s)
+            busy = max(busy, executors.mean(now - age, now) * so_far)
         return busy
 
     def _fill_of_running(self, began_at: float, last: MeasuredBatch) -> float | None:
@@ -372,22 +370,33 @@ class QueryHistory:
         executors = told[-1].executors
         return sum(each.rows or 0.0 for each in told) / busy * executors, executors
 
+    def _age(self, now: float) -> float:
+        """Of the batch that runs; 0 when none does."""
+        running = self.last.running
+        if running is None:
+            return 0.0
+        return (_number(running.age_s) or 0.0) + max(0.0, now - self.seen_at)
+
+    def _late_s(self, now: float, period_s: float | None) -> float:
+        last = self.last_batch
+        if period_s is None or last is None:
+            return 0.0
+        fill_s = last.duration_s
+        if self.last.running is not None:
+            age = self._age(now)
+            fill_s = max(self._fill_of_running(now - age, last) or 0.0, age)
+        return max(0.0, fill_s - period_s)
+
     def _behind(
-        self, now: float, period_s: float | None, input_rate: float | None
+        self, now: float, period_s: float | None, late_s: float, input_rate: float | None
     ) -> tuple[float, bool, bool]:
         """Rows that wait beyond those of one batch, whether that is known, and whether they become more."""
-        running, last, rate = self.last.running, self.last_batch, input_rate or 0.0
-        age = 0.0
-        if running is not None:
-            age = (_number(running.age_s) or 0.0) + max(0.0, now - self.seen_at)
-        now_waiting = _number(self.last.backlog_rows)
-        if now_waiting is not None and period_s is not None:
-            behind = max(0.0, now_waiting - rate * (period_s + age))
-        elif period_s is not None and last is not None and input_rate is not None:
-            fill_s = last.duration_s
-            if running is not None:
-                fill_s = max(self._fill_of_running(now - age, last) or 0.0, age)
-            behind = (self._sample_backlog or 0.0) + rate * max(0.0, fill_s - period_s)
+        rate = input_rate or 0.0
+        waiting = _number(self.last.backlog_rows)
+        if waiting is not None and period_s is not None:
+            behind = max(0.0, waiting - rate * (period_s + self._age(now)))
+        elif period_s is not None and input_rate is not None:
+            behind = (self._sample_backlog or 0.0) + rate * late_s
         else:
             return 0.0, False, False
         looks = self._looks

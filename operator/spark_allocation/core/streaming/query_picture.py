@@ -23,6 +23,7 @@ class QueryPicture:
             executors come or go.
         input_rate: at which rows arrive.
         processing_rate: at which they are processed while a batch runs, on `measured_on` executors.
+        late_s: by so much the rows of the batch that runs, or of the next one, took longer to arrive than one period.
         behind_rows: that wait beyond those of one batch; 0 when batches are in time or nothing is known.
         behind_is_growing: and are more than some moments ago.
         catch_up_s: in which these are to be processed; above 0.
@@ -39,6 +40,7 @@ class QueryPicture:
     input_rate: float | None = None
     processing_rate: float | None = None
     measured_on: float = 0.0
+    late_s: float = 0.0
     behind_rows: float = 0.0
     behind_is_known: bool = False
     behind_is_growing: bool = False
