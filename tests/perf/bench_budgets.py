@@ -35,10 +35,15 @@ _SIZE = PodSize(4000, 8192)
 
 
 class _Scene:
-    """A thousand applications of ten executors each, in ten namespaces."""
+    """A thousand applications of ten executors each, in ten namespaces; unevenly, every other one has twenty and the rest none."""
 
     def __init__(
-        self, applications: int, budgets: list[dict[str, Any]], *, profiles: int = 1
+        self,
+        applications: int,
+        budgets: list[dict[str, Any]],
+        *,
+        profiles: int = 1,
+        unevenly: bool = False,
     ) -> None:
         self.now_ms = 0
         self.random = random.Random(1)
@@ -58,9 +63,13 @@ class _Scene:
         self.keys = [
             DriverKey(f"team-{number % 10}", f"driver-{number}") for number in range(applications)
         ]
+        self.held = {
+            key: (0, 2 * EXECUTORS_EACH)[place % 2] if unevenly else EXECUTORS_EACH
+            for place, key in enumerate(self.keys)
+        }
         self.store.replace_all(
             "all",
-            (self._pod(key, each) for key in self.keys for each in range(EXECUTORS_EACH)),
+            (self._pod(key, each) for key, held in self.held.items() for each in range(held)),
             at=0.0,
         )
         self.coordinator = BudgetCoordinator(
@@ -99,7 +108,7 @@ class _Scene:
                     ProfileId(profile),
                     wanted=self.random.randrange(0, 4 * each),
                     minimum=1,
-                    running=each,
+                    running=self.held[member.key] // self.profiles,
                     size=_SIZE,
                 )
                 for profile in range(self.profiles)
@@ -112,7 +121,7 @@ class _Scene:
             self.tell(member)
 
     def pods_change(self, count: int) -> None:
-        for key in self.random.sample(self.keys, count):
+        for key in self.random.sample([key for key, held in self.held.items() if held], count):
             self.store.update("all", self._pod(key, 0))
 
 
@@ -151,14 +160,15 @@ def main() -> None:
     ]
     print(f"{'milliseconds of CPU for one division':64} {'middle':>8} {'worst':>8}")
     middle = 0.0
-    for name, budgets, profiles in (
-        ("one budget", one, 1),
-        ("one budget, five profiles each", one, 5),
-        ("ten budgets, one for each team", teams, 1),
-        ("ten budgets and one over all", [*one, *teams], 1),
-        ("one budget that is never short", [{"name": "all", "executors": 100 * capacity}], 1),
-    ):
-        scene = _Scene(count, budgets, profiles=profiles)
+    for name, budgets, profiles, unevenly in (
+        ("one budget", one, 1, False),
+        ("one budget, five profiles each", one, 5, False),
+        ("one budget, five profiles each, held unevenly", one, 5, True),
+        ("ten budgets, one for each team", teams, 1, False),
+        ("ten budgets and one over all", [*one, *teams], 1, False),
+        ("one budget that is never short", [{"name": "all", "executors": 100 * capacity}], 1, False),
+    ):  # fmt: skip
+        scene = _Scene(count, budgets, profiles=profiles, unevenly=unevenly)
         divide = scene.coordinator.divide
         _print(f"{name}: nobody is served yet", _measure(1, lambda: None, divide))
         scene.serve_all()

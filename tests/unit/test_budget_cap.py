@@ -1,7 +1,5 @@
 """One application under grants: it grows to them and no further, gives back what is others', and is Spark without them."""
 
-from dataclasses import replace
-
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
@@ -77,7 +75,7 @@ def test_without_a_grant_yet_nothing_is_made_and_nothing_goes() -> None:
 def test_a_grant_that_was_all_that_was_wanted_is_nobodys_no() -> None:
     """The ramp has gone on since: until the budgets are divided again there is no bound to speak of."""
     driver = ServedDriver(settings(max_executors=100))
-    driver.allocation.grant({DEFAULT: replace(grant(4, wanted=4)[DEFAULT], budget="")})
+    driver.allocation.grant({DEFAULT: grant(4, wanted=4)[DEFAULT]._replace(budget="")})
     step = backlogged(driver)
     (profile,) = step.profiles
     assert (len(driver.pods), profile.bound) == (4, RequestBound.NOTHING)

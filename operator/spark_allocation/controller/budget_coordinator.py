@@ -392,7 +392,7 @@ class BudgetCoordinator:
             for demand in member.demands or ():
                 grant = grants[application, demand.profile_id]
                 if uncertain and grant.stays is not None:
-                    grant = replace(grant, stays=None)
+                    grant = grant._replace(stays=None)
                 if frozen:
                     grant = _no_more_than_there_is(grant, demand)
                 own[demand.profile_id] = grant
@@ -407,7 +407,7 @@ def _no_more_than_there_is(grant: Grant, demand: ProfileDemand) -> Grant:
     held = demand.running + demand.pending
     if grant.granted <= held:
         return grant
-    return replace(grant, granted=held, ceiling=held + demand.leaving)
+    return grant._replace(granted=held, ceiling=held + demand.leaving)
 
 
 def _differ(grants: Grants, before: Grants | None) -> bool:

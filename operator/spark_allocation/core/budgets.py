@@ -26,13 +26,13 @@ The state between two divisions is a value, `BudgetState`; time is an argument.
 
 from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from operator import add, attrgetter, lt, mul
+from typing import NamedTuple
 
-from spark_allocation.core.fair_division import Claim, ClaimKey, divide, total
+from spark_allocation.core.fair_division import Claimants, ClaimKey, divide_among
 
 RECLAIM_AFTER_MS = 30_000
-
-_KINDS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ class Budget:
 
     @property
     def capacities(self) -> tuple[int | None, ...]:
-        """In the order of `Demand.cost`."""
+        """Of executors, thousandths of cores, MiB."""
         return self.executors, self.milli_cores, self.memory_mib
 
 
@@ -97,11 +97,6 @@ class Demand:
         return self.application, self.profile
 
     @property
-    def cost(self) -> tuple[int, ...]:
-        """Of one executor: executors, thousandths of cores, MiB."""
-        return 1, self.milli_cores, self.memory_mib
-
-    @property
     def held(self) -> int:
         """Executors that exist and are to stay."""
         return self.running + self.pending
@@ -127,8 +122,7 @@ class Demand:
         return max(self.wanted, self.floor)
 
 
-@dataclass(frozen=True, slots=True)
-class GrantStory:
+class GrantStory(NamedTuple):
     """How a grant came about, kept as numbers: of a thousand grants a few are read.
 
     Attributes:
@@ -168,9 +162,8 @@ class GrantStory:
         return tuple(said)
 
 
-@dataclass(frozen=True, slots=True)
-class Grant:
-    """What a profile may have.
+class Grant(NamedTuple):
+    """What a profile may have; a tuple, for thousands are made in each division.
 
     Attributes:
         granted: executors, counting those it has.
@@ -246,54 +239,50 @@ def divide_budget(
         state: of the last division.
         now_ms: milliseconds of any steady clock.
     """
-    ordered = sorted(demands, key=lambda demand: demand.key)
-    claims = [_claim(demand) for demand in ordered]
+    them = _Demands.of(demands)
+    keys, held, most = them.claimants.keys, them.held, them.most
     capacities = budget.capacities
-    fair = divide(capacities, claims)
+    fair = divide_among(them.claimants, capacities, them.floors, most)
     pressed = {
-        demand.key: state.pressed_since_ms.get(demand.key, now_ms)
-        for demand in ordered
-        if fair[demand.key] < min(demand.held, demand.most)
+        key: state.pressed_since_ms.get(key, now_ms)
+        for key, part, has, useful in zip(keys, fair, held, most, strict=True)
+        if part < has and part < useful
     }
     spared = {key for key, since in pressed.items() if now_ms - since < RECLAIM_AFTER_MS}
     entitled = fair
     if spared:
-        entitled = divide(
-            capacities,
-            [
-                replace(claim, kept=min(claim.held, claim.wanted)) if claim.key in spared else claim
-                for claim in claims
-            ],
-        )
-    granted = _without_what_is_still_there(capacities, ordered, claims, entitled)
-    pending = _pending(budget, ordered, granted)
-    minima = {demand.key: demand.minimum for demand in ordered}
-    below = not _fits(capacities, total(claims, minima, _KINDS))
-    spare = _spare(ordered, entitled, granted, state, now_ms)
+        kept = [
+            max(floor, min(has, useful)) if key in spared else floor
+            for key, floor, has, useful in zip(keys, them.floors, held, most, strict=True)
+        ]
+        entitled = divide_among(them.claimants, capacities, them.floors, kept, most)
+    granted = _without_what_is_still_there(capacities, them, entitled)
+    pending = _pending(budget, them, granted)
+    below = not _fits(capacities, them.cost_of([demand.minimum for demand in them.demands]))
+    spare = _spare(them, entitled, granted, state, now_ms)
     due = {key for key, since in spare.items() if now_ms - since >= RECLAIM_AFTER_MS}
-    stays = _stays(capacities, ordered, claims, entitled, due)
+    stays = _stays(capacities, them, entitled, due)
+    pending_budget = "" if budget.pending_pods is None else budget.name
     grants = {}
-    for demand in ordered:
-        key = demand.key
-        count, most = granted[key], demand.most
+    for place, demand in enumerate(them.demands):
+        key, count, useful, has = keys[place], granted[place], most[place], held[place]
         too_few = below and count < demand.minimum
-        story = GrantStory(
-            budget.name,
-            most,
-            entitled[key],
-            count,
-            demand.held,
-            demand.minimum if too_few else None,
-            RECLAIM_AFTER_MS - (now_ms - pressed[key]) if key in spared else None,
-        )
         grants[key] = Grant(
             count,
-            pending.get(key),
-            story,
-            max(count, demand.held) + demand.leaving,
+            None if pending is None else pending[place],
+            GrantStory(
+                budget.name,
+                useful,
+                entitled[place],
+                count,
+                has,
+                demand.minimum if too_few else None,
+                RECLAIM_AFTER_MS - (now_ms - pressed[key]) if key in spared else None,
+            ),
+            max(count, has) + demand.leaving,
             stays.get(key),
-            budget.name if count < most else "",
-            "" if budget.pending_pods is None else budget.name,
+            budget.name if count < useful else "",
+            pending_budget,
             too_few,
         )
     moments = [pressed[key] + RECLAIM_AFTER_MS for key in spared]
@@ -303,100 +292,120 @@ def divide_budget(
     return BudgetDivision(grants, BudgetState(pressed, spare), below, min(moments, default=None))
 
 
-def _claim(demand: Demand) -> Claim:
-    return Claim(
-        application=demand.application,
-        profile=demand.profile,
-        wanted=demand.most,
-        cost=demand.cost,
-        floor=demand.floor,
-        held=demand.held,
-        weight=demand.weight,
-        waiting_since=demand.waiting_since_ms,
-    )
+@dataclass(frozen=True, slots=True)
+class _Demands:
+    """All demands on one budget, in the order of their keys, and in columns what each division of it asks of them.
+
+    Attributes:
+        held: see `Demand.held`.
+        floors: see `Demand.floor`.
+        most: see `Demand.most`.
+    """
+
+    demands: list[Demand]
+    claimants: Claimants
+    held: list[int]
+    floors: list[int]
+    most: list[int]
+
+    @classmethod
+    def of(cls, demands: Iterable[Demand]) -> "_Demands":
+        """These, in any order."""
+        key_of = attrgetter("application", "profile")
+        ordered = sorted(demands, key=key_of)
+        held = [demand.held for demand in ordered]
+        floors = [demand.floor if demand.fixed else demand.minimum for demand in ordered]
+        claimants = Claimants(
+            list(map(key_of, ordered)),
+            costs=(
+                [1] * len(ordered),
+                [demand.milli_cores for demand in ordered],
+                [demand.memory_mib for demand in ordered],
+            ),
+            held=held,
+            weights=[demand.weight for demand in ordered],
+            waiting_since=[demand.waiting_since_ms for demand in ordered],
+        )
+        wanted = [demand.wanted for demand in ordered]
+        return cls(ordered, claimants, held, floors, list(map(max, wanted, floors)))
+
+    def cost_of(self, executors: Sequence[int]) -> list[int]:
+        """What so many executors of each take together, of each kind of capacity."""
+        return [sum(map(mul, executors, column)) for column in self.claimants.costs]
+
+    def used(self) -> list[int]:
+        """What all pods take as they are, those too that leave, of each kind of capacity."""
+        there = [has + each.leaving for has, each in zip(self.held, self.demands, strict=True)]
+        executors, milli_cores, memory_mib = self.cost_of(there)
+        return [
+            executors,
+            milli_cores - sum([each.smaller[0] for each in self.demands]),
+            memory_mib - sum([each.smaller[1] for each in self.demands]),
+        ]
 
 
 def _without_what_is_still_there(
-    capacities: Sequence[int | None],
-    demands: Sequence[Demand],
-    claims: Sequence[Claim],
-    entitled: Mapping[ClaimKey, int],
-) -> dict[ClaimKey, int]:
+    capacities: Sequence[int | None], them: _Demands, entitled: list[int]
+) -> list[int]:
     """What can be granted while executors that are to go are still there."""
-    there = {demand.key: demand.held + demand.leaving for demand in demands}
-    wished = {
-        demand.key: max(entitled[demand.key], demand.held) + demand.leaving for demand in demands
-    }
-    if _fits(capacities, total(claims, wished, _KINDS)):
-        return dict(entitled)
-    reached = divide(
-        _room(capacities, claims, there),
-        [
-            replace(claim, wanted=wished[claim.key], floor=there[claim.key], kept=0)
-            for claim in claims
-        ],
-    )
-    leaving = {demand.key: demand.leaving for demand in demands}
-    return {key: min(count, max(0, reached[key] - leaving[key])) for key, count in entitled.items()}
-
-
-def _room(
-    capacities: Sequence[int | None], claims: Sequence[Claim], there: Mapping[ClaimKey, int]
-) -> list[int | None]:
-    """The capacities, or what is used of them already where that is more."""
-    occupied = total(claims, there, _KINDS)
-    return [
+    leaving = [demand.leaving for demand in them.demands]
+    wished = list(map(add, map(max, entitled, them.held), leaving))
+    if _fits(capacities, them.cost_of(wished)):
+        return entitled
+    there = list(map(add, them.held, leaving))
+    room = [
+        # what is used of it already, where that is more
         None if capacity is None else max(capacity, used)
-        for capacity, used in zip(capacities, occupied, strict=True)
+        for capacity, used in zip(capacities, them.cost_of(there), strict=True)
+    ]
+    reached = divide_among(them.claimants, room, there, wished)
+    return [
+        min(count, max(0, most - gone))
+        for count, most, gone in zip(entitled, reached, leaving, strict=True)
     ]
 
 
-def _pending(
-    budget: Budget, demands: Sequence[Demand], granted: Mapping[ClaimKey, int]
-) -> dict[ClaimKey, int]:
+def _pending(budget: Budget, them: _Demands, granted: Sequence[int]) -> list[int] | None:
     """How many pods of each may be pending; what is pending already counts first, so nobody takes its place."""
     if budget.pending_pods is None:
-        return {}
-    there = sum(demand.pending for demand in demands)
-    return divide(
-        (max(budget.pending_pods, there),),
-        [
-            Claim(
-                application=demand.application,
-                profile=demand.profile,
-                wanted=max(demand.pending, granted[demand.key] - demand.running),
-                cost=(1,),
-                floor=demand.pending,
-                weight=demand.weight,
-                waiting_since=demand.waiting_since_ms,
-            )
-            for demand in demands
-        ],
+        return None
+    demands = them.demands
+    pending = [demand.pending for demand in demands]
+    claimants = Claimants(
+        them.claimants.keys,
+        costs=([1] * len(demands),),
+        held=[0] * len(demands),
+        weights=[demand.weight for demand in demands],
+        waiting_since=[demand.waiting_since_ms for demand in demands],
     )
+    to_come = [
+        max(demand.pending, count - demand.running)
+        for demand, count in zip(demands, granted, strict=True)
+    ]
+    return divide_among(claimants, (max(budget.pending_pods, sum(pending)),), pending, to_come)
 
 
 def _spare(
-    demands: Sequence[Demand],
-    entitled: Mapping[ClaimKey, int],
-    granted: Mapping[ClaimKey, int],
+    them: _Demands,
+    entitled: Sequence[int],
+    granted: Sequence[int],
     state: BudgetState,
     now_ms: int,
 ) -> dict[ClaimKey, int]:
     """Who holds more than it has a use for while somebody is short of it, and since when."""
-    if all(granted[key] >= count for key, count in entitled.items()):
+    if not any(map(lt, granted, entitled)):
         return {}
     return {
-        demand.key: state.spare_since_ms.get(demand.key, now_ms)
-        for demand in demands
-        if demand.held > demand.most
+        key: state.spare_since_ms.get(key, now_ms)
+        for key, has, useful in zip(them.claimants.keys, them.held, them.most, strict=True)
+        if has > useful
     }
 
 
 def _stays(
     capacities: Sequence[int | None],
-    demands: Sequence[Demand],
-    claims: Sequence[Claim],
-    entitled: Mapping[ClaimKey, int],
+    them: _Demands,
+    entitled: Sequence[int],
     due: AbstractSet[ClaimKey],
 ) -> dict[ClaimKey, int]:
     """Of those who have executors that are to be drained now: how many stay.
@@ -404,34 +413,42 @@ def _stays(
     Args:
         due: those who have held more than they need for so long that it is taken back.
     """
-    as_they_are = [sum(each) for each in zip(*(demand.used for demand in demands), strict=True)]
-    fits = _fits(capacities, as_they_are) if demands else True
+    held, keys = them.held, them.claimants.keys
     excess = [
-        each
-        for each in demands
-        if each.held > entitled[each.key]
-        and not each.fixed
-        and not (fits and _sizes_differ(each, capacities))
+        place
+        for place, demand in enumerate(them.demands)
+        if held[place] > entitled[place] and not demand.fixed
     ]
+    differing = {place for place in excess if _sizes_differ(them.demands[place], capacities)}
+    if differing and _fits(capacities, them.used()):
+        excess = [place for place in excess if place not in differing]
     if not excess:
         return {}
-    held = {demand.key: demand.held for demand in demands}
     now = held
-    if not _fits(capacities, total(claims, held, _KINDS)):
-        now = _staying(capacities, claims, held, entitled)
-    wished = {key: max(count, held[key]) for key, count in entitled.items()}
-    soon = _staying(capacities, claims, wished, entitled) if due else held
+    if not _fits(capacities, them.cost_of(held)):
+        now = _staying(capacities, them, held, entitled)
+    soon = _staying(capacities, them, list(map(max, entitled, held)), entitled) if due else held
     found: dict[ClaimKey, int] = {}
-    for demand in excess:
-        key = demand.key
-        stays = min(now[key], soon[key] if key in due else demand.held)
-        if demand.held <= demand.most:
+    for place in excess:
+        demand, key, has = them.demands[place], keys[place], held[place]
+        stays = min(now[place], soon[place] if key in due else has)
+        if has <= them.most[place]:
             # it needs them: others have been entitled to them for long enough, or the budget was lowered
-            stays = entitled[key]
-        stays = max(stays, min(demand.held, demand.minimum))
-        if stays < demand.held:
+            stays = entitled[place]
+        stays = max(stays, min(has, demand.minimum))
+        if stays < has:
             found[key] = stays
     return found
+
+
+def _staying(
+    capacities: Sequence[int | None],
+    them: _Demands,
+    wished: list[int],
+    entitled: Sequence[int],
+) -> list[int]:
+    """What is left for executors beyond what their owners are entitled to."""
+    return divide_among(them.claimants, capacities, list(map(min, wished, entitled)), wished)
 
 
 def _sizes_differ(demand: Demand, capacities: Sequence[int | None]) -> bool:
@@ -439,27 +456,6 @@ def _sizes_differ(demand: Demand, capacities: Sequence[int | None]) -> bool:
     return any(
         less and capacity is not None
         for less, capacity in zip(demand.smaller, capacities[1:], strict=True)
-    )
-
-
-def _staying(
-    capacities: Sequence[int | None],
-    claims: Sequence[Claim],
-    wished: Mapping[ClaimKey, int],
-    entitled: Mapping[ClaimKey, int],
-) -> dict[ClaimKey, int]:
-    """What is left for executors beyond what their owners are entitled to."""
-    return divide(
-        capacities,
-        [
-            replace(
-                claim,
-                wanted=wished[claim.key],
-                floor=min(wished[claim.key], entitled[claim.key]),
-                kept=0,
-            )
-            for claim in claims
-        ],
     )
 
 

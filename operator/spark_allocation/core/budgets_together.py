@@ -65,6 +65,9 @@ def divide_together(budgets: Iterable[CoveredBudget], *, now_ms: int) -> JointDi
     """
     covered = {each.key: each for each in sorted(budgets, key=lambda each: each.key)}
     divisions = {key: _divided(each, now_ms) for key, each in covered.items()}
+    if len(divisions) == 1:
+        ((_, only),) = divisions.items()
+        return JointDivision(only.grants, divisions, only.again_at_ms)
     several = _covered_twice(covered.values())
     for _ in range(ROUNDS - 1 if several else 0):
         changed = [key for key in covered if _lower(covered, divisions, key, several)]

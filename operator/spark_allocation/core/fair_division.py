@@ -15,8 +15,10 @@ Of applications with equal shares the one that already holds the executor keeps 
 is served, then the smaller name. The outcome depends on nothing else, not on the order of the claims.
 
 Giving one by one costs a heap operation an executor. So everybody is first raised to a common *level* of share that
-fits as a whole; up to there the order does not matter, and only the rest is given one by one. What an application has
-at a level follows from its `_Line` or `_Ramp`; a good level is found by false position, and any level that fits is right.
+fits as a whole; up to there the order does not matter, and only the rest is given one by one. Where the level is, is
+estimated as if executors were a liquid: from its share now to its share when served in full each application takes
+evenly, so sorting these shares once says how high what is left will stand. What whole executors come to at that level is
+then counted exactly, and any level at which they fit is right: a bad estimate costs time alone.
 
 What holds, and is tested: no capacity is exceeded; nobody gets more than wanted; no executor that fits is withheld; who
 wants more never gets less; with one capacity and executors of one size, a larger capacity gives nobody less. (With
@@ -26,15 +28,15 @@ executors of different sizes that cannot hold: a capacity of 5 may serve one lar
 import heapq
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
-from typing import NamedTuple
+from fractions import Fraction
+from itertools import compress, pairwise
+from math import floor, nextafter
+from operator import add, attrgetter, itemgetter, mul, sub
 
 ClaimKey = tuple[str, int]
 """Application and profile."""
 
-_TRIES = 12
-_WORTH_A_TRY = 0.02
-"""A better level that uses no more of the capacities than this is good enough: the rest is given one by one."""
+_TRIES = 6
 _NEVER = float("inf")
 
 
@@ -79,348 +81,352 @@ def divide(capacities: Sequence[int | None], claims: Iterable[Claim]) -> dict[Cl
     Returns:
         Executors for each claim.
     """
-    division = _Division(capacities, claims)
-    division.raise_to([min(claim.floor, claim.wanted) for claim in division.claims])
-    division.raise_to(
-        [min(max(claim.floor, claim.kept), claim.wanted) for claim in division.claims]
+    ordered = sorted(claims, key=attrgetter("application", "profile"))
+    claimants = Claimants(
+        [claim.key for claim in ordered],
+        costs=[[claim.cost[kind] for claim in ordered] for kind in range(len(capacities))],
+        held=[claim.held for claim in ordered],
+        weights=[claim.weight for claim in ordered],
+        waiting_since=[claim.waiting_since for claim in ordered],
     )
-    division.raise_to([claim.wanted for claim in division.claims])
-    return division.granted()
+    counts = divide_among(
+        claimants,
+        capacities,
+        [min(claim.floor, claim.wanted) for claim in ordered],
+        [min(max(claim.floor, claim.kept), claim.wanted) for claim in ordered],
+        [claim.wanted for claim in ordered],
+    )
+    return dict(zip(claimants.keys, counts, strict=True))
+
+
+@dataclass(frozen=True, slots=True)
+class _Application:
+    """The claims of one application, as places in the columns: from ``start`` to before ``end``."""
+
+    name: str
+    start: int
+    end: int
+    weight: int
+    waiting_since: int
+
+
+class Claimants:
+    """Who takes part in divisions, in columns: what does not change from one to the next is looked at once.
+
+    Attributes:
+        keys: of all claims, in their order; everything else is in that order too.
+        costs: by kind of capacity: of one executor of each claim.
+        held: executors that each has.
+        applications: in the order of their names.
+    """
+
+    __slots__ = ("applications", "costs", "held", "keys")
+
+    def __init__(
+        self,
+        keys: Sequence[ClaimKey],
+        *,
+        costs: Sequence[Sequence[int]],
+        held: Sequence[int],
+        weights: Sequence[int],
+        waiting_since: Sequence[int],
+    ) -> None:
+        """
+        Args:
+            keys: in ascending order, each one once.
+            costs: see `Claim.cost`, turned on its side.
+            held: see `Claim.held`.
+            weights: see `Claim.weight`.
+            waiting_since: see `Claim.waiting_since`.
+        """
+        self.keys = keys
+        self.costs = costs
+        self.held = held
+        self.applications: list[_Application] = []
+        start = 0
+        for end in range(1, len(keys) + 1):
+            name = keys[start][0]
+            if end < len(keys) and keys[end][0] == name:
+                continue
+            self.applications.append(
+                _Application(
+                    name, start, end, max(weights[start:end]), min(waiting_since[start:end])
+                )
+            )
+            start = end
+
+
+def divide_among(
+    claimants: Claimants, capacities: Sequence[int | None], *targets: Sequence[int]
+) -> list[int]:
+    """Divide in several rounds: nobody gets anything of a round before everybody has what is to be had of the one before.
+
+    Args:
+        capacities: what there is of each kind; None for as much as anybody wants.
+        targets: for each round, up to how many executors each claim is given; fewer than it has by then change nothing.
+
+    Returns:
+        Executors for each claim.
+    """
+    division = _Division(claimants, capacities)
+    for each in targets:
+        division.raise_to(each)
+    return division.given
 
 
 @dataclass(slots=True)
-class _Application:
-    """The claims of one application, as places in the lists of the division."""
-
-    name: str
-    members: list[int]
-    weight: int
-    waiting_since: int
-    used: list[int]
-
-
-class _Line(NamedTuple):
-    """An application of one profile: each executor is as much share as the one before."""
-
-    application: _Application
-    one: float
-    given: int
-    target: int
-    cost: tuple[int, ...]
-    highest: float
-
-
-@dataclass(frozen=True, slots=True)
-class _Stretch:
-    """From ``start`` to ``end`` executors in each profile, the same profiles grow."""
-
-    start: int
-    end: int
-    used: tuple[int, ...]
-    slope: tuple[int, ...]
-    growing: list[tuple[int, tuple[int, ...]]]
-
-
-@dataclass(frozen=True, slots=True)
-class _Ramp:
-    """An application of several profiles, whose profile with the fewest executors grows first.
+class _Growing:
+    """An application that does not have all it is to be given.
 
     Attributes:
-        ends: what each growing profile has and wants.
-        whole: what a share of 1 is, of each kind.
-        full: what it uses when it has all it wants.
+        open: claims that want more, as places in the columns.
+        used: of each capacity.
+        more: what it would use beyond that with all it is to be given.
+        whole: what a share of 1 is, of each capacity.
     """
 
     application: _Application
-    ends: dict[int, tuple[int, int]]
+    open: list[int]
+    used: list[int]
+    more: list[int]
     whole: list[int]
-    stretches: list[_Stretch]
-    full: tuple[int, ...]
-    highest: float
 
-    def at(self, level: float) -> tuple[dict[int, int], list[int]]:
-        """Every executor that leaves the share at most ``level``: for each profile, and what they use of each kind."""
-        base = self.stretches[0].used
-        for stretch in self.stretches:
-            rounds = stretch.end - stretch.start
-            for has, slope, whole in zip(stretch.used, stretch.slope, self.whole, strict=True):
-                if _above(has, whole, level):
-                    rounds = 0
-                elif slope:
-                    rounds = min(rounds, int((level * whole - has) / slope))
-            while rounds and self._share_after(stretch, rounds) > level:
-                rounds -= 1
-            if rounds < stretch.end - stretch.start:
-                return self._within(stretch, rounds, level, base)
-        return {place: target for place, (_, target) in self.ends.items()}, [
-            has - before for has, before in zip(self.full, base, strict=True)
-        ]
-
-    def _share_after(self, stretch: _Stretch, rounds: int) -> float:
-        return max(
-            (
-                (has + slope * rounds) / whole if whole else _NEVER
-                for has, slope, whole in zip(stretch.used, stretch.slope, self.whole, strict=True)
-                if has + slope * rounds
-            ),
-            default=0.0,
-        )
-
-    def _within(
-        self, stretch: _Stretch, rounds: int, level: float, base: Sequence[int]
-    ) -> tuple[dict[int, int], list[int]]:
-        reached = stretch.start + rounds
-        counts = {
-            place: min(max(given, reached), target) for place, (given, target) in self.ends.items()
-        }
-        used = [
-            has + slope * rounds for has, slope in zip(stretch.used, stretch.slope, strict=True)
-        ]
-        for place, cost in stretch.growing:
-            more = [has + each for has, each in zip(used, cost, strict=True)]
-            if any(
-                _above(each, whole, level) for each, whole in zip(more, self.whole, strict=True)
-            ):
-                break
-            used = more
-            counts[place] += 1
-        return counts, [has - before for has, before in zip(used, base, strict=True)]
-
-
-def _above(used: int, whole: int, level: float) -> bool:
-    return used > 0 and (whole == 0 or used / whole > level)
-
-
-def _most(application: _Application) -> float:
-    return 1 / application.weight
+    def share(self, used: Iterable[int]) -> float:
+        """So much, as a share."""
+        share = 0.0
+        for each, whole in zip(used, self.whole, strict=True):
+            if each:
+                # one division, correctly rounded: shares that are equal are equal as numbers too
+                one = each / whole if whole else _NEVER
+                share = max(share, one)
+        return share
 
 
 class _Division:
-    def __init__(self, capacities: Sequence[int | None], claims: Iterable[Claim]) -> None:
-        bounded = [place for place, capacity in enumerate(capacities) if capacity is not None]
-        self._left = [capacity for capacity in capacities if capacity is not None]
-        self._capacity = tuple(self._left)
-        self.claims = sorted(claims, key=lambda claim: claim.key)
-        self._cost = [tuple(claim.cost[place] for place in bounded) for claim in self.claims]
-        self._given = [0] * len(self.claims)
-        self._applications: list[_Application] = []
-        for place, claim in enumerate(self.claims):
-            if not self._applications or self._applications[-1].name != claim.application:
-                self._applications.append(
-                    _Application(
-                        claim.application, [], claim.weight, claim.waiting_since, [0] * len(bounded)
-                    )
-                )
-            application = self._applications[-1]
-            application.members.append(place)
-            application.weight = max(application.weight, claim.weight)
-            application.waiting_since = min(application.waiting_since, claim.waiting_since)
-
-    def granted(self) -> dict[ClaimKey, int]:
-        return {claim.key: given for claim, given in zip(self.claims, self._given, strict=True)}
+    def __init__(self, claimants: Claimants, capacities: Sequence[int | None]) -> None:
+        self._applications = claimants.applications
+        self._held = claimants.held
+        self._capacity = [capacity for capacity in capacities if capacity is not None]
+        self._costs = [
+            column
+            for column, capacity in zip(claimants.costs, capacities, strict=True)
+            if capacity is not None
+        ]
+        self._left = list(self._capacity)
+        self._whole: dict[int, list[int]] = {}
+        self.given = [0] * len(claimants.keys)
 
     def raise_to(self, targets: Sequence[int]) -> None:
         """Go on giving until each claim has its target, or nothing more fits."""
-        if self._give_all(targets):
-            return
-        growing = [
-            application
-            for application in self._applications
-            if any(self._given[place] < targets[place] for place in application.members)
+        more = [
+            target - given if target > given else 0
+            for target, given in zip(targets, self.given, strict=True)
         ]
+        needed = [sum(map(mul, more, column)) for column in self._costs]
+        if _fit(needed, self._left):
+            self._take(list(map(max, self.given, targets)), needed)
+            return
+        smallest = [min(compress(column, more)) for column in self._costs]
+        if not _fit(smallest, self._left):
+            return  # of some capacity there is not enough left for anybody
+        growing = self._growing(targets, more)
         self._raise_together(growing, targets)
-        self._give_one_by_one(growing, targets)
+        self._give_one_by_one(growing, targets, smallest)
 
-    def _give_all(self, targets: Sequence[int]) -> bool:
-        needed = [0] * len(self._capacity)
-        for place, target in enumerate(targets):
-            more = target - self._given[place]
-            if more > 0:
-                for kind, cost in enumerate(self._cost[place]):
-                    needed[kind] += more * cost
-        if any(need > left for need, left in zip(needed, self._left, strict=True)):
-            return False
+    def _take(self, counts: list[int], needed: Sequence[int]) -> None:
+        self.given = counts
+        self._left = [left - each for left, each in zip(self._left, needed, strict=True)]
+
+    def _growing(self, targets: Sequence[int], more: Sequence[int]) -> list[_Growing]:
+        found: list[_Growing] = []
+        given = self.given
+        used_now = [list(map(mul, given, column)) for column in self._costs]
+        used_more = [list(map(mul, more, column)) for column in self._costs]
         for application in self._applications:
-            self._give(application, [(place, targets[place]) for place in application.members])
-        return True
+            start, end, weight = application.start, application.end, application.weight
+            open_ones = [place for place in range(start, end) if given[place] < targets[place]]
+            if not open_ones:
+                continue
+            whole = self._whole.get(weight)
+            if whole is None:
+                whole = self._whole[weight] = [capacity * weight for capacity in self._capacity]
+            found.append(
+                _Growing(
+                    application,
+                    open_ones,
+                    [sum(column[start:end]) for column in used_now],
+                    [sum(column[start:end]) for column in used_more],
+                    whole,
+                )
+            )
+        return found
 
     # -- together ----------------------------------------------------------------------------------------------------
 
-    def _raise_together(self, growing: Sequence[_Application], targets: Sequence[int]) -> None:
+    def _raise_together(self, growing: Sequence[_Growing], targets: Sequence[int]) -> None:
         """Give what everybody gets at a level of share that fits as a whole."""
-        alone = [self._line(each, targets) for each in growing if len(each.members) == 1]
-        several = [self._ramp(each, targets) for each in growing if len(each.members) > 1]
-        low, at_low = 0.0, -1.0
-        highest = [line.highest for line in alone] + [ramp.highest for ramp in several]
-        high, at_high = max(highest, default=0.0), 1.0
-        best = 0.0
-        for attempt in range(_TRIES):
-            fraction = at_low / (at_low - at_high) if attempt % 3 < 2 else 0.5
-            level = low + (high - low) * fraction
-            counts = [
-                min(max(int(level / one), given), target) if one else target
-                for _, one, given, target, _, _ in alone
-            ]
-            grown = [ramp.at(level) for ramp in several]
-            fullness = self._fullness(alone, counts, grown)
-            if fullness <= 1:
-                gained, low, at_low = fullness - 1 - at_low, level, fullness - 1
-                best = level
-                if gained < _WORTH_A_TRY and attempt > 1:
-                    break
+        low, high = 0.0, _NEVER
+        level = self._liquid_level(growing)
+        best: tuple[list[int], list[int]] | None = None
+        for _ in range(_TRIES):
+            level = min(level, 1.0)  # nobody has more than everything
+            counts = self._counts_at(level, growing, targets)
+            more = list(map(sub, counts, self.given))
+            needed = [sum(map(mul, more, column)) for column in self._costs]
+            fullness = max(
+                each / left if left else (_NEVER if each else 0.0)
+                for each, left in zip(needed, self._left, strict=True)
+            )
+            if not _fit(needed, self._left):
+                high = level
+                level = max(low + (level - low) / fullness, (3 * low + level) / 4)
+                level = min(level, low + (high - low) * 0.95)
             else:
-                high, at_high = level, fullness - 1
-        if best:
-            self._give_at(best, alone, several)
+                best = counts, needed
+                low = level
+                if not fullness or self._is_close(needed, growing):
+                    break
+                level = level / fullness if high == _NEVER else (low + high) / 2
+        if best is None:
+            return
+        self._take(*best)
+        used = [list(map(mul, self.given, column)) for column in self._costs]
+        for each in growing:
+            start, end = each.application.start, each.application.end
+            each.used = [sum(column[start:end]) for column in used]
 
-    def _give_at(self, level: float, alone: "Sequence[_Line]", several: "Sequence[_Ramp]") -> None:
-        """Give exactly the executors that leave every share at most at the level, if all of them fit."""
-        counts = [self._exact_count(line, level) for line in alone]
-        grown = [ramp.at(level) for ramp in several]
-        if self._fullness(alone, counts, grown) > 1:
-            return  # a rounding error too much: they are given one by one
-        for line, count in zip(alone, counts, strict=True):
-            self._give(line.application, [(line.application.members[0], count)])
-        for ramp, (given_by_place, _) in zip(several, grown, strict=True):
-            self._give(ramp.application, given_by_place.items())
+    def _liquid_level(self, growing: Sequence[_Growing]) -> float:
+        """How high what is left stands when everybody takes evenly from its share now up to that of all it wants."""
+        turns: list[tuple[float, list[float]]] = []
+        for each in growing:
+            start = each.share(each.used)
+            end = each.share(map(add, each.used, each.more))
+            if start < end < _NEVER:
+                rise = end - start
+                rates = [amount / rise for amount in each.more]
+                turns.append((start, rates))
+                turns.append((end, [-rate for rate in rates]))
+        turns.sort(key=itemgetter(0))
+        left: list[float] = list(self._left)
+        rates = [0.0] * len(left)
+        level = 0.0
+        for at, changes in turns:
+            rise = at - level
+            for amount, rate in zip(left, rates, strict=True):
+                if rate > 0 and rate * rise > amount:
+                    rise = max(0.0, amount / rate)
+            if rise < at - level:
+                return level + rise
+            left = [amount - rate * rise for amount, rate in zip(left, rates, strict=True)]
+            rates = list(map(add, rates, changes))
+            level = at
+        return level
 
-    def _exact_count(self, line: "_Line", level: float) -> int:
-        if not line.one:
-            return line.target
-        count = min(max(int(level / line.one), line.given), line.target)
-        weight = line.application.weight
-        while (
-            count > line.given and self._share([count * each for each in line.cost], weight) > level
-        ):
-            count -= 1
-        while (
-            count < line.target
-            and self._share([(count + 1) * each for each in line.cost], weight) <= level
-        ):
-            count += 1
-        return count
-
-    def _line(self, application: _Application, targets: Sequence[int]) -> "_Line":
-        place = application.members[0]
-        cost = self._cost[place]
-        one = self._share(cost, application.weight)
-        target = targets[place]
-        return _Line(
-            application,
-            one,
-            self._given[place],
-            target,
-            cost,
-            min(one * target, _most(application)),
+    def _is_close(self, needed: Sequence[int], growing: Sequence[_Growing]) -> bool:
+        """Of some capacity, what is left after this is less than one more executor for each."""
+        return any(
+            left - each <= sum([column[one.open[0]] for one in growing])
+            for each, left, column in zip(needed, self._left, self._costs, strict=True)
         )
 
-    def _ramp(self, application: _Application, targets: Sequence[int]) -> "_Ramp":
-        members = [
-            (place, self._given[place], targets[place], self._cost[place])
-            for place in application.members
-            if targets[place] > self._given[place]
-        ]
-        turns = sorted({turn for _, given, target, _ in members for turn in (given, target)})
-        used = tuple(application.used)
-        stretches: list[_Stretch] = []
+    def _counts_at(
+        self, level: float, growing: Sequence[_Growing], targets: Sequence[int]
+    ) -> list[int]:
+        """Every executor that leaves the share of its application at most at the level; what is given already stays."""
+        counts = list(self.given)
+        most = {
+            weight: [_most_at(level, each) for each in whole]
+            for weight, whole in self._whole.items()
+        }
+        for each in growing:
+            self._fill(each, most[each.application.weight], targets, counts)
+        return counts
+
+    def _fill(
+        self, growing: _Growing, most: Sequence[int], targets: Sequence[int], counts: list[int]
+    ) -> None:
+        """Use at most so much of each capacity; the profile with the fewest executors grows first."""
+        given, costs, used = self.given, self._costs, growing.used
+        if not _fit(used, most):
+            return
+        turns = sorted({turn for place in growing.open for turn in (given[place], targets[place])})
         for start, end in pairwise(turns):
-            growing = [
-                (place, cost) for place, given, target, cost in members if given <= start < target
-            ]
-            slope = tuple(
-                sum(cost[kind] for _, cost in growing) for kind in range(len(self._capacity))
-            )
-            stretches.append(_Stretch(start, end, used, slope, growing))
-            used = tuple(has + more * (end - start) for has, more in zip(used, slope, strict=True))
-        return _Ramp(
-            application,
-            {place: (given, target) for place, given, target, _ in members},
-            [capacity * application.weight for capacity in self._capacity],
-            stretches,
-            used,
-            min(self._share(used, application.weight), _most(application)),
-        )
-
-    def _fullness(
-        self,
-        alone: "Sequence[_Line]",
-        counts: Sequence[int],
-        grown: Sequence[tuple[dict[int, int], Sequence[int]]],
-    ) -> float:
-        """The fullest capacity, as a fraction of what is left; at most 1 fits."""
-        needed = [sum(more) for more in zip(*(used for _, used in grown), strict=True)] or [
-            0
-        ] * len(self._capacity)
-        for kind in range(len(self._capacity)):
-            needed[kind] += sum(
-                [
-                    (count - line.given) * line.cost[kind]
-                    for line, count in zip(alone, counts, strict=True)
-                ]
-            )
-        return max(
-            (
-                need / left if left else (_NEVER if need else 0.0)
-                for need, left in zip(needed, self._left, strict=True)
-            ),
-            default=0.0,
-        )
-
-    def _share(self, used: Sequence[int], weight: int) -> float:
-        share = 0.0
-        for each, capacity in zip(used, self._capacity, strict=True):
-            if each:
-                # one division, correctly rounded: shares that are equal are equal as numbers too
-                share = max(share, each / (capacity * weight) if capacity else _NEVER)
-        return share
+            # from start to end executors in each profile, the same profiles grow
+            members = [place for place in growing.open if given[place] <= start < targets[place]]
+            slopes = [sum([column[place] for place in members]) for column in costs]
+            rounds = end - start
+            for slope, has, limit in zip(slopes, used, most, strict=True):
+                if slope * rounds > limit - has:
+                    rounds = (limit - has) // slope
+            for place in members:
+                counts[place] = start + rounds
+            used = [has + slope * rounds for has, slope in zip(used, slopes, strict=True)]
+            if rounds < end - start:
+                for place in members:
+                    used = [has + column[place] for has, column in zip(used, costs, strict=True)]
+                    if not _fit(used, most):
+                        break
+                    counts[place] += 1
+                return
 
     # -- one by one --------------------------------------------------------------------------------------------------
 
-    def _give_one_by_one(self, growing: Sequence[_Application], targets: Sequence[int]) -> None:
-        queue: list[tuple[float, bool, int, str, int, int]] = []
-        left_out: set[int] = set()
+    def _give_one_by_one(
+        self, growing: Sequence[_Growing], targets: Sequence[int], smallest: Sequence[int]
+    ) -> None:
+        """Give to whoever has the least, as long as there is as much left as the smallest executor takes."""
+        given, left, costs = self.given, self._left, self._costs
 
-        def enqueue(index: int) -> None:
-            application = growing[index]
+        def next_of(index: int) -> tuple[float, bool, int, str, int, int] | None:
+            each = growing[index]
             chosen = -1
-            for place in application.members:
-                given = self._given[place]
-                if given >= targets[place] or place in left_out:
-                    continue
-                if chosen < 0 or given < self._given[chosen]:
+            for place in each.open:
+                if given[place] < targets[place] and (chosen < 0 or given[place] < given[chosen]):
                     chosen = place
             if chosen < 0:
-                return
-            share = self._share(
-                [
-                    used + cost
-                    for used, cost in zip(application.used, self._cost[chosen], strict=True)
-                ],
-                application.weight,
+                return None
+            share = each.share(
+                [used + column[chosen] for used, column in zip(each.used, costs, strict=True)]
             )
-            new = self._given[chosen] >= self.claims[chosen].held
-            entry = (share, new, application.waiting_since, application.name, index, chosen)
-            heapq.heappush(queue, entry)
+            application = each.application
+            new = given[chosen] >= self._held[chosen]
+            return share, new, application.waiting_since, application.name, index, chosen
 
-        for index in range(len(growing)):
-            enqueue(index)
-        while queue:
-            *_, index, place = heapq.heappop(queue)
-            if all(cost <= left for cost, left in zip(self._cost[place], self._left, strict=True)):
-                self._give(growing[index], [(place, self._given[place] + 1)])
+        queue = [entry for index in range(len(growing)) if (entry := next_of(index)) is not None]
+        heapq.heapify(queue)
+        while queue and _fit(smallest, left):
+            *_, index, place = queue[0]
+            each = growing[index]
+            cost = [column[place] for column in costs]
+            if _fit(cost, left):
+                given[place] += 1
+                for kind, amount in enumerate(cost):
+                    each.used[kind] += amount
+                    left[kind] -= amount
             else:
-                left_out.add(place)
-            enqueue(index)
+                each.open.remove(place)
+            entry = next_of(index)
+            if entry is None:
+                heapq.heappop(queue)
+            else:
+                heapq.heapreplace(queue, entry)
 
-    def _give(self, application: _Application, counts: Iterable[tuple[int, int]]) -> None:
-        for place, count in counts:
-            more = count - self._given[place]
-            if more <= 0:
-                continue
-            self._given[place] = count
-            for kind, cost in enumerate(self._cost[place]):
-                application.used[kind] += more * cost
-                self._left[kind] -= more * cost
+
+def _most_at(level: float, whole: int) -> int:
+    """The most that is a share of at most this level, exactly as `_Growing.share` rounds."""
+    if not whole:
+        return 0
+    # whatever is nearer to the level than to the next number above it is rounded to the level
+    between = (Fraction(level) + Fraction(nextafter(level, _NEVER))) / 2
+    most = floor(between * whole)
+    return most if most / whole <= level else most - 1
+
+
+def _fit(needed: Iterable[int], left: Iterable[int]) -> bool:
+    for each, there in zip(needed, left, strict=True):  # noqa: SIM110  (a generator takes three times as long)
+        if each > there:
+            return False
+    return True
 
 
 def total(

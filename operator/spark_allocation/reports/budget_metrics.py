@@ -49,17 +49,18 @@ def figures_after(
     applications: set[str] = set()
     short: set[str] = set()
     for demand in demands:
+        application = demand.application
         there, cores, memory = demand.used
-        grant = division.grants[demand.key]
+        grant = division.grants[application, demand.profile]
         executors += there
         milli_cores += cores
         memory_mib += memory
         pending += demand.pending
-        granted += max(grant.granted, demand.held)
+        granted += max(grant.granted, there - demand.leaving)
         if there or demand.most:
-            applications.add(demand.application)
+            applications.add(application)
         if grant.budget:
-            short.add(demand.application)
+            short.add(application)
     caps = stored.budget
     return BudgetFigures(
         policy=stored.policy,
