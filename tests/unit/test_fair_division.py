@@ -2,13 +2,13 @@
 
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from spark_allocation.core.fair_division import Claim, ClaimKey, divide, total
+from spark_allocation.core.fair_division import Claim, ClaimKey, divide
 
 ONE = (1, 1000, 1024)
 Capacities = tuple[int | None, ...]
@@ -20,6 +20,18 @@ def claim(application: str, wanted: int, **more) -> Claim:
 
 def granted(capacities: Capacities, *claims: Claim) -> dict[str, int]:
     return {f"{app}": count for (app, _), count in divide(capacities, claims).items()}
+
+
+def total(
+    claims: Iterable[Claim], executors: Mapping[ClaimKey, int], kinds: int
+) -> tuple[int, ...]:
+    """What so many executors of each claim cost together, of each kind of capacity."""
+    used = [0] * kinds
+    for claim in claims:
+        count = executors.get(claim.key, 0)
+        for kind in range(kinds):
+            used[kind] += count * claim.cost[kind]
+    return tuple(used)
 
 
 def one_by_one(capacities: Capacities, claims: Sequence[Claim]) -> dict[ClaimKey, int]:

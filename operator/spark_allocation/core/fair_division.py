@@ -26,7 +26,7 @@ executors of different sizes that cannot hold: a capacity of 5 may serve one lar
 """
 
 import heapq
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import compress, pairwise
@@ -427,15 +427,3 @@ def _fit(needed: Iterable[int], left: Iterable[int]) -> bool:
         if each > there:
             return False
     return True
-
-
-def total(
-    claims: Iterable[Claim], executors: Mapping[ClaimKey, int], kinds: int
-) -> tuple[int, ...]:
-    """What so many executors of each claim cost together, of each kind of capacity."""
-    used = [0] * kinds
-    for claim in claims:
-        count = executors.get(claim.key, 0)
-        for kind in range(kinds):
-            used[kind] += count * claim.cost[kind]
-    return tuple(used)
