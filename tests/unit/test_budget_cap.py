@@ -260,33 +260,67 @@ def leaving(driver: ServedDriver) -> int:
     return sum(1 for pod in driver.pods.values() if pod.deleting)
 
 
-def test_a_replacement_for_a_node_that_goes_is_asked_for_within_the_budget() -> None:
-    driver = ServedDriver(settings(max_executors=100))
-    ids = [driver.create() for _ in range(4)]
-    for executor_id in ids:
-        driver.set(executor_id, node="n1" if executor_id in ids[:2] else "n2")
-    told = report(stage(tasks=4, active=4), executors=driver.alive(active=1))
-    driver.allocation.grant(grant(4, ceiling=4))
-    going = frozenset({"n1"})
+class BesideAGoingNode:
+    """A driver with four busy executors under a budget, two of them on a node that is about to go."""
 
-    def step() -> Step:
-        driver.later(1)
-        driver.says(told)
+    def __init__(self) -> None:
+        self.driver = driver = ServedDriver(settings(max_executors=100))
+        for _ in range(4):
+            driver.create()
+        self.going, self.others = sorted(driver.pods)[:2], sorted(driver.pods)[2:]
+        for executor_id in driver.pods:
+            driver.set(executor_id, node="n1" if executor_id in self.going else "n2")
+        driver.allocation.grant(granted_all_of(4))
+        driver.turn(report(stage(tasks=4)))
+        for _ in range(4):
+            driver.turn(report(stage(tasks=4), executors=driver.alive()))
+        assert driver.target() == 4
+
+    def step(self, seconds: float = 1) -> Step:
+        driver = self.driver
+        driver.later(seconds)
+        driver.says(report(stage(tasks=4, active=4), executors=driver.alive(active=1)))
         return driver.allocation.step(
             ExecutorPodsSnapshot.replaced(driver.pods.values(), at=driver.full_sync_at),
-            going_nodes=going, now_ns=driver.now_ns,
+            going_nodes=frozenset({"n1"}), now_ns=driver.now_ns,
             now_ms=driver.now_ms, report_is_fresh=True,
         )  # fmt: skip
 
-    driver.turn(report(stage(tasks=4)))
-    for _ in range(4):
-        driver.turn(report(stage(tasks=4), executors=driver.alive()))
-    assert driver.target() == 4
-    first = step()
-    # as without room for both, one goes at once; for the other one a place is asked for
-    assert len(first.evacuations) == 1
+    def leaving(self, step: Step) -> list[int]:
+        return [pod.executor_id for pod in step.evacuations]
+
+
+def granted_all_of(wanted: int) -> dict[ProfileId, Grant]:
+    return {DEFAULT: grant(wanted, wanted=wanted, ceiling=wanted)[DEFAULT]._replace(budget="")}
+
+
+def test_nobody_leaves_a_node_that_goes_before_the_budget_has_said_whether_there_is_room() -> None:
+    world = BesideAGoingNode()
+    first = world.step()
+    # for both of them a place is asked for, and both stay
     (demand,) = first.demands
-    assert (demand.wanted, demand.running, demand.leaving) == (5, 3, 1)
-    assert driver.requested(first) == 0
-    driver.allocation.grant(grant(5, ceiling=6))
-    assert driver.requested(step()) == 2
+    assert (demand.wanted, demand.running, demand.leaving) == (6, 4, 0)
+    assert (world.leaving(first), world.driver.requested(first)) == ([], 0)
+    # with room they are replaced, and leave once the others are there
+    world.driver.allocation.grant(granted_all_of(6))
+    replacing = world.step()
+    assert (world.leaving(replacing), world.driver.requested(replacing)) == ([], 2)
+    world.driver.carry_out(replacing, state=PodState.PENDING)
+    assert world.leaving(world.step()) == []
+    for executor_id in world.driver.pods.keys() - {*world.going, *world.others}:
+        world.driver.set(executor_id, state=PodState.RUNNING, node="n3")
+    assert world.leaving(world.step()) == world.going
+
+
+def test_where_the_budget_has_no_room_one_at_a_time_leaves_a_node_that_goes() -> None:
+    world = BesideAGoingNode()
+    assert world.leaving(world.step()) == []
+    world.driver.allocation.grant(grant(4, wanted=6, ceiling=4))
+    assert world.leaving(world.step()) == world.going[:1]
+
+
+def test_a_node_that_goes_does_not_wait_for_ever_for_the_budgets() -> None:
+    world = BesideAGoingNode()
+    assert world.leaving(world.step()) == []
+    assert world.leaving(world.step(9)) == []
+    assert world.leaving(world.step(1)) == world.going[:1]

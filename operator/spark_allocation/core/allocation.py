@@ -209,7 +209,9 @@ class Allocation:
         self.feeder = DriverFeeder(self.monitor, self._holders)
         self._drains = Drains(settings.drains, self._holders, lambda: self.feeder.executors)
         self._cap = BudgetCap()
-        self._evacuation = NodeEvacuation(self._most, self._loses_something)
+        self._evacuation = NodeEvacuation(
+            self._most, self._loses_something, self._may_be_granted_more
+        )
         self.manager = ExecutorAllocationManager(
             settings.dynamic, self, self.monitor, profiles, self.feeder
         )
@@ -513,6 +515,12 @@ class Allocation:
     def _most(self, profile_id: ProfileId) -> int:
         most = self._settings.dynamic.bounds(profile_id).max_executors
         return min(most, self._cap.granted(profile_id, most))
+
+    def _may_be_granted_more(self, profile_id: ProfileId) -> bool:
+        """Budgets alone hold it at its target or below, and were not asked yet for more than that."""
+        target = self.manager.targets.get(profile_id, 0)
+        most = self._settings.dynamic.bounds(profile_id).max_executors
+        return target < most and not self._cap.refuses_more_than(profile_id, target)
 
     def _evacuation_targets(self) -> Mapping[ProfileId, int]:
         """Where the budget holds fewer than the target, so many are to be at work elsewhere."""

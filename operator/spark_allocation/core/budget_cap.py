@@ -109,6 +109,13 @@ class BudgetCap:
         grant = self.grants.get(profile_id)
         return self._of(profile_id).held if grant is None else grant.granted
 
+    def refuses_more_than(self, profile_id: ProfileId, target: int) -> bool:
+        """Budgets were asked for more executors than the target, and have no place for all of them."""
+        if self.grants is None:
+            return True
+        grant = self.grants.get(profile_id)
+        return grant is not None and grant.budget != "" and grant.story.wanted > target
+
     def look(
         self,
         snapshot: ExecutorPodsSnapshot,

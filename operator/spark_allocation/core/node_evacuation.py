@@ -9,7 +9,8 @@ done before that:
 - *Replace.* Executors on such a node do not count towards the target, so the allocator asks for others now, and
   the scheduler puts those elsewhere. Only as far as the profile's maximum has room for both.
 - *Drain.* As soon as the others have registered, one for each, so that the profile keeps the executors that it
-  wants. Without room for both, one at a time goes without its replacement.
+  wants. Without room for both, one at a time goes without its replacement. Where budgets give room, and have not
+  said yet whether they do, they are waited for, `ANSWER_AWAITED_MS` at most.
 
 An executor that holds something which nobody would take over is replaced and not drained: its node may stay after all, and
 if it does not, draining saves nothing. Without decommissioning nobody is drained for the sake of a node.
@@ -29,6 +30,7 @@ from spark_allocation.core.resource_profiles import ProfileId
 from spark_allocation.core.snapshots import ExecutorPodsSnapshot
 
 TARGET_REMEMBERED_MS = 15_000
+ANSWER_AWAITED_MS = 10_000
 
 _NO_EXECUTORS: frozenset[ExecutorId] = frozenset()
 
@@ -87,15 +89,19 @@ class NodeEvacuation:
     Args:
         max_executors: of a profile.
         loses_something: whether draining an executor now would lose what it holds.
+        may_get_room: whether a profile may be allowed more executors soon, which is being asked for.
     """
 
     def __init__(
         self,
         max_executors: Callable[[ProfileId], int],
         loses_something: Callable[[ExecutorId], bool],
+        may_get_room: Callable[[ProfileId], bool],
     ) -> None:
         self._max_executors = max_executors
         self._loses_something = loses_something
+        self._may_get_room = may_get_room
+        self._without_room_since: dict[ProfileId, int] = {}
         self._peaks: dict[ProfileId, tuple[int, int]] = {}
 
     def plan(
@@ -120,6 +126,7 @@ class NodeEvacuation:
         """
         wanted = self._wanted(targets, now_ms)
         if not going_nodes:
+            self._without_room_since.clear()
             return NOTHING_TO_EVACUATE
         there = [
             pod
@@ -140,13 +147,22 @@ class NodeEvacuation:
             at_work = sum(
                 1 for pod in there if pod.profile_id == profile_id and pod.executor_id in registered
             )
-            spare = at_work - target + (0 if room else 1)
+            spare = at_work - target + self._without_replacement(profile_id, room, now_ms)
             may_leave += [
                 pod.executor_id
                 for pod in pods
                 if pod.executor_id in registered and not self._loses_something(pod.executor_id)
             ][: max(0, spare)]
         return Evacuation(frozenset(replaced), tuple(may_leave))
+
+    def _without_replacement(self, profile_id: ProfileId, room: int, now_ms: int) -> int:
+        """How many may go before another is there."""
+        if room:
+            self._without_room_since.pop(profile_id, None)
+            return 0
+        since = self._without_room_since.setdefault(profile_id, now_ms)
+        waits = self._may_get_room(profile_id) and now_ms - since < ANSWER_AWAITED_MS
+        return 0 if waits else 1
 
     def _wanted(self, targets: Mapping[ProfileId, int], now_ms: int) -> dict[ProfileId, int]:
         peaks: dict[ProfileId, tuple[int, int]] = {}
