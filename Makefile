@@ -8,12 +8,13 @@ RUNS ?= 30
 MINUTES ?= 60
 DEMO ?=
 VENV := .venv
+VENV_DOCS := .venv-docs
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 SOURCES := operator tests examples
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test e2e chart test-chart test-kind slow lint types format unit fuzz faults soak day conformance integration bench bench-watch crd released-crds kubernetes-schemas requirements image cluster-up \
+.PHONY: help docs demo test e2e chart test-chart test-kind slow lint types format unit fuzz faults soak day conformance integration bench bench-watch crd released-crds kubernetes-schemas requirements image cluster-up \
 	cluster-down cluster-status clean
 
 help:  ## Show this list
@@ -108,6 +109,13 @@ released-crds:  ## At a release: what is in crds/ is what later versions have to
 kubernetes-schemas: $(INSTALLED)  ## Fetch anew what API servers of several Kubernetes versions say of the kinds that the chart makes
 	@$(BIN)/python -m tests.documents.kubernetes_schemas
 
+# not --quiet: what mkdocs does not say it does not count either, and `strict` would pass
+docs:  ## Build the documentation into site/, and check every link and that it fetches nothing from elsewhere
+	@test -x $(VENV_DOCS)/bin/python || $(PYTHON) -m venv $(VENV_DOCS)
+	@$(VENV_DOCS)/bin/python -m pip install --quiet --require-hashes -r requirements/docs.txt
+	@NO_MKDOCS_2_WARNING=1 $(VENV_DOCS)/bin/mkdocs build --clean
+	@$(VENV_DOCS)/bin/python tests/documents/built_site.py site
+
 requirements: $(INSTALLED)  ## Lock the dependencies of pyproject.toml anew, with hashes
 	@$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header \
 		pyproject.toml --output-file requirements/runtime.txt
@@ -115,6 +123,8 @@ requirements: $(INSTALLED)  ## Lock the dependencies of pyproject.toml anew, wit
 		requirements/build.in --output-file requirements/build.txt
 	@$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header \
 		pyproject.toml requirements/build.in --group dev --output-file requirements/dev.txt
+	@$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header \
+		--group docs --output-file requirements/docs.txt
 
 image: $(INSTALLED)  ## Build the operator's image and load it into the test cluster
 	@$(BIN)/python -m tests.cluster load-image operator
@@ -129,4 +139,4 @@ cluster-status: $(INSTALLED)  ## Is the test cluster well?
 	@$(BIN)/python -m tests.cluster status
 
 clean:  ## Remove what was built here; caches of the test cluster stay
-	@rm -rf $(VENV) demo-output dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@rm -rf $(VENV) $(VENV_DOCS) site demo-output dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis

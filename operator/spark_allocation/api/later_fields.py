@@ -1,6 +1,6 @@
 """Fields of a later version in an object of the API server.
 
-CustomResourceDefinitions are upgraded before the operator, and stay when it is set back; several installations may be of
+CustomResourceDefinitions are upgraded before the operator, and may stay when it is set back; several installations may be of
 different versions. So an object may hold a field that the operator does not know. It is told and left out: what is known
 goes on holding, a limit of a policy above all. Not so in what selects: without one of its terms a selector is for more drivers,
 namespaces or profiles than somebody meant, so such an object cannot be read. (A new field that narrows whom something is for
