@@ -314,10 +314,15 @@ class EventLog:
         executors: Iterable[str],
         *,
         writes: bool = False,
+        places_from: float | None = None,
     ) -> float:
-        """A stage whose tasks go to whichever executor is free first, one task each; returns when it ended."""
+        """A stage whose tasks go to whichever executor is free first, one task each; returns when it ended.
+
+        Args:
+            places_from: when the executors take tasks, if that is later than the submission.
+        """
         self.stage_submitted(stage, at)
-        free = dict.fromkeys(executors, at)
+        free = dict.fromkeys(executors, at if places_from is None else max(at, places_from))
         end = at
         for index, seconds in enumerate(durations):
             executor_id = min(free, key=lambda each: (free[each], each))

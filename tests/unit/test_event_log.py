@@ -148,6 +148,15 @@ def test_batches_of_a_streaming_query_keep_their_time(tmp_path: Path) -> None:
     assert [job.follows for job in application.jobs] == [Follows(n, 0, "q") for n in range(3)]
 
 
+def test_a_log_that_another_program_wrote_anew_tells_the_same(tmp_path: Path) -> None:
+    """With spaces, and the name of the event last."""
+    lines = [json.loads(line) for line in two_jobs().lines]
+    text = "".join(json.dumps(dict(sorted(line.items()))) + "\n" for line in lines)
+    found = read(text, tmp_path)
+    assert found.application.stages == read(two_jobs(), tmp_path).application.stages
+    assert found.notes.sentences() == []
+
+
 # -- tasks that were tried more than once -----------------------------------------------------------------------------
 
 

@@ -166,7 +166,7 @@ def _policies(file: Path) -> list[PolicyFile]:
                 f"{file}: a policy is a SparkAllocation or a mapping of Spark properties"
             )
         documents.append(each or {})
-    return policy_files(str(file), documents)
+    return policy_files(file.stem, documents, str(file))
 
 
 @contextmanager
@@ -241,7 +241,7 @@ def _write(
 
     for result in results:
         say(_text(result, price) + "\n")
-    if len(results) > 1:
+    if sum(not result.problem for result in results) > 1:
         say(_totals(results, price) + "\n")
     if recommendation is not None:
         say(_recommendation_text(recommendation, share))

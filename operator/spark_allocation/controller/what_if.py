@@ -26,6 +26,7 @@ from spark_allocation.core.listener_events import ListenerEvent
 from spark_allocation.core.pods_allocator_conf import PodsAllocatorConf
 from spark_allocation.core.resource_profiles import InvalidProfile, ResourceProfileManager
 from spark_allocation.core.setting_catalogue import BY_SPARK_KEY
+from spark_allocation.core.setting_layers import Layer
 from spark_allocation.core.shuffle_storage import ShuffleStorage, shuffle_storage
 from spark_allocation.core.simulation.application import RecordedApplication
 from spark_allocation.core.simulation.cluster import ClusterModel
@@ -51,10 +52,16 @@ class PolicyFile:
     Attributes:
         name: for people.
         documents: a SparkAllocation and the policies beside it, or one mapping of Spark properties.
+        where: the file, for errors; "" for a policy that is in none.
     """
 
     name: str
     documents: tuple[Mapping[str, Any], ...]
+    where: str = ""
+
+    def refused(self, why: object) -> "RefusedPolicy":
+        """The refusal of this policy."""
+        return RefusedPolicy(f"{self.where or self.name}: {why}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +95,14 @@ class RefusedPolicy(ValueError):  # noqa: N818  (what the user reads)
     """A policy that Spark or the operator would refuse; the message names file, field, value and rule."""
 
 
-def policy_files(name: str, documents: Iterable[Mapping[str, Any]]) -> list[PolicyFile]:
+def policy_files(
+    name: str, documents: Iterable[Mapping[str, Any]], where: str = ""
+) -> list[PolicyFile]:
     """The policies of one file: each SparkAllocation is one.
+
+    Args:
+        name: for people.
+        where: the file, for errors.
 
     Raises:
         RefusedPolicy: when there is none.
@@ -103,14 +116,15 @@ def policy_files(name: str, documents: Iterable[Mapping[str, Any]]) -> list[Poli
             PolicyFile(
                 f"{name}:{(each.get('metadata') or {}).get('name', number)}" if several else name,
                 (each, *others),
+                where,
             )
             for number, each in enumerate(allocations)
         ]
     if len(found) == 1 and all(str(key).startswith("spark.") for key in found[0]):
-        return [PolicyFile(name, (found[0],))]
+        return [PolicyFile(name, (found[0],), where)]
     keys = ", ".join(sorted(str(key) for each in found for key in each)[:5]) or "nothing"
     raise RefusedPolicy(
-        f"{name}: a policy is a SparkAllocation (kind: {KIND}) or a mapping of Spark properties "
+        f"{where or name}: a policy is a SparkAllocation (kind: {KIND}) or a mapping of Spark properties "
         f"(spark.dynamicAllocation.maxExecutors: 20); found: {keys}"
     )
 
@@ -129,7 +143,7 @@ def policy_for(application: RecordedApplication, file: PolicyFile) -> Policy:
         conf = SparkConf({**application.properties, **properties})
         return _driver_policy(application, file.name, conf, stated=properties)
     except (InvalidSetting, InvalidProfile) as refused:
-        raise RefusedPolicy(f"{file.name}: {refused}") from None
+        raise file.refused(refused) from None
 
 
 def as_recorded(application: RecordedApplication) -> Policy:
@@ -231,7 +245,7 @@ def _operator_policy(application: RecordedApplication, file: PolicyFile) -> Poli
     metadata = body.get("metadata") or {}
     spec = read_spec(body)
     if isinstance(spec, InvalidSpec):
-        raise RefusedPolicy(f"{file.name}: {spec}")
+        raise file.refused(spec)
     passive = {setting.key: setting.value for setting in passive_driver.PASSIVE_SETTINGS}
     conf = SparkConf({**application.properties, **passive})
     settings = effective_settings(
@@ -242,7 +256,7 @@ def _operator_policy(application: RecordedApplication, file: PolicyFile) -> Poli
         profiles=_profiles_of(application, conf),
     )
     if isinstance(settings, InvalidSetting):
-        raise RefusedPolicy(f"{file.name}: {settings}")
+        raise file.refused(settings)
     return Policy(
         name=file.name,
         conf=conf,
@@ -251,7 +265,7 @@ def _operator_policy(application: RecordedApplication, file: PolicyFile) -> Poli
         settings={
             each.setting.field: each.setting.shown(each.value)
             for each in settings.resolution.settings.values()
-            if each.stated
+            if each.origin.layer > Layer.DRIVER
         },
     )
 

@@ -255,6 +255,7 @@ class _Builder:
             name: (msgspec.json.Decoder(kind).decode, getattr(self, f"_on_{_snake(name)}"))
             for name, kind in wire.KINDS.items()
         }
+        self._decode_name = msgspec.json.Decoder(wire.Named).decode
         self.known_lines = 0
         self._shift = 0
         self._latest: int | None = None
@@ -280,27 +281,10 @@ class _Builder:
     def take(self, line: bytes) -> None:
         """One line."""
         if line.startswith(_SPARKS_OWN):
-            name = line[23 : line.find(b'"', 23, 100)]
-            handler = self._handlers.get(name)
-            if handler is None:
-                if name in wire.PASSED_OVER:
-                    self.known_lines += 1
-                elif line.endswith(b"}"):
-                    self._unknown(b"SparkListener" + name)
-                else:
-                    self._notes.damaged += 1
-                return
-            decode, put = handler
-            try:
-                event = decode(line)
-            except (msgspec.DecodeError, UnicodeDecodeError):
-                self._notes.damaged += 1
-                return
-            self.known_lines += 1
-            put(event)
+            self._take_own(line[len(_SPARKS_OWN) : line.find(b'"', len(_SPARKS_OWN), 100)], line)
         elif line.startswith(_OTHERS):
             # events of SQL, streaming and extensions bear the full name of their class
-            name = line[10 : line.find(b'"', 10, 300)]
+            name = line[len(_OTHERS) : line.find(b'"', len(_OTHERS), 300)]
             if not line.endswith(b"}"):
                 self._notes.damaged += 1
             elif b"." not in name:
@@ -308,7 +292,41 @@ class _Builder:
             else:
                 self.known_lines += 1
         elif line.strip():
+            self._take_written_otherwise(line)
+
+    def _take_own(self, name: bytes, line: bytes) -> None:
+        """An event of Spark's core."""
+        handler = self._handlers.get(name)
+        if handler is None:
+            if name in wire.PASSED_OVER:
+                self.known_lines += 1
+            elif line.endswith(b"}"):
+                self._unknown(b"SparkListener" + name)
+            else:
+                self._notes.damaged += 1
+            return
+        decode, put = handler
+        try:
+            event = decode(line)
+        except (msgspec.DecodeError, UnicodeDecodeError):
             self._notes.damaged += 1
+            return
+        self.known_lines += 1
+        put(event)
+
+    def _take_written_otherwise(self, line: bytes) -> None:
+        """A line that some other program has written anew: with spaces, or its fields in another order."""
+        try:
+            name = self._decode_name(line).name.encode()
+        except (msgspec.DecodeError, UnicodeError):
+            self._notes.damaged += 1
+            return
+        if name.startswith(b"SparkListener"):
+            self._take_own(name.removeprefix(b"SparkListener"), line.rstrip())
+        elif b"." in name:
+            self.known_lines += 1
+        else:
+            self._unknown(name)
 
     def _unknown(self, name: bytes) -> None:
         kind = name.decode(errors="replace")[:80]

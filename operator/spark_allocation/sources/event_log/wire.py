@@ -7,6 +7,12 @@ are passed over by the decoder without being made into objects.
 import msgspec
 
 
+class Named(msgspec.Struct, rename={"name": "Event"}):
+    """Any event."""
+
+    name: str
+
+
 class LogStart(msgspec.Struct, rename={"version": "Spark Version"}):
     """``SparkListenerLogStart``: the first line."""
 
