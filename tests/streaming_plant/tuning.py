@@ -11,8 +11,8 @@ HPA_GRID = tuple(
     HpaSettings(metric, target, down_s, up_s)
     for metric, target, down_s, up_s in itertools.product(
         ("cpu", "duration"),
-        (0.5, 0.6, 0.7, 0.75, 0.8, 0.9),
-        (60.0, 180.0, 300.0, 600.0),
+        (0.6, 0.7, 0.75, 0.8, 0.85, 0.9),
+        (15.0, 60.0, 120.0, 180.0, 300.0),
         (0.0, 30.0),
     )
 )

@@ -101,13 +101,11 @@ class PolicyWant:
 
     Attributes:
         executors: before anything around the policies; at least 0.
-        urgent: a backlog grows: the cooldown does not hold it back.
     """
 
     query: QueryName
     policy: StreamingPolicy
     executors: int
-    urgent: bool = False
 
 
 @dataclass(frozen=True, slots=True)

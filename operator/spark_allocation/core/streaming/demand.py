@@ -257,7 +257,6 @@ class StreamingDemand:
             wall_clock_s=wall_clock_s,
             batches=self._batches,
             input_rate=input_rate,
-            urgent=any(want.urgent for want in wants),
             more_is_useless=self._effect.is_held(now),
         )
         if cap is not None and chosen.executors == cap < most.executors:
@@ -314,8 +313,7 @@ class StreamingDemand:
         if settings.backlog is not None:
             executors = backlog.wanted(settings.backlog, picture)
             if executors is not None:
-                urgent = backlog.is_urgent(settings.backlog, picture)
-                found.append(PolicyWant(name, StreamingPolicy.BACKLOG, executors, urgent))
+                found.append(PolicyWant(name, StreamingPolicy.BACKLOG, executors))
         if not found:
             # what it takes to know rows and their cost is not there, or not yet
             executors = batch_duration.wanted(_STAND_IN, picture)

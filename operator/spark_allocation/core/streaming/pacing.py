@@ -8,14 +8,15 @@ In this order, each with a reason of its own:
    within that window, although input has not grown, is *regretted*: then the window for the next one is twice as long, up to
    eight times, until input falls. So what is too much with n executors and too little with one less comes to rest.
 2. *Freeze windows* of the week.
-3. *Cooldown* after each change. Only a growing backlog undoes a scale-down at once.
+3. *Cooldown*: no scale-down so soon after a change. A scale-up never waits: rows that come do not wait either.
 4. *Scale-downs are merged*: they are so far apart, and what is wanted meanwhile becomes one.
-5. *Steps.* One change goes no further than a step.
+5. *Steps.* All scale-ups of one cooldown together go no further than a step, and neither does one scale-down.
 
 Source: the behaviour of a HorizontalPodAutoscaler for windows and steps; Flink's ``scale-down.interval`` for merging.
 """
 
 import math
+from collections import deque
 from dataclasses import dataclass
 
 from spark_allocation.core.streaming.decisions import StreamingReason
@@ -44,6 +45,8 @@ class Pacing:
         self._settings = settings
         self._recommendations = Recommendations()
         self._changed_at = -math.inf
+        self._numbers: deque[tuple[float, int]] = deque()
+        """What there was before each scale-up of the last cooldown."""
         self._scaled_down_at = -math.inf
         self._scaled_down_rate: float | None = None
         self._regrets = 0
@@ -67,7 +70,6 @@ class Pacing:
         wall_clock_s: float,
         batches: int,
         input_rate: float | None,
-        urgent: bool = False,
         more_is_useless: bool = False,
     ) -> Paced:
         """The number to have now.
@@ -78,7 +80,6 @@ class Pacing:
             wall_clock_s: seconds since 1970-01-01 UTC.
             batches: that have been seen so far.
             input_rate: rows a second; None when unknown.
-            urgent: a backlog grows.
             more_is_useless: the last scale-up had no effect.
         """
         settings = self._settings
@@ -99,7 +100,7 @@ class Pacing:
         if followed > present:
             if more_is_useless:
                 return Paced(present, StreamingReason.SCALING_INEFFECTIVE)
-            return self._upwards(followed, present, now, urgent=urgent)
+            return self._upwards(followed, present, now)
         return self._downwards(followed, present, now)
 
     def changed(
@@ -109,7 +110,9 @@ class Pacing:
         if executors == present:
             return
         self._changed_at = now
+        self._numbers.append((now, present))
         if executors < present:
+            self._numbers.clear()
             if now - self._regretted_at > REGRETS_FORGOTTEN_S:
                 self._regrets = 0
             self._scaled_down_at, self._scaled_down_rate = now, input_rate
@@ -128,15 +131,17 @@ class Pacing:
             return shortest
         return shortest * (1 << self._regrets)
 
-    def _upwards(self, followed: int, present: int, now: float, *, urgent: bool) -> Paced:
-        settings = self._settings
-        undoes = urgent and self._scaled_down_at == self._changed_at
-        if now - self._changed_at < settings.cooldown_s and not undoes:
+    def _upwards(self, followed: int, present: int, now: float) -> Paced:
+        since = now - self._settings.cooldown_s
+        while self._numbers and self._numbers[0][0] < since:
+            self._numbers.popleft()
+        base = min((executors for _, executors in self._numbers), default=present)
+        limit = base + _step(self._settings.step_up, base)
+        if followed <= limit:
+            return Paced(followed, StreamingReason.SCALED_UP)
+        if limit <= present:
             return Paced(present, StreamingReason.COOLDOWN)
-        limit = present + _step(settings.step_up, present)
-        if followed > limit:
-            return Paced(limit, StreamingReason.STEP_LIMITED)
-        return Paced(followed, StreamingReason.SCALED_UP)
+        return Paced(limit, StreamingReason.STEP_LIMITED)
 
     def _downwards(self, followed: int, present: int, now: float) -> Paced:
         settings = self._settings

@@ -48,6 +48,8 @@ TRIGGER_SLACK_S = 1.0
 LATE_SHARE = 0.1
 """What waits for more than this share of a period is a backlog to catch up with."""
 LEAST_CATCH_UP_SHARE = 0.5
+SLOW_BATCH = 1.2
+"""A batch may take so many times what its rows should take, and nothing is wrong."""
 BACKLOG_LOOKS = 12
 SECONDS_BETWEEN_LOOKS = 5.0
 IDLE_SECONDS = 10.0
@@ -270,6 +272,9 @@ class QueryHistory:
         input_rate = _smoothed(
             (each.input_rate, each.span_s) for each in self._batches if each.input_rate is not None
         )
+        at_least = self._rate_of_running(now, executors)
+        if at_least is not None:
+            input_rate = max(input_rate or 0.0, at_least)
         processing_rate, measured_on = self._processing()
         late_s = self._late_s(now, period_s)
         behind, known, growing = self._behind(now, period_s, late_s, input_rate)
@@ -355,6 +360,19 @@ class QueryHistory:
             so_far = _utilization(age, fill_s, interval_s, trigger_s)
             busy = max(busy, executors.mean(now - age, now) * so_far)
         return busy
+
+    def _rate_of_running(self, now: float, executors: ExecutorsOverTime) -> float | None:
+        """What has come at least, as the batch with it runs for so long; None while that says nothing."""
+        last, age = self.last_batch, self._age(now)
+        if last is None or last.rows is None or not self.cost.is_known:
+            return None
+        fill_s = self._fill_of_running(now - age, last) if self.last.running is not None else None
+        slots = executors.mean(now - age, now) * self._tasks_per_executor
+        if not fill_s or slots <= 0:
+            return None
+        busy_s = age / SLOW_BATCH - self.cost.fixed_s
+        rows = max(0.0, busy_s) * usable_slots(slots, self.tasks) / self.cost.per_row_s
+        return rows / fill_s
 
     def _fill_of_running(self, began_at: float, last: MeasuredBatch) -> float | None:
         gap = began_at - last.began_at

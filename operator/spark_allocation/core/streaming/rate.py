@@ -10,6 +10,13 @@ the rows of one period takes the wanted share of its interval on
 
     usable slots = b × rows of a period × (1 + catch-up) ÷ (target utilisation × interval − a)
 
+Where batches follow each other without a pause, fewer slots make batches longer and larger, and with ``s`` slots a batch comes to
+take ``a ÷ (1 − b × input rate ÷ s)``. There
+
+    usable slots = b × input rate × (1 + catch-up) ÷ (1 − a ÷ (target utilisation × interval))
+
+and no fewer than are busy for the wanted share of the time.
+
 Catch-up is what waits, over the time in which it is to be gone and the input rate. The answer does not depend on the
 executors there are, so it is the same while those that were asked for are starting.
 
@@ -41,18 +48,15 @@ def wanted(settings: RateSettings, picture: QueryPicture) -> int | None:
         of what a batch costs, or of what it may take.
     """
     cost, room = _cost(picture), _room_s(settings.target_utilization, picture)
-    if cost is None or room is None or picture.input_rate is None or picture.period_s is None:
+    if cost is None or room is None or room <= 0 or picture.input_rate is None:
         return None
-    if room <= 0:
-        return None
-    rows = _rate(settings, picture) * picture.period_s
-    if _is_within_band(settings, picture, cost, rows):
-        return picture.executors
-    usable = cost.per_row_s * rows / room
+    usable = _enough(settings, picture, cost, room)
     slots = picture.executors * picture.tasks_per_executor
-    if slots > 0 and picture.interval_s is not None:
+    if slots > 0:
         present = usable_slots(slots, picture.tasks)
-        share = cost.duration_s(rows, present) / picture.interval_s
+        share = _share(settings, picture, cost, usable, present)
+        if abs(share - settings.target_utilization) <= settings.band:
+            return picture.executors
         if usable < present:
             in_proportion = present * share / settings.target_utilization
             usable = max(usable, (usable + min(in_proportion, present)) / 2)
@@ -90,11 +94,26 @@ def _rate(settings: RateSettings, picture: QueryPicture) -> float:
     return max(rate * (1 + settings.catch_up), rate + picture.behind_rows / picture.catch_up_s)
 
 
-def _is_within_band(
-    settings: RateSettings, picture: QueryPicture, cost: LearnedCost, rows: float
-) -> bool:
-    slots = picture.executors * picture.tasks_per_executor
-    if slots < 1 or picture.interval_s is None:
-        return False
-    duration_s = cost.duration_s(rows, usable_slots(slots, picture.tasks))
-    return abs(duration_s / picture.interval_s - settings.target_utilization) <= settings.band
+def _enough(settings: RateSettings, picture: QueryPicture, cost: LearnedCost, room: float) -> float:
+    """Usable slots on which batches take the wanted share of their interval."""
+    busy = cost.per_row_s * _rate(settings, picture)
+    target = settings.target_utilization
+    interval_s = picture.interval_s or 0.0
+    if picture.back_to_back:
+        return busy / min(target, room / (target * interval_s))
+    return busy * (picture.period_s or interval_s) / room
+
+
+def _share(
+    settings: RateSettings,
+    picture: QueryPicture,
+    cost: LearnedCost,
+    enough: float,
+    usable: float,
+) -> float:
+    """The share of its interval that a batch takes on so many usable slots."""
+    interval_s = picture.interval_s or 0.0
+    if picture.back_to_back or interval_s <= 0:
+        return settings.target_utilization * enough / usable
+    rows = _rate(settings, picture) * (picture.period_s or interval_s)
+    return cost.duration_s(rows, usable) / interval_s

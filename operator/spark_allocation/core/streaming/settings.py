@@ -250,10 +250,11 @@ class StreamingSettings:
         missing_metrics: see `VanishedMetrics`.
         stabilization_up_s: a larger number is wanted for so long before it is followed, and the smallest of that time is.
             0: a stream that is late is late now, and a batch is a long time by itself.
-        stabilization_down_s: the largest number of that time is followed. Five minutes, as a HorizontalPodAutoscaler has.
+        stabilization_down_s: the largest number of that time is followed. Two minutes; after a scale-down that had to be
+            undone the window is longer by itself (`pacing`), so it need not be long for everybody.
         stabilization_down_batches: and of at least so many batches, for queries with long ones.
-        cooldown_s: nothing changes so soon after a change, but that a growing backlog undoes a scale-down. Half a minute:
-            executors take so long to start.
+        cooldown_s: no scale-down so soon after a change, and the scale-ups of so long a time are together at most one step.
+            Half a minute: executors take so long to start.
         scale_down_interval_s: scale-downs are so far apart, and merged into one. Each hands state and blocks on.
         step_up: doubles at most, as Spark's ramp and Kubernetes' autoscaler do; or 4.
         step_down: takes half at most; or 2.
@@ -273,7 +274,7 @@ class StreamingSettings:
     nominal_rate: float | None = None
     missing_metrics: VanishedMetrics = field(default_factory=VanishedMetrics)
     stabilization_up_s: float = 0.0
-    stabilization_down_s: float = 300.0
+    stabilization_down_s: float = 120.0
     stabilization_down_batches: int = 3
     cooldown_s: float = 30.0
     scale_down_interval_s: float = 60.0
