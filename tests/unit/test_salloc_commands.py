@@ -622,6 +622,60 @@ def test_plan_writes_a_table(files: Path) -> None:
     assert "SECOND   TARGET   ASKED   PODS   RUNNING   WHY" in result.output
 
 
+def under_a_budget(folder: Path, **caps: Any) -> Path:
+    """Two jobs of team-a and one of team-b; the budget is for team-a."""
+    budget = {"name": "pool", "selector": {"namespaces": ["team-a"]}, **caps}
+    policy = {
+        "kind": "ClusterSparkAllocationPolicy",
+        "metadata": {"name": "prod"},
+        "spec": {"budgets": [budget]},
+    }
+    jobs = [
+        {**JOB, "metadata": {"name": name, "namespace": namespace}}
+        for name, namespace in (("one", "team-a"), ("two", "team-a"), ("free", "team-b"))
+    ]
+    (file := folder / "budget.yaml").write_text(yaml.safe_dump_all([policy, *jobs]))
+    return file
+
+
+def test_plan_divides_the_budgets_of_its_files_among_the_jobs_of_its_files(tmp_path: Path) -> None:
+    file = under_a_budget(tmp_path, executors=12)
+    result = run("plan", "-f", str(file), "--tasks", "40", "-o", "json")
+    one, two, free = json.loads(result.output)
+    assert [each["moments"][-1]["pods"] for each in (one, two, free)] == [6, 6, 40]
+    assert one["moments"][-1]["granted"] == 6
+    assert one["grantReason"] == "wanted 40, budget pool left 6 → 6"
+    (note,) = one["notes"]
+    assert note == (
+        "budget pool of policy prod is divided among 2 of these SparkAllocations; "
+        "whoever else it covers is not known here, and leaves less"
+    )
+    assert (free["grantReason"], free["notes"], free["moments"][-1]["granted"]) == ("", [], None)
+
+
+def test_plan_counts_cores_as_the_pods_would_request_them(tmp_path: Path) -> None:
+    file = under_a_budget(tmp_path, cores="10")
+    words = ("plan", "-f", str(file), "--conf", "spark.executor.cores=2", "--tasks", "40")
+    one, *_ = json.loads(run(*words, "-o", "json").output)
+    assert one["moments"][-1]["granted"] in {2, 3}, "five executors of two cores for both"
+    # what pods would be cannot always be told from files
+    one, *_ = json.loads(
+        run(*words, "--conf", "spark.kubernetes.executor.podTemplateFile=/in/the/driver.yaml", "-o", "json").output
+    )  # fmt: skip
+    assert one["moments"][-1]["granted"] == 5
+    assert "counts as one core and 1408 MiB" in one["notes"][1]
+    assert "podTemplateFile" in one["notes"][1]
+
+
+def test_plan_tells_grants_in_a_column_and_in_a_sentence(tmp_path: Path) -> None:
+    result = run("plan", "-f", str(under_a_budget(tmp_path, executors=12)), "--tasks", "40")
+    first, _, free = result.output.split("SparkAllocation team-")[1:]
+    assert "SECOND   TARGET   GRANTED   ASKED" in first
+    assert "Budgets: wanted 40, budget pool left 6 → 6" in first
+    assert "Note: budget pool of policy prod is divided" in first
+    assert "GRANTED" not in free
+
+
 @pytest.mark.parametrize(
     ("content", "code", "words"),
     [

@@ -8,7 +8,8 @@ import yaml
 
 from spark_allocation.cli.connection import EXIT_PROBLEM, EXIT_USAGE, Output, OutputOption
 from spark_allocation.cli.output import table, write_document
-from spark_allocation.controller.dry_run import DryRun, Supposed, dry_runs, read_properties
+from spark_allocation.controller.dry_run import DryRun, dry_runs, read_properties
+from spark_allocation.controller.supposed_driver import Supposed
 from spark_allocation.core.spark_version import SparkVersion
 
 
@@ -53,7 +54,8 @@ def plan(  # noqa: PLR0917  (options of a command)
     spark-allocation plan -f job.yaml -f policies/ --tasks 400 --conf spark.executor.cores=4
 
     The decision is that of the operator: the same code. The driver counts as passive, every pod starts, no task ends.
-    Only the default resource profile is looked at.
+    Only the default resource profile is looked at. Several SparkAllocations begin together and share the budgets of the
+    policies given; others that a budget covers are not known.
 
     Exit codes: 0; 1 when the operator would refuse the files; 2 for wrong options.
     """  # fmt: skip
@@ -127,10 +129,13 @@ def _document(run: DryRun) -> dict[str, Any]:
             *run.settings.resolution.ignored,
             *run.policies.problems,
         ],
+        "grantReason": run.grant_reason,
+        "notes": list(run.notes),
         "moments": [
             {
                 "second": each.second,
                 "target": each.target,
+                "granted": each.granted,
                 "asked": each.asked,
                 "pods": each.pods,
                 "running": each.running,
@@ -158,13 +163,17 @@ def _text(run: DryRun, *, wide: bool) -> str:
         parts.append(table(("SETTING", "VALUE", "SET BY", "CHANGED"), settings))
     problems = (*resolution.conflicts, *resolution.ignored, *run.policies.problems)
     parts += [f"Policies: {each}" for each in problems]
-    parts.append(
-        table(
-            ("SECOND", "TARGET", "ASKED", "PODS", "RUNNING", "WHY"),
-            [
-                (each.second, each.target, each.asked, each.pods, each.running, each.why)
-                for each in run.moments
-            ],
-        )
-    )
+    heads = ["SECOND", "TARGET", "ASKED", "PODS", "RUNNING", "WHY"]
+    rows = [
+        [each.second, each.target, each.asked, each.pods, each.running, each.why]
+        for each in run.moments
+    ]
+    if run.grant_reason:
+        heads.insert(2, "GRANTED")
+        for row, each in zip(rows, run.moments, strict=True):
+            row.insert(2, "" if each.granted is None else each.granted)
+    parts.append(table(heads, rows))
+    if run.grant_reason:
+        parts.append(f"Budgets: {run.grant_reason}")
+    parts += [f"Note: {each}" for each in run.notes]
     return "\n\n".join(parts)

@@ -3,84 +3,64 @@
 One stage of waiting tasks is put before the same `Allocation` that serves real drivers, on a clock that is only
 counted. Pods run and register some seconds after they were asked for; tasks that have a place keep it. So what is seen
 is the first wave: how fast it rises, where it ends, and what ends it.
+
+Several SparkAllocations begin together. The operator's own coordinator divides among them the budgets that cover them, and
+knows of nobody else: what a budget leaves here is at least what it leaves where others have a part of it.
 """
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from spark_allocation.api.group import KIND
+from spark_allocation.api.policies import StoredBudget
+from spark_allocation.controller.budget_coordinator import BudgetCoordinator
 from spark_allocation.controller.driver_configuration import parse_java_properties
+from spark_allocation.controller.driver_directory import DriverDirectory
 from spark_allocation.controller.effective_settings import EffectiveSettings, effective_settings
+from spark_allocation.controller.executor_building import executor_wish
 from spark_allocation.controller.policy_directory import PolicyDirectory, SelectedPolicies
 from spark_allocation.controller.spec_reading import InvalidSpec, read_spec
-from spark_allocation.core.allocation import Allocation, Step
-from spark_allocation.core.driver_report import DriverReport, ExecutorReport, StageReport
-from spark_allocation.core.executor_pods import ExecutorId, ExecutorPod, PodState
+from spark_allocation.controller.supposed_driver import (
+    DEFAULT_PROFILE,
+    EPOCH_MS,
+    Moment,
+    Supposed,
+    SupposedApplication,
+    SupposedDriver,
+)
 from spark_allocation.core.passive_driver import PASSIVE_SETTINGS
-from spark_allocation.core.resource_profiles import ProfileId, ResourceProfileManager
-from spark_allocation.core.snapshots import ExecutorPodsSnapshot
+from spark_allocation.core.resource_profiles import ResourceProfileManager
 from spark_allocation.core.spark_conf import InvalidSetting, SparkConf
-from spark_allocation.core.spark_version import SparkVersion
+from spark_allocation.snapshots_store import DriverKey, ExecutorPodsSnapshotsStore
 
 LONGEST_SECONDS = 600
-QUIET_SECONDS = 20
-"""So long without any change, and the wave is over."""
-_DEFAULT_PROFILE = ProfileId(0)
-_EPOCH_MS = 1_700_000_000_000
-_NANOSECONDS = 1_000_000_000
-
-
-@dataclass(frozen=True, slots=True)
-class Supposed:
-    """What is taken for given of an application that is not there.
-
-    Attributes:
-        tasks: of one stage, all waiting.
-        start_seconds: from the request of a pod to its registration.
-        properties: the driver's own, without those that make it passive.
-        driver_labels: that select policies.
-        user: whose defaults hold.
-    """
-
-    tasks: int
-    start_seconds: int
-    properties: Mapping[str, str]
-    driver_labels: Mapping[str, str]
-    user: str
-    version: SparkVersion
-
-
-@dataclass(frozen=True, slots=True)
-class Moment:
-    """A second in which something was decided.
-
-    Attributes:
-        asked: pods asked for in this second.
-        why: in words.
-    """
-
-    second: int
-    target: int
-    asked: int
-    pods: int
-    running: int
-    why: str
+_DIVISION_MS = 100
 
 
 @dataclass(frozen=True, slots=True)
 class DryRun:
-    """One SparkAllocation, run dry."""
+    """One SparkAllocation, run dry.
+
+    Attributes:
+        grant_reason: how the grant came about in the end; "" when no budget covers it.
+        notes: what has to be known about its budgets, in sentences.
+    """
 
     namespace: str
     name: str
     settings: EffectiveSettings
     policies: SelectedPolicies
     moments: tuple[Moment, ...]
+    grant_reason: str = ""
+    notes: tuple[str, ...] = ()
 
 
 def dry_runs(documents: Iterable[Mapping[str, Any]], supposed: Supposed) -> list[DryRun] | str:
-    """Run every SparkAllocation among these documents under the policies among them; a sentence when that cannot be."""
+    """Run every SparkAllocation among these documents under the policies among them; a sentence when that cannot be.
+
+    They begin in the same moment, and share the budgets that cover them.
+    """
     directory = PolicyDirectory()
     bodies = []
     for document in documents:
@@ -90,30 +70,36 @@ def dry_runs(documents: Iterable[Mapping[str, Any]], supposed: Supposed) -> list
             directory.update(str(document.get("kind")), document)
     if not bodies:
         return "there is no SparkAllocation in the files"
-    found = []
+    drivers: list[SupposedDriver] = []
     for body in bodies:
-        metadata = body.get("metadata") or {}
-        namespace = str(metadata.get("namespace") or "default")
-        name = str(metadata.get("name") or "")
-        spec = read_spec(body, strict=True)
-        if isinstance(spec, InvalidSpec):
-            return f"SparkAllocation {name}: {spec}"
-        passive = {setting.key: setting.value for setting in PASSIVE_SETTINGS}
-        conf = SparkConf({**supposed.properties, **passive})
-        policies = directory.selected(namespace, supposed.driver_labels)
-        settings = effective_settings(
-            spec,
-            conf,
-            supposed.version,
-            policies,
-            supposed.user,
-            profiles=ResourceProfileManager(conf),
+        application = _application(body, directory, supposed)
+        if isinstance(application, str):
+            return application
+        drivers.append(SupposedDriver(application, supposed))
+    clock = _Clock()
+    coordinator = BudgetCoordinator(
+        directory, ExecutorPodsSnapshotsStore(), DriverDirectory(), now_ms=lambda: clock.now_ms
+    )
+    for place, driver in enumerate(drivers):
+        own = driver.application
+        key = DriverKey(own.namespace, f"driver-{place}")
+        driver.member = coordinator.join(
+            own.name, key, own.labels, wake=driver.wake, next_size=driver.next_size
         )
-        if isinstance(settings, InvalidSetting):
-            return f"SparkAllocation {name}: {settings}"
-        moments = tuple(_wave(settings, conf, supposed))
-        found.append(DryRun(namespace, name, settings, policies, moments))
-    return found
+    _run(drivers, coordinator, clock)
+    budgets = [budget for policy in directory.all() for budget in policy.budgets]
+    return [
+        DryRun(
+            driver.application.namespace,
+            driver.application.name,
+            driver.application.settings,
+            driver.application.settings.policies,
+            tuple(driver.moments),
+            driver.grant_reason,
+            tuple(_budget_notes(driver, drivers, budgets)),
+        )
+        for driver in drivers
+    ]
 
 
 def read_properties(text: str) -> dict[str, str]:
@@ -128,101 +114,74 @@ def read_properties(text: str) -> dict[str, str]:
     return parse_java_properties("\n".join(lines))
 
 
-def _wave(settings: EffectiveSettings, conf: SparkConf, supposed: Supposed) -> Iterable[Moment]:
+@dataclass(slots=True)
+class _Clock:
+    now_ms: int = EPOCH_MS
+
+
+def _application(
+    body: Mapping[str, Any], directory: PolicyDirectory, supposed: Supposed
+) -> SupposedApplication | str:
+    metadata = body.get("metadata") or {}
+    namespace = str(metadata.get("namespace") or "default")
+    name = str(metadata.get("name") or "")
+    spec = read_spec(body, strict=True)
+    if isinstance(spec, InvalidSpec):
+        return f"SparkAllocation {name}: {spec}"
+    passive = {setting.key: setting.value for setting in PASSIVE_SETTINGS}
+    conf = SparkConf({**supposed.properties, **passive})
+    selector = spec.driver.selector
+    labels = {**(selector.match_labels if selector else {}), **supposed.driver_labels}
+    policies = directory.selected(namespace, labels)
     profiles = ResourceProfileManager(conf)
-    capacity = profiles.capacity(_DEFAULT_PROFILE)
-    slots = max(1, capacity.tasks if capacity is not None else 1)
-    allocation = Allocation(settings.core, profiles, now_ns=0)
-    pods: dict[ExecutorId, ExecutorPod] = {}
-    asked_at: dict[ExecutorId, int] = {}
-    quiet, last_target, next_id = 0, -1, 1
+    settings = effective_settings(
+        spec, conf, supposed.version, policies, supposed.user, profiles=profiles
+    )
+    if isinstance(settings, InvalidSetting):
+        return f"SparkAllocation {name}: {settings}"
+    wish = executor_wish(spec, settings.profiles, DEFAULT_PROFILE)
+    return SupposedApplication(namespace, name, labels, conf, settings, wish, profiles)
+
+
+def _run(drivers: Sequence[SupposedDriver], coordinator: BudgetCoordinator, clock: _Clock) -> None:
+    """Second by second; whose grant has changed decides again a moment later, as it does in the operator."""
     for second in range(LONGEST_SECONDS):
-        for executor_id, pod in pods.items():
-            if second - asked_at[executor_id] >= supposed.start_seconds:
-                pods[executor_id] = replace(pod, state=PodState.RUNNING)
-        running = [each for each, pod in pods.items() if pod.state is PodState.RUNNING]
-        now_ns, now_ms = second * _NANOSECONDS, _EPOCH_MS + second * 1000
-        allocation.take_report(
-            _report(running, slots, supposed.tasks), now_ns=now_ns, now_ms=now_ms
+        for driver in drivers:
+            driver.begin(second)
+        due = drivers
+        for later_ms in range(0, 1000, _DIVISION_MS):
+            clock.now_ms = EPOCH_MS + second * 1000 + later_ms
+            for driver in due:
+                driver.step(second, later_ms)
+            coordinator.divide()
+            due = [driver for driver in drivers if driver.woken]
+            if not due:
+                break
+        for driver in drivers:
+            driver.end(second)
+        if all(driver.is_over for driver in drivers):
+            return
+
+
+def _budget_notes(
+    driver: SupposedDriver, drivers: Iterable[SupposedDriver], budgets: Iterable[StoredBudget]
+) -> Iterator[str]:
+    covering = [each for each in budgets if _covers(each, driver)]
+    for budget in covering:
+        sharers = sum(1 for each in drivers if _covers(budget, each))
+        whom = (
+            "for this one alone" if sharers == 1 else f"among {sharers} of these SparkAllocations"
         )
-        step = allocation.step(
-            ExecutorPodsSnapshot.replaced(pods.values(), at=now_ms),
-            now_ns=now_ns,
-            now_ms=now_ms,
-            report_is_fresh=True,
+        yield (
+            f"budget {budget.budget.name} of policy {budget.policy} is divided {whom}; "
+            "whoever else it covers is not known here, and leaves less"
         )
-        asked = 0
-        for request in step.plan.create if step.plan is not None else ():
-            for _ in range(request.count):
-                executor_id = ExecutorId(next_id)
-                next_id += 1
-                asked += 1
-                allocation.creation_started(executor_id, request.profile_id, now_ms)
-                allocation.pods.pod_created(executor_id, now_ms, uid=f"uid-{executor_id}")
-                pods[executor_id] = _pod(executor_id, request.profile_id, now_ms)
-                asked_at[executor_id] = second
-        target = allocation.manager.targets.get(_DEFAULT_PROFILE, 0)
-        if asked or target != last_target:
-            yield Moment(second, target, asked, len(pods), len(running), _why(step))
-            quiet, last_target = 0, target
-        else:
-            quiet += 1
-            if quiet >= QUIET_SECONDS and len(running) == len(pods):
-                return
-
-
-def _report(running: list[ExecutorId], slots: int, tasks: int) -> DriverReport:
-    left, executors = tasks, []
-    for executor_id in running:
-        active = min(slots, left)
-        left -= active
-        executors.append(
-            ExecutorReport(
-                id=executor_id,
-                profile_id=_DEFAULT_PROFILE,
-                active=True,
-                active_tasks=active,
-                max_tasks=slots,
-                total_tasks=active,
-                failed_tasks=0,
-                rdd_blocks=0,
-                cached_bytes=0,
-                shuffle_write_bytes=0,
-            )
+    if covering and driver.unknown_size:
+        yield (
+            "an executor counts as one core and 1408 MiB, "
+            f"for its pod cannot be built from these files: {driver.unknown_size}"
         )
-    stage = StageReport(
-        stage_id=0,
-        attempt_id=0,
-        profile_id=_DEFAULT_PROFILE,
-        num_tasks=tasks,
-        completed_indices=0,
-        active_tasks=tasks - left,
-    )
-    return DriverReport(
-        stages=(stage,) if tasks else (),
-        executors=tuple(executors),
-        running_jobs=(0,) if tasks else (),
-        max_needed_executors=None,
-    )
 
 
-def _pod(executor_id: ExecutorId, profile_id: ProfileId, now_ms: int) -> ExecutorPod:
-    return ExecutorPod(
-        uid=f"uid-{executor_id}",
-        name=f"exec-{executor_id}",
-        namespace="",
-        executor_id=executor_id,
-        profile_id=profile_id,
-        state=PodState.PENDING,
-        created_at=now_ms / 1000,
-    )
-
-
-def _why(step: Step) -> str:
-    words = [str(decision.reason) for decision in step.decisions.values()]
-    words += [
-        str(profile.bound)
-        for profile in step.profiles
-        if profile.target > profile.running + profile.pending
-    ]
-    return ", ".join(dict.fromkeys(word for word in words if word and word != "Nothing"))
+def _covers(budget: StoredBudget, driver: SupposedDriver) -> bool:
+    return budget.covers(driver.application.namespace, driver.application.labels)
