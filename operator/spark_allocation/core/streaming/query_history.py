@@ -40,6 +40,11 @@ from spark_allocation.core.streaming.query_picture import QueryPicture
 from spark_allocation.core.streaming.settings import StreamingSettings
 from spark_allocation.core.streaming.task_waves import usable_slots
 
+LARGEST_NUMBER = 1e15
+"""Of rows, and of rows a second: more is no number that can be."""
+LONGEST_BATCH_S = 1e8
+SHORTEST_INTERVAL_S = 0.001
+"""Spark counts milliseconds; less is none."""
 BATCHES_KEPT = 16
 HALF_LIFE_S = 20.0
 LARGEST_WEIGHT = 0.5
@@ -165,7 +170,7 @@ class QueryHistory:
 
     def _take_batch(self, sample: BatchSample, now: float, executors: ExecutorsOverTime) -> None:
         ended_at, duration_s = sample.ended_at, sample.duration_s
-        if not (math.isfinite(ended_at) and math.isfinite(duration_s)) or duration_s < 0:
+        if not math.isfinite(ended_at) or not 0 <= duration_s <= LONGEST_BATCH_S:
             self.bad_samples += 1
             return
         ended_at = min(ended_at, now)
@@ -435,7 +440,10 @@ class QueryHistory:
         return max(catch_up_time_s - self._behind_for_s, catch_up_time_s * LEAST_CATCH_UP_SHARE)
 
     def _trigger_interval(self) -> float | None:
-        return _number(self.last.trigger_interval_s)
+        interval_s = _number(self.last.trigger_interval_s)
+        if interval_s is None:
+            return None
+        return interval_s if SHORTEST_INTERVAL_S <= interval_s <= LONGEST_BATCH_S else 0.0
 
     def _partitions(self) -> int | None:
         return _count(self.last.source_partitions) if self.last.map_only else None
@@ -472,7 +480,7 @@ def _when(sample: BatchSample) -> float:
 
 def _number(value: float | None) -> float | None:
     """None unless it is a number that can be."""
-    return value if value is not None and math.isfinite(value) and value >= 0 else None
+    return value if value is not None and 0 <= value <= LARGEST_NUMBER else None
 
 
 def _count(value: int | None) -> int | None:
@@ -481,7 +489,10 @@ def _count(value: int | None) -> int | None:
 
 def _rows(sample: BatchSample) -> float | None:
     rows = _number(sample.input_rows)
-    if rows is not None:
-        return rows
-    rate = _number(sample.processing_rate)
-    return None if rate is None else rate * sample.duration_s
+    if rows is None:
+        rate = _number(sample.processing_rate)
+        if rate is None:
+            return None
+        rows = rate * sample.duration_s
+    # a rate over some milliseconds is not exact: less than a row is none
+    return rows if rows >= 1 else 0.0

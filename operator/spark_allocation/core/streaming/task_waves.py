@@ -41,7 +41,7 @@ def slots_for(usable: float, tasks: int | None) -> float:
     if tasks is None or usable >= tasks:
         return usable
     beyond_half = tasks / usable - 0.5
-    return tasks * (math.sqrt(beyond_half * beyond_half + 2) - beyond_half)
+    return tasks * 2 / (beyond_half + math.sqrt(beyond_half * beyond_half + 2))
 
 
 def whole_waves(slots: float, tasks: int) -> int:
