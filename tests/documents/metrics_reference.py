@@ -19,6 +19,7 @@ from spark_allocation.reports.metrics import (
     ProcessMetrics,
     RequestCounters,
 )
+from spark_allocation.reports.streams import StreamingFigures
 
 PAGE = Path(__file__).parents[2] / "docs" / "metrics.md"
 _HEAD = """\
@@ -57,7 +58,9 @@ def registry() -> CollectorRegistry:
     ExecutorEndCounters(found)
     requests = RequestCounters(found, CreateResult)
     requests.poll("ConnectionRefused", 0.1)
-    figures = AllocationFigures("jobs", {"running": 1}, [("Stalled", "QuotaExceeded")])
+    figures = AllocationFigures(
+        "jobs", {"running": 1}, [("Stalled", "QuotaExceeded")], StreamingFigures(queries=1)
+    )
     found.register(
         ProcessMetrics(
             store=(),

@@ -459,6 +459,30 @@ def test_explain_puts_both_counts_beside_each_other(server: FakeApiServer) -> No
     assert ["executor-hours", "9.1", "5.7", "3.4", "(37%)"] in lines
 
 
+def test_explain_shows_what_streams_want_and_what_came_of_it(server: FakeApiServer) -> None:
+    status = salloc(server, streaming={"targetDuration": "10s"})["status"]
+    status["streaming"] = [
+        {
+            "query": "orders",
+            "utilization": 0.97,
+            "batchSeconds": 14.2,
+            "intervalSeconds": 10.0,
+            "inputRate": 48_000.0,
+            "desired": 9,
+            "reason": "Rate",
+        }
+    ]
+    status["streamingDecisions"] = [
+        {"profile": 0, "wanted": 9, "executors": 8, "reason": "StepLimited", "query": "orders", "policy": "Rate"}
+    ]  # fmt: skip
+    output = run("explain", "job", "-n", "jobs").output
+    lines = [line.split() for line in output.splitlines()]
+    assert ["orders", "97%", "14.2s", "10s", "48,000", "-", "-", "9", "Rate"] in lines
+    assert "profile 0: 9 wanted, by Rate of query orders; 8 executors (StepLimited)" in output
+    assert ["streaming.enabled", "true", "SparkAllocation"] in lines
+    assert ["streaming.targetDuration", "10s", "SparkAllocation"] in lines
+
+
 def test_explain_shows_what_is_otherwise_in_a_resource_profile(server: FakeApiServer) -> None:
     salloc(
         server,

@@ -34,6 +34,12 @@ class ConditionType(StrEnum):
     """Policies contradict each other, or one of them cannot be used; the message says what holds."""
     PROFILES_MATCHED = "ProfilesMatched"
     """Each entry of spec.profiles is for a resource profile that the driver has named."""
+    SCALING_INEFFECTIVE = "ScalingIneffective"
+    """More executors would not help a stream that is late, or fewer cannot be had without losing something."""
+    STREAMING_REFUSED = "StreamingRefused"
+    """Something that spec.streaming asks for cannot be done; the message says what, and for which query."""
+    STREAMING_METRICS_MISSING = "StreamingMetricsMissing"
+    """Something is not known of a stream that decides how many executors there are."""
     FINISHED = "Finished"
     """The application has ended and what it left is swept."""
 
@@ -114,6 +120,19 @@ class Reason(StrEnum):
     BUDGET_EXHAUSTED = "BudgetExhausted"
     BUDGET_BELOW_MINIMA = "BudgetBelowMinima"
     WITHIN_BUDGET = "WithinBudget"
+    # streams
+    SCALING_INEFFECTIVE = "ScalingIneffective"
+    FIXED_COST = "FixedCost"
+    CAPPED_BY_TASKS = "CappedByTasks"
+    NO_BATCH_GAP = "NoBatchGap"
+    UNKNOWN_QUERY = "UnknownQuery"
+    NO_TARGET_DURATION = "NoTargetDuration"
+    CONTINUOUS_TRIGGER = "ContinuousTrigger"
+    BACKLOG_QUERY_REFUSED = "BacklogQueryRefused"
+    METRICS_MISSING = "MetricsMissing"
+    BAD_SAMPLES = "BadSamples"
+    BACKLOG_UNKNOWN = "BacklogUnknown"
+    PROGRESS_UNREADABLE = "ProgressUnreadable"
     # the end
     RUNNING = "Running"
 

@@ -306,7 +306,7 @@ class StreamingQueryStatus(ApiModel):
     query: Annotated[str, Field(max_length=LONGEST_QUERY_NAME)]
     """Its name, or its id when it has none."""
     utilization: float | None = None
-    """Share of the time in which its batches run; above 1 when they are late."""
+    """Share of the time in which its batches run; about 1 or above when they are late."""
     batch_seconds: float | None = None
     """How long the last batch took, or the one that runs now when that is longer."""
     interval_seconds: float | None = None

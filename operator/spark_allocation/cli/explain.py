@@ -31,6 +31,9 @@ _WORTH_TELLING = {
     "Limited": "True",
     "PolicyConflict": "True",
     "ProfilesMatched": "False",
+    "ScalingIneffective": "True",
+    "StreamingRefused": "True",
+    "StreamingMetricsMissing": "True",
     "Finished": "True",
 }
 
@@ -79,6 +82,8 @@ def _text(found: Explanation, *, wide: bool) -> str:
         ]
         if granted:
             parts.append("Budgets:\n" + "\n".join(granted))
+    if found.status.get("streaming") or found.status.get("streamingDecisions"):
+        parts.append(_streams(found.status))
     problems = (
         *(found.resolution.conflicts if found.resolution else ()),
         *(found.resolution.ignored if found.resolution else ()),
@@ -184,6 +189,54 @@ def _rows(settings: Iterable[EffectiveSetting]) -> list[tuple[object, ...]]:
         )
         for each in settings
     ]
+
+
+def _streams(status: Mapping[str, Any]) -> str:
+    """What queries want, and what came of it."""
+    queries = table(
+        (
+            "QUERY",
+            "BUSY",
+            "BATCH",
+            "MAY TAKE",
+            "ROWS/S IN",
+            "ROWS/S DONE",
+            "BACKLOG",
+            "WANTS",
+            "BY",
+        ),
+        [
+            (
+                each.get("query"),
+                _figure(each, "utilization", share=True),
+                _figure(each, "batchSeconds", unit="s"),
+                _figure(each, "intervalSeconds", unit="s"),
+                _figure(each, "inputRate"),
+                _figure(each, "processingRate"),
+                _figure(each, "backlogSeconds", unit="s"),
+                each.get("desired", "-"),
+                each.get("reason") or "-",
+            )
+            for each in status.get("streaming") or ()
+        ],
+    )
+    lines = []
+    for each in status.get("streamingDecisions") or ():
+        by = f", by {each['policy']} of query {each['query']}" if each.get("query") else ""
+        asked = each.get("executors")
+        what = "what tasks need decides" if asked is None else f"{asked} executors"
+        wanted = f"{each['wanted']} wanted{by}; " if each.get("wanted") is not None else ""
+        lines.append(f"  profile {each.get('profile')}: {wanted}{what} ({each.get('reason')})")
+    return "\n".join([queries, *(["Streams:", *lines] if lines else [])])
+
+
+def _figure(entry: Mapping[str, Any], name: str, *, unit: str = "", share: bool = False) -> str:
+    value = entry.get(name)
+    if not isinstance(value, int | float):
+        return "-"
+    if share:
+        return f"{value:.0%}"
+    return f"{value:,.0f}{unit}" if value >= 1000 else f"{value:.3g}{unit}"
 
 
 def _profiles(profiles: list[Mapping[str, Any]]) -> str:

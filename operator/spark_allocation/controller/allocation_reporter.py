@@ -35,6 +35,20 @@ from spark_allocation.reports.status import (
     timestamp,
     totals,
 )
+from spark_allocation.reports.streams import (
+    NO_STREAMS,
+    decision_statuses,
+    figures,
+    message_of,
+    query_statuses,
+    statements,
+)
+
+STREAMING_CONDITIONS = (
+    ConditionType.SCALING_INEFFECTIVE,
+    ConditionType.STREAMING_REFUSED,
+    ConditionType.STREAMING_METRICS_MISSING,
+)
 
 log = structlog.get_logger("allocation")
 
@@ -47,6 +61,7 @@ _WARNINGS = frozenset(
         (ConditionType.AMBIGUOUS_DRIVER, True),
         (ConditionType.DECOMMISSIONING, False),
         (ConditionType.POLICY_CONFLICT, True),
+        *((condition, True) for condition in STREAMING_CONDITIONS),
     }
 )
 
@@ -87,6 +102,8 @@ class AllocationReporter:
         self._last_failure = ""
         self._last_unasked = ""
         self._ends = ExecutorEnds(count_end)
+        self.streaming = NO_STREAMS
+        """Of the last step."""
         self._avoided_nodes: frozenset[str] = frozenset()
         self._pending_events: list[tuple[str, str, str, bool]] = []
 
@@ -185,6 +202,7 @@ class AllocationReporter:
         self.set(profiles=profiles, failed=observation.failed_executors, **totals(profiles))
         self._say_reachable(observation)
         self._say_budgets(observation)
+        self._say_streams(observation)
         if recommending:
             self.set(recommendation=observation.recommendation)
             self._say_recommending(observation)
@@ -258,6 +276,23 @@ class AllocationReporter:
             self.say(ConditionType.BUDGET_LIMITED, True, Reason.BUDGET_EXHAUSTED, told)
         else:
             self.say(ConditionType.BUDGET_LIMITED, False, Reason.WITHIN_BUDGET, told)
+
+    def _say_streams(self, observation: Observation) -> None:
+        decisions = observation.step.streaming
+        self.streaming = figures(decisions)
+        self.set(
+            streaming=query_statuses(decisions, observation.learned_streams) or None,
+            streaming_decisions=decision_statuses(decisions) or None,
+        )
+        told = list(observation.streams)
+        for decision in decisions:
+            told += statements(decision.problems)
+        for condition in STREAMING_CONDITIONS:
+            of_condition = [each for each in told if each.condition is condition]
+            if of_condition:
+                self.say(condition, True, of_condition[0].reason, message_of(of_condition))
+            else:
+                self.conditions.drop(condition)
 
     def _say_allocating(self, observation: Observation) -> None:
         profiles = observation.step.profiles

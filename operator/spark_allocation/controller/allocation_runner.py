@@ -48,6 +48,8 @@ from spark_allocation.controller.spec_reading import (
     wish,
 )
 from spark_allocation.controller.stored_life import StoredLife
+from spark_allocation.controller.streaming_backlogs import BacklogAsking
+from spark_allocation.controller.streaming_life import LifeStreams
 from spark_allocation.core.driver_report import DriverPod
 from spark_allocation.core.pod_allow_list import NOTHING_MORE, PodAllowList
 from spark_allocation.core.resource_profiles import ProfileId
@@ -56,6 +58,7 @@ from spark_allocation.kube.api_client import ApiUnavailable
 from spark_allocation.reports.events import EventWriter
 from spark_allocation.reports.metrics import AllocationFigures
 from spark_allocation.reports.status import StatusWriter, stored_status
+from spark_allocation.sources.promql import PrometheusQueries
 
 LOOK_AGAIN_SECONDS = 3.0
 WHILE_STARTING_SECONDS = 1.0
@@ -106,6 +109,9 @@ class AllocationRunner:
             stored,
             surroundings.count_end,
         )
+        self._prometheus = PrometheusQueries(
+            surroundings.session, surroundings.settings.prometheus_accesses
+        )
         self._statements = AllocationStatements(self._reporter)
         self._leaving = Leaving(
             surroundings, self._reporter, self._statements, (self.namespace, self.name, self.uid)
@@ -115,7 +121,12 @@ class AllocationRunner:
     @property
     def figures(self) -> AllocationFigures:
         """What it adds to the metrics."""
-        return AllocationFigures(self.namespace, self._reporter.executors, self._reporter.problems)
+        return AllocationFigures(
+            self.namespace,
+            self._reporter.executors,
+            self._reporter.problems,
+            self._reporter.streaming,
+        )
 
     @property
     def policy_subject(self) -> PolicySubject:
@@ -345,6 +356,10 @@ class AllocationRunner:
             budgets=self._around.budgets,
             profiles_learned=self._renew_settings,
             recommended=self._stored.recommendation(incarnation),
+            streams=LifeStreams(
+                BacklogAsking(self._prometheus, self.namespace, self._around.count_backlog)
+            ),
+            learned_streams=self._stored.learned_streams,
         )
         log.info(
             "driver_served",
@@ -375,7 +390,10 @@ class AllocationRunner:
             if self._spec is not None and self._spec.driver == spec.driver:
                 self._stored.driver_uid = driver.uid
             self._stored.ended(
-                incarnation, served.allocation.manager.targets, served.life.recommendation
+                incarnation,
+                served.allocation.manager.targets,
+                served.life.recommendation,
+                served.allocation.learned_streams,
             )
         log.info("driver_not_served", driver_pod=driver.name, why=end)
 

@@ -9,7 +9,10 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime
 
 from spark_allocation.api.conditions import ConditionType, Reason
-from spark_allocation.controller.allocation_reporter import AllocationReporter
+from spark_allocation.controller.allocation_reporter import (
+    STREAMING_CONDITIONS,
+    AllocationReporter,
+)
 from spark_allocation.controller.driver_connection import Connection, Obstruction, Unconnected
 from spark_allocation.controller.effective_settings import EffectiveSettings
 from spark_allocation.controller.profile_settings import ProfileSettings
@@ -211,6 +214,7 @@ class AllocationStatements:
             ConditionType.STALLED,
             ConditionType.ALLOCATING,
             ConditionType.QUOTA_EXCEEDED,
+            *STREAMING_CONDITIONS,
         ):
             self._reporter.conditions.drop(transient)
         self._reporter.state("Finished", message)

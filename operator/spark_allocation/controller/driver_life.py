@@ -13,7 +13,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 import structlog
@@ -26,6 +26,7 @@ from spark_allocation.controller.going_nodes import GoingNodes
 from spark_allocation.controller.plan_execution import PlanExecution
 from spark_allocation.controller.pod_creation import Obstacle
 from spark_allocation.controller.recommending import Recommending
+from spark_allocation.controller.streaming_life import LifeStreams
 from spark_allocation.controller.sweep import sweep_pods
 from spark_allocation.core.allocation import Allocation, Step
 from spark_allocation.core.driver_report import DriverPod, DriverReport
@@ -38,10 +39,13 @@ from spark_allocation.core.resource_profiles import (
 )
 from spark_allocation.core.snapshots import ExecutorPodsSnapshot
 from spark_allocation.core.spark_conf import InvalidSetting
+from spark_allocation.core.streaming.batch_cost import LearnedCost
+from spark_allocation.core.streaming.observations import QueryName
 from spark_allocation.epoch_clock import epoch_ms
 from spark_allocation.kube.api_client import ApiUnavailable
 from spark_allocation.kube.pods_api import PodsApi
 from spark_allocation.reports.metrics import ANSWERED
+from spark_allocation.reports.streams import StreamingStatement
 from spark_allocation.snapshots_store import (
     DriverKey,
     ExecutorPodsSnapshotsStore,
@@ -87,6 +91,8 @@ class Observation:
     unreachable: Unreachable | None
     failed_executors: int
     recommendation: RecommendationStatus | None = None
+    learned_streams: Mapping[QueryName, LearnedCost] = field(default_factory=dict)
+    streams: tuple[StreamingStatement, ...] = ()
 
 
 class DriverLife:
@@ -112,6 +118,7 @@ class DriverLife:
         membership: Membership | None = None,
         profiles_learned: Callable[[], None] = lambda: None,
         recommending: Recommending | None = None,
+        streams: LifeStreams | None = None,
     ) -> None:
         self._key = key
         self._incarnation = incarnation
@@ -130,6 +137,8 @@ class DriverLife:
         self._budget_member: BudgetMember | None = None
         self._profiles_learned = profiles_learned
         self._recommending = recommending or Recommending()
+        self._streams = streams
+        self._look_at_streams()
         self._wake = asyncio.Event()
         self._polled = asyncio.Event()
         self._report: DriverReport | None = None
@@ -159,6 +168,7 @@ class DriverLife:
         self._settings = settings
         self._execution.drain_grace_seconds = settings.drain_grace_seconds
         self._allocation.reconfigure(settings.core, time.monotonic_ns())
+        self._look_at_streams()
         if self._budget_member is not None:
             self._budget_member.sizes_may_differ()
         self.wake()
@@ -182,6 +192,7 @@ class DriverLife:
         """
         self._execution.drain_grace_seconds = self._settings.drain_grace_seconds
         polling = asyncio.create_task(self._poll())
+        asking = asyncio.create_task(self._ask_for_backlogs())
         try:
             with (
                 self._store.subscription(self._key, self.wake),
@@ -195,11 +206,19 @@ class DriverLife:
                         end = LifeEnd.APPLICATION_GONE
                     if end is not None:
                         return end
-                    if polling.done():
-                        polling.result()
+                    for task in (polling, asking):
+                        if task.done():
+                            task.result()
                     await self._turn(report)
         finally:
             polling.cancel()
+            asking.cancel()
+
+    async def _ask_for_backlogs(self) -> None:
+        if self._streams is None:
+            await asyncio.Event().wait()
+        else:
+            await self._streams.run()
 
     async def _first_answer(self) -> None:
         """Wait for the first poll, good or bad: targets of an earlier run are judged before they are acted on."""
@@ -237,6 +256,8 @@ class DriverLife:
                     else None,
                     failed_executors=self._allocation.failures.count,
                     recommendation=self.recommendation,
+                    learned_streams=self._allocation.learned_streams,
+                    streams=() if self._streams is None else tuple(self._streams.statements),
                 )
             )
             if step.wake_at_ns is not None:
@@ -260,6 +281,7 @@ class DriverLife:
             self._allocation.take_report(
                 self._report, now_ns=self._answered_at_ns, now_ms=now_ms - age_ms
             )
+            self._observe_streams(self._report, self._answered_at_ns, now_ms - age_ms)
         rule = self._settings.core.lifecycle.containers
         departed = [judged(seen.pod, rule) for seen in view.departed if self._is_mine(seen)]
         is_fresh = self._report_is_fresh and self._settings.mode is not Mode.PAUSED
@@ -286,6 +308,11 @@ class DriverLife:
                 node=pod.node,
                 reason=self._going_nodes.reason(pod.node),
             )
+        if step.above_streams:
+            log.info(
+                "executors_given_back_by_streams",
+                executors=[pod.executor_id for pod in step.above_streams],
+            )
         if step.surplus:
             log.info(
                 "executors_given_back",
@@ -305,6 +332,18 @@ class DriverLife:
                 spark=removal.exit.spark_words,
             )
         return step
+
+    def _look_at_streams(self) -> None:
+        if self._streams is not None:
+            self._streams.reconfigure(self._settings.core.streaming, self._settings.backlogs)
+
+    def _observe_streams(self, report: DriverReport, answered_at_ns: int, epoch_ms: int) -> None:
+        if self._streams is not None:
+            observed = self._streams.observe(
+                report, answered_at_ns=answered_at_ns, epoch_ms=epoch_ms
+            )
+            if observed is not None:
+                self._allocation.take_streaming(observed)
 
     def _joined_budgets(self) -> contextlib.AbstractContextManager[BudgetMember | None]:
         if self._membership is None:

@@ -27,6 +27,7 @@ from spark_allocation.controller.plan_execution import PlanExecution
 from spark_allocation.controller.pod_creation import Apis, Identity
 from spark_allocation.controller.process_settings import ProcessSettings
 from spark_allocation.controller.recommending import Recommending
+from spark_allocation.controller.streaming_life import LifeStreams
 from spark_allocation.controller.sweep import operator_made
 from spark_allocation.core.allocation import Allocation
 from spark_allocation.core.driver_report import DriverPod
@@ -34,6 +35,8 @@ from spark_allocation.core.executor_ids import ExecutorIds
 from spark_allocation.core.executor_pods import ExecutorId
 from spark_allocation.core.pod_allow_list import NOTHING_MORE, PodAllowList
 from spark_allocation.core.resource_profiles import ProfileId
+from spark_allocation.core.streaming.batch_cost import LearnedCost
+from spark_allocation.core.streaming.observations import QueryName
 from spark_allocation.kube.api_client import ApiUnavailable
 from spark_allocation.kube.pods_api import PodsApi
 from spark_allocation.snapshots_store import DriverKey, ExecutorPodsSnapshotsStore
@@ -73,6 +76,8 @@ async def make_life(
     budgets: BudgetCoordinator | None = None,
     profiles_learned: Callable[[], None] = lambda: None,
     recommended: Mapping[str, Any] | None = None,
+    streams: LifeStreams | None = None,
+    learned_streams: Mapping[QueryName, LearnedCost] | None = None,
 ) -> ServedLife:
     """Make it.
 
@@ -92,6 +97,8 @@ async def make_life(
         count_poll: told the outcome of each question to the driver and the seconds that it took.
         profiles_learned: called when the driver has named resource profiles that were not known.
         recommended: ``status.recommendation`` of an earlier run in this same life.
+        streams: sees streaming queries; None when nobody is to look.
+        learned_streams: what their batches were found to cost, in whichever life.
 
     Raises:
         ApiUnavailable: the pods that there are, or the ids that may be used, are not known.
@@ -114,6 +121,7 @@ async def make_life(
         connection.profiles,
         now_ns=time.monotonic_ns(),
         targets=targets,
+        learned_streams=learned_streams,
     )
     execution = PlanExecution(
         core,
@@ -150,6 +158,7 @@ async def make_life(
         ),
         profiles_learned=profiles_learned,
         recommending=Recommending(recommended),
+        streams=streams,
     )
     return ServedLife(life, core, ids)
 

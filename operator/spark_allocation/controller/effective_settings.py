@@ -12,6 +12,13 @@ from spark_allocation.controller.profile_settings import (
     profile_settings,
 )
 from spark_allocation.controller.shuffle_settings import shuffle_hold_conf
+from spark_allocation.controller.streaming_settings import (
+    NO_QUESTIONS,
+    BacklogQuestions,
+    backlog_questions,
+    streaming_settings,
+    wished_streaming,
+)
 from spark_allocation.core import passive_driver
 from spark_allocation.core.allocation import AllocationSettings
 from spark_allocation.core.dynamic_allocation_conf import EXECUTOR_INSTANCES, DynamicAllocationConf
@@ -58,6 +65,7 @@ class EffectiveSettings:
         resolution: each setting with who set it, and the limits and locks that bit.
         policies: that it is subject to.
         profiles: what holds for single resource profiles.
+        backlogs: where the backlog of streams is asked for.
     """
 
     core: AllocationSettings
@@ -68,6 +76,7 @@ class EffectiveSettings:
     profiles: ProfileSettings = NO_ENTRIES
     drains: bool = True
     nobody_allocates: bool = False
+    backlogs: BacklogQuestions = NO_QUESTIONS
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +111,7 @@ def resolved(
     """
     inert = _says_nothing(spec, driver_conf)
     driver = fields_of(driver_conf, without=inert)
-    allocation = wished_settings(spec)
+    allocation = {**wished_settings(spec), **wished_streaming(spec)}
     defaults = {BATCH_SIZE.field: str(default_batch_size(version))}
 
     def resolve_with(entry: ProfileEntry | None) -> Resolution:
@@ -169,6 +178,7 @@ def effective_settings(
             shuffle=shuffle_hold_conf(resolution, driver_conf, conf),
             failures=FailureLimitConf.from_spark_conf(conf),
             max_concurrent_drains=None if most_drains == NO_LIMIT else int(most_drains),
+            streaming=streaming_settings(spec, resolution),
         )
         drain_grace_seconds = _grace_seconds(resolution, drains) if can_drain else None
     except InvalidSetting as error:
@@ -182,6 +192,7 @@ def effective_settings(
         profiles=found.profiles,
         drains=drains,
         nobody_allocates=spec.mode is Mode.RECOMMEND and not passive_driver.offences(driver_conf),
+        backlogs=backlog_questions(spec, policies.prometheus_servers),
     )
 
 

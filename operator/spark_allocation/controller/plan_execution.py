@@ -96,7 +96,13 @@ class PlanExecution:
         if plan is not None:
             self._claims.note_use(plan.claims_in_use)
         self._chosen_as_idle = frozenset(pod.executor_id for pod in step.drains)
-        self._drains = [*step.drains, *step.evacuations, *step.surplus, *step.above_maximum]
+        self._drains = [
+            *step.drains,
+            *step.evacuations,
+            *step.surplus,
+            *step.above_maximum,
+            *step.above_streams,
+        ]
         self._withdrawals = [
             executor_id
             for excess in (plan.withdraw if plan is not None else ())

@@ -216,6 +216,7 @@ class Process:
             budgets=self._budgets,
             count_end=self._ends.count,
             count_poll=self._requests.poll,
+            count_backlog=self._requests.backlog,
         )
 
     async def run(self) -> None:

@@ -59,3 +59,4 @@ class Surroundings:
     budgets: BudgetCoordinator | None = None
     count_end: Callable[[str], None] = lambda _: None
     count_poll: Callable[[str, float], None] = lambda _outcome, _seconds: None
+    count_backlog: Callable[[str], None] = lambda _: None

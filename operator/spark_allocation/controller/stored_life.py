@@ -9,6 +9,9 @@ from typing import Any
 
 from spark_allocation.api.v1alpha1 import RecommendationStatus
 from spark_allocation.core.resource_profiles import ProfileId
+from spark_allocation.core.streaming.batch_cost import LearnedCost
+from spark_allocation.core.streaming.observations import QueryName
+from spark_allocation.reports.streams import restored
 
 
 class StoredLife:
@@ -24,6 +27,8 @@ class StoredLife:
         self.application_id = str(status.get("applicationId") or "")
         self._incarnation = status.get("incarnation")
         self._recommendation: Mapping[str, Any] | None = status.get("recommendation")
+        self.learned_streams = restored(status.get("streaming") or ())
+        """What batches of streaming queries were found to cost, in this life or an earlier one."""
         self._targets = {
             ProfileId(profile["id"]): profile["target"]
             for profile in status.get("profiles") or ()
@@ -52,9 +57,11 @@ class StoredLife:
         incarnation: str,
         targets: Mapping[ProfileId, int],
         recommendation: RecommendationStatus | None,
+        learned_streams: Mapping[QueryName, LearnedCost],
     ) -> None:
         """This life is not served any longer, or not in this way."""
         self._incarnation = incarnation
+        self.learned_streams = dict(learned_streams)
         self._targets = dict(targets)
         if recommendation is not None:
             self._recommendation = recommendation.model_dump(mode="json", by_alias=True)

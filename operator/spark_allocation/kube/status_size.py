@@ -4,8 +4,8 @@ Every write of a status is sent to etcd, to every watch and back to us, and kopf
 that changes every second would cost more than all pods together. Ids and versions come from a driver's REST API and
 messages quote the API server, so neither has a length of its own.
 
-What goes first is what is read least: old decisions, the ends of long sentences, then the decisions, and the profiles
-with the highest ids last, because an operator that restarts takes their targets up again.
+What goes first is what is read least: old decisions, the ends of long sentences, then the decisions, then what is known of
+streaming queries, and the profiles with the highest ids last, because an operator that restarts takes their targets up again.
 """
 
 import copy
@@ -57,6 +57,13 @@ def _steps(status: dict[str, Any]) -> Iterator[None]:
     yield
     ends.clear()
     yield
+    queries = status.get("streaming") or []
+    for query in reversed(queries):
+        if query.pop("learned", None) is not None:
+            yield
+    while queries:
+        queries.pop()
+        yield
     profiles = status.get("profiles") or []
     while profiles:
         profiles.pop()

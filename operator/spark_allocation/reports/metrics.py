@@ -17,6 +17,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from spark_allocation.core.exit_reasons import ExecutorExitReason
+from spark_allocation.reports.streams import NO_STREAMS, StreamingFigures
 
 PREFIX = "spark_allocation_"
 ANSWERED = "Answered"
@@ -78,6 +79,13 @@ class RequestCounters:
             registry=registry,
         )
         self._polls.labels(ANSWERED)
+        self._backlogs = Counter(
+            f"{PREFIX}streaming_backlog_questions",
+            f"Questions to Prometheus for the backlog of streams: {ANSWERED}, or why none is known.",
+            ["outcome"],
+            registry=registry,
+        )
+        self._backlogs.labels(ANSWERED)
         self._poll_seconds = Histogram(
             f"{PREFIX}driver_poll_duration_seconds",
             "How long drivers took to say what their tasks need, answered or not.",
@@ -109,6 +117,10 @@ class RequestCounters:
         self._polls.labels(outcome).inc()
         self._poll_seconds.observe(seconds)
 
+    def backlog(self, outcome: str) -> None:
+        """A Prometheus server was asked, or was not to be."""
+        self._backlogs.labels(outcome).inc()
+
     def api_request(self, method: str, status: int | None, seconds: float) -> None:
         """The API server was asked; ``status`` None when it did not answer."""
         self._api.labels(method, "none" if status is None else str(status)).inc()
@@ -131,11 +143,13 @@ class AllocationFigures:
     Attributes:
         executors: by the keys of `EXECUTOR_COUNTS`.
         problems: condition and reason of what wants somebody's attention.
+        streaming: what its streams add.
     """
 
     namespace: str
     executors: Mapping[str, int]
     problems: Sequence[tuple[str, str]] = ()
+    streaming: StreamingFigures = NO_STREAMS
 
 
 class ProcessMetrics(Collector):
@@ -176,6 +190,7 @@ class ProcessMetrics(Collector):
         )
         yield from _sums(allocations)
         yield _problems(allocations)
+        yield from _streams(allocations)
         yield GaugeMetricFamily(
             f"{PREFIX}unmanaged_passive_drivers",
             "Drivers that left allocation to an operator and that no SparkAllocation names: they get no executors.",
@@ -234,6 +249,45 @@ def _problems(allocations: Iterable[AllocationFigures]) -> Metric:
     for key, count in counts.items():
         family.add_metric(list(key), count)
     return family
+
+
+def _streams(allocations: Iterable[AllocationFigures]) -> Iterable[Metric]:
+    """Of namespaces that have streams."""
+    of_namespaces: dict[str, list[StreamingFigures]] = {}
+    for figures in allocations:
+        if figures.streaming != NO_STREAMS:
+            of_namespaces.setdefault(figures.namespace, []).append(figures.streaming)
+    for name, said, value in (
+        (
+            "queries",
+            "Streaming queries that decide how many executors there are.",
+            lambda each: sum(one.queries for one in each),
+        ),
+        (
+            "late_queries",
+            "Of those the ones whose batches take longer than they may.",
+            lambda each: sum(one.late for one in each),
+        ),
+        (
+            "executors_asked",
+            "Executors that streams ask for.",
+            lambda each: sum(one.executors for one in each),
+        ),
+        (
+            "backlog_seconds",
+            "How long it would take to process what waits, of the query with the most; NaN when nothing is known of any.",
+            _longest_backlog,
+        ),
+    ):
+        family = GaugeMetricFamily(f"{PREFIX}streaming_{name}", said, labels=["spark_namespace"])
+        for namespace, each in of_namespaces.items():
+            family.add_metric([namespace], value(each))
+        yield family
+
+
+def _longest_backlog(each: Sequence[StreamingFigures]) -> float:
+    known = [one.backlog_seconds for one in each if one.backlog_seconds is not None]
+    return max(known, default=math.nan)
 
 
 def _word(text: str) -> str:

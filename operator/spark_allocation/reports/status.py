@@ -175,6 +175,7 @@ class StatusWriter:
             "profiles",
             "conditions",
             "recommendation",
+            "streaming",
         }:
             return True
         if "conditions" in changes and _gist(changes["conditions"]) != _gist(

@@ -34,6 +34,8 @@ class BacklogFault(StrEnum):
     """No cluster policy that is for the application names such a server."""
     QUERY_REFUSED = "QueryRefused"
     """The query lacks a matcher that the policy demands, or cannot be read."""
+    SEVERAL_QUERIES = "SeveralQueries"
+    """The application has several streaming queries, and nobody says whose backlog the query yields."""
     NO_ACCESS = "NoAccess"
     """The operator was not given what the policy says it reaches the server with."""
     NO_ANSWER = "NoAnswer"
@@ -57,8 +59,12 @@ class UnknownBacklog:
 
     @property
     def refused(self) -> bool:
-        """Asking again changes nothing: somebody has to change the query or the policy."""
-        return self.fault in (BacklogFault.NO_SUCH_SERVER, BacklogFault.QUERY_REFUSED)
+        """Asking again changes nothing: somebody has to change the SparkAllocation or the policy."""
+        return self.fault in (
+            BacklogFault.NO_SUCH_SERVER,
+            BacklogFault.QUERY_REFUSED,
+            BacklogFault.SEVERAL_QUERIES,
+        )
 
 
 @dataclass(frozen=True, slots=True)
