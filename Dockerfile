@@ -1,5 +1,5 @@
 # The operator's image. The base is an argument: any image with Python 3.11 or newer and its venv module serves; name it
-# by digest to pin it. Everything pip installs is locked with hashes. All is compiled at the end, in one process with a fixed
+# by digest to pin it. RUNTIME_IMAGE may be another one with the same Python at the same path, without pip, a shell and the like. Everything pip installs is locked with hashes. All is compiled at the end, in one process with a fixed
 # hash seed, into files that carry the hash of their source in place of its time: the same input gives the same files, and
 # builders that set the times in layers give the same image: `buildah bud --timestamp 0`,
 # `docker buildx build --output type=image,rewrite-timestamp=true`.
@@ -7,6 +7,7 @@
 # loaded on demand, and the operator, which speaks to the API server in documents, never does.
 # Kubernetes probes it: /healthz and /readyz on port 8080.
 ARG BASE_IMAGE=python:3.11-slim-bookworm
+ARG RUNTIME_IMAGE=${BASE_IMAGE}
 
 FROM ${BASE_IMAGE} AS build
 ARG SOURCE_DATE_EPOCH=0
@@ -27,7 +28,7 @@ RUN /build/bin/pip wheel --no-deps --no-build-isolation --wheel-dir /wheels /src
  && find /opt/spark-allocation -name __pycache__ -type d -exec rm -r {} + \
  && PYTHONHASHSEED=0 /opt/spark-allocation/bin/python -m compileall -q --invalidation-mode unchecked-hash /opt/spark-allocation/lib
 
-FROM ${BASE_IMAGE}
+FROM ${RUNTIME_IMAGE}
 ARG VERSION=0.1.0
 LABEL org.opencontainers.image.title="spark-allocation-operator" \
       org.opencontainers.image.description="Runs Spark's dynamic resource allocation outside the driver" \

@@ -8,8 +8,7 @@ import tarfile
 from pathlib import Path
 
 import pytest
-from tests.images.operator_image import build_operator_image, sources
-from tests.images.rootfs import PYTHON_PACKAGES, base_layer
+from tests.images.operator_image import Bases, build_operator_image, own_bases, sources
 from tests.machine.errors import ClusterError
 from tests.machine.reporting import Reporter
 
@@ -18,11 +17,11 @@ MOST_MEBIBYTES = 70
 
 
 @pytest.fixture(scope="module")
-def base() -> Path:
+def bases() -> Bases:
     if os.geteuid() != 0:
         pytest.skip("building an image without a container engine needs root")
     try:
-        return base_layer(Reporter(), PYTHON_PACKAGES)
+        return own_bases(Reporter())
     except ClusterError as error:
         pytest.skip(str(error))
 
@@ -36,11 +35,11 @@ def manifest(archive: Path) -> dict[str, object]:
 
 
 @pytest.mark.slow
-def test_two_builds_give_one_digest_and_a_small_layer(base: Path, tmp_path: Path) -> None:
+def test_two_builds_give_one_digest_and_a_small_layer(bases: Bases, tmp_path: Path) -> None:
     # given two builds, one after the other, of the same sources
     before = sources()
     for name in ("first", "second"):
-        build_operator_image(tmp_path / name, Reporter(), base)
+        build_operator_image(tmp_path / name, Reporter(), bases)
     if sources() != before:
         pytest.skip("somebody changed a source file meanwhile")
     # then configuration and layers are the same, byte for byte

@@ -19,7 +19,7 @@ from tests.images.archive import (
     write_completely,
     write_image,
 )
-from tests.images.rootfs import PYTHON_PACKAGES, base_layer
+from tests.images.rootfs import PYTHON_PACKAGES, RUNTIME_PACKAGES, TRANSLATIONS, base_layer
 from tests.machine.cache import cache_folder
 from tests.machine.errors import ClusterError
 from tests.machine.host_packages import IMAGE_PACKAGES, ensure_packages
@@ -27,6 +27,10 @@ from tests.machine.reporting import Reporter
 
 OPERATOR_IMAGE = "localhost/spark-allocation/operator:dev"
 BASE_IMAGE = "localhost/spark-allocation/base:1"
+RUNTIME_IMAGE = "localhost/spark-allocation/runtime:1"
+
+Bases = dict[str, Path]
+"""Name of a base image → the tar file of its layer."""
 
 _REPOSITORY = Path(__file__).parents[2]
 _PROXIES = ("http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
@@ -47,18 +51,30 @@ def operator_archive(reporter: Reporter, base_image: str | None = None) -> Path:
     if not (_REPOSITORY / "Dockerfile").exists():
         raise ClusterError(f"{_REPOSITORY} has no Dockerfile to build the operator's image from.")
     ensure_packages(IMAGE_PACKAGES, reporter)
-    base = base_layer(reporter, PYTHON_PACKAGES) if base_image is None else None
-    key = content_key(base.name if base else str(base_image), *sources())
+    bases = own_bases(reporter) if base_image is None else {}
+    key = content_key(str(base_image), *(file.name for file in bases.values()), *sources())
     archive = cache_folder() / "images" / f"operator-{key}.tar"
     if archive.exists():
         return archive
-    build_operator_image(archive, reporter, base, base_image)
+    build_operator_image(archive, reporter, bases, base_image)
     remove_older(archive, "operator-*.tar")
     return archive
 
 
+def own_bases(reporter: Reporter) -> Bases:
+    """Small Debians: with pip to build on, without it to run on.
+
+    Raises:
+        ClusterError: they cannot be made here.
+    """
+    return {
+        BASE_IMAGE: base_layer(reporter, PYTHON_PACKAGES),
+        RUNTIME_IMAGE: base_layer(reporter, RUNTIME_PACKAGES, without=TRANSLATIONS),
+    }
+
+
 def build_operator_image(
-    archive: Path, reporter: Reporter, base: Path | None, base_image: str | None = None
+    archive: Path, reporter: Reporter, bases: Bases, base_image: str | None = None
 ) -> None:
     """Build the image into `archive`, whether or not there is one already.
 
@@ -67,7 +83,7 @@ def build_operator_image(
     Args:
         archive: the file to write.
         reporter: shows progress.
-        base: the tar file of the base layer; None where `base_image` names one.
+        bases: as of `own_bases`; empty where `base_image` names one.
         base_image: a base that buildah can pull.
 
     Raises:
@@ -75,13 +91,13 @@ def build_operator_image(
     """
     with tempfile.TemporaryDirectory(dir=cache_folder() / "images", prefix=".operator-") as folder:
         buildah = _Buildah(Path(folder))
-        if base is not None:
-            with reporter.step("giving the base image to buildah"):
+        for name, layer in bases.items():
+            with reporter.step(f"giving {name} to buildah"):
                 base_archive = Path(folder) / "base.tar"
                 write_image(
                     base_archive,
-                    name=BASE_IMAGE,
-                    layers=[base],
+                    name=name,
+                    layers=[layer],
                     configuration=ImageConfiguration(
                         environment={"PATH": "/usr/local/bin:/usr/bin:/bin"}
                     ),
@@ -92,6 +108,7 @@ def build_operator_image(
             buildah.run(
                 *("bud", "--isolation", "chroot", "--network", "host", "--timestamp", "0"),
                 *("--build-arg", f"BASE_IMAGE={base_image or BASE_IMAGE}"),
+                *("--build-arg", f"RUNTIME_IMAGE={base_image or RUNTIME_IMAGE}"),
                 *_network_settings(Path(folder)),
                 *("--tag", OPERATOR_IMAGE),
                 *("--file", str(_REPOSITORY / "Dockerfile"), str(_REPOSITORY)),

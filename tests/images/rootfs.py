@@ -19,6 +19,7 @@ from tests.machine.reporting import Reporter
 APT = Path("/etc/apt")
 SUITE = "bookworm"
 PYTHON_PACKAGES = ("ca-certificates", "python3", "python3-pip", "python3-venv")
+RUNTIME_PACKAGES = ("ca-certificates", "python3")
 SPARK_PACKAGES = (
     "ca-certificates",
     "openjdk-17-jre-headless",
@@ -28,24 +29,40 @@ SPARK_PACKAGES = (
     "tini",
 )
 _UNNEEDED = ("var/cache/apt", "var/lib/apt/lists", "usr/share/doc", "usr/share/man")
+TRANSLATIONS = ("usr/share/locale", "usr/share/info")
 
 
-def base_layer(reporter: Reporter, packages: tuple[str, ...]) -> Path:
+def base_layer(
+    reporter: Reporter, packages: tuple[str, ...], *, without: tuple[str, ...] = ()
+) -> Path:
     """The tar file of a Debian with `packages`, made if the cache lacks it (up to a minute).
+
+    Args:
+        reporter: shows progress.
+        packages: what debootstrap is told to include.
+        without: folders that are emptied, beside those that nobody needs.
 
     Raises:
         ClusterError: not root, no Debian mirror known to apt, or debootstrap failed.
     """
-    layer = cache_folder() / "images" / f"base-{content_key(SUITE, *packages, *_UNNEEDED)}.tar"
+    layer = (
+        cache_folder()
+        / "images"
+        / f"base-{content_key(SUITE, *packages, *_UNNEEDED, *without)}.tar"
+    )
     if not layer.exists():
         ensure_packages(IMAGE_PACKAGES, reporter)
         source = mirror()
         with reporter.step(f"making the base layer ({SUITE}, {', '.join(packages)})"):
-            write_completely(layer, lambda file: _bootstrap(file, packages, source))
+            write_completely(
+                layer, lambda file: _bootstrap(file, packages, (*_UNNEEDED, *without), source)
+            )
     return layer
 
 
-def _bootstrap(layer: Path, packages: tuple[str, ...], source: str) -> None:
+def _bootstrap(
+    layer: Path, packages: tuple[str, ...], emptied: tuple[str, ...], source: str
+) -> None:
     with tempfile.TemporaryDirectory(dir=layer.parent, prefix=".base-") as folder:
         root = Path(folder) / "root"
         result = subprocess.run(
@@ -62,7 +79,7 @@ def _bootstrap(layer: Path, packages: tuple[str, ...], source: str) -> None:
                 "debootstrap failed; it needs the package mirror of this machine's apt. "
                 f"It said:\n{result.stdout[-1500:]}{result.stderr[-500:]}"
             )
-        for path in _UNNEEDED:
+        for path in emptied:
             shutil.rmtree(root / path)
             (root / path).mkdir()
         subprocess.run(
