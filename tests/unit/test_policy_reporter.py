@@ -197,3 +197,28 @@ async def test_policies_of_a_file_are_no_objects(server: Server) -> None:
     )
     await server.reporter.write_all()
     assert server.patches == []
+
+
+async def test_a_weight_for_labels_that_no_pod_can_have_is_named_and_the_rest_holds(
+    server: Server,
+) -> None:
+    weights = [
+        {"driverLabels": {"tier": "gold"}, "weight": 2},
+        {"driverLabels": {"a b": "x", "team/.": "y"}, "weight": 3},
+    ]
+    server.put("prod", budgets=[{"name": "pool", "executors": 9, "weights": weights}])
+    await server.reporter.write_all()
+    ready = server.condition("prod", "Ready")
+    assert ready["status"] == "False"
+    assert ready["message"] == (
+        "policy prod: spec.budgets[pool].weights[1].driverLabels: 'a b' cannot be the key of a label, so nobody has this weight; "
+        "spec.budgets[pool].weights[1].driverLabels: 'team/.' cannot be the key of a label, so nobody has this weight; "
+        "the rest holds"
+    )
+    (stored,) = server.directory.all()
+    assert stored.budgets[0].weight("jobs", {"tier": "gold"}) == 2
+    assert "cannot be the key" in server.directory.selected("jobs", {}).problems[0]
+    # mended, nothing is said
+    server.put("prod", budgets=[{"name": "pool", "executors": 9, "weights": weights[:1]}])
+    await server.reporter.write_all()
+    assert server.condition("prod", "Ready")["status"] == "True"

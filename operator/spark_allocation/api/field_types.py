@@ -157,8 +157,13 @@ def _pod_name(text: str) -> str:
     return text
 
 
+def is_label_key(key: str) -> bool:
+    """Whether there can be a label of this key."""
+    return re.fullmatch(_LABEL_KEY, key) is not None
+
+
 def _label_keys(labels: dict[str, str]) -> dict[str, str]:
-    if not all(re.fullmatch(_LABEL_KEY, key) for key in labels):
+    if not all(map(is_label_key, labels)):
         raise ValueError(_LABEL_KEY_RULE)
     return labels
 
@@ -180,7 +185,7 @@ Labels = Annotated[
     dict[str, Annotated[str, StringConstraints(pattern=f"^({_LABEL_PART})?$", max_length=63)]],
     Field(min_length=1, max_length=32),
 ]
-"""Labels that a pod must have; keys are not checked, which costs too much within long lists."""
+"""Labels that a pod must have; the API server does not check keys, which costs too much within long lists."""
 
 MatchLabels = Annotated[
     Labels,

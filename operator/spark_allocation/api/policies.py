@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from spark_allocation.api import later_fields
-from spark_allocation.api.field_types import mebibytes, milli_cores
+from spark_allocation.api.field_types import is_label_key, mebibytes, milli_cores
 from spark_allocation.api.group import CLUSTER_POLICY_KIND, POLICY_KIND
 from spark_allocation.api.later_fields import validated
 from spark_allocation.api.policy_v1alpha1 import Budget as WrittenBudget
@@ -136,6 +136,18 @@ def unknown_fields(body: Mapping[str, Any]) -> tuple[str, ...]:
     of_cluster = body.get("kind") == CLUSTER_POLICY_KIND
     model = ClusterSparkAllocationPolicySpec if of_cluster else SparkAllocationPolicySpec
     return later_fields.unknown_fields(model, body.get("spec") or {})
+
+
+def weights_for_nobody(policy: StoredPolicy) -> tuple[str, ...]:
+    """Weights of its budgets that ask for labels which no pod can have; sentences."""
+    return tuple(
+        f"spec.budgets[{budget.budget.name}].weights[{place}].driverLabels: {key!r} cannot be the key of a label, "
+        "so nobody has this weight"
+        for budget in policy.budgets
+        for place, (whom, _) in enumerate(budget.weights)
+        for key in whom.driver_labels
+        if not is_label_key(key)
+    )
 
 
 def read_policy(body: Mapping[str, Any], *, strict: bool = False) -> StoredPolicy | InvalidPolicy:

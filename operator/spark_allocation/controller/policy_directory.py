@@ -24,6 +24,7 @@ from spark_allocation.api.policies import (
     StoredPolicy,
     read_policy,
     unknown_fields,
+    weights_for_nobody,
 )
 from spark_allocation.api.policy_v1alpha1 import PrometheusServer
 from spark_allocation.core.pod_allow_list import NOTHING_MORE, PodAllowList
@@ -180,12 +181,13 @@ class PolicyDirectory:
                 return False
             log.warning("invalid_policy", policy=key, message=sentence)
             return True
+        said = [*weights_for_nobody(read)[:PROBLEMS_TOLD]]
         unknown = unknown_fields(body)
         if unknown:
-            sentence = (
-                f"policy {read.policy.name}: {', '.join(unknown[:PROBLEMS_TOLD])}: this version of the operator does not know "
-                "that; the rest holds"
-            )
+            named = ", ".join(unknown[:PROBLEMS_TOLD])
+            said.append(f"{named}: this version of the operator does not know that")
+        if said:
+            sentence = f"policy {read.policy.name}: {'; '.join(said)}; the rest holds"
             problems[key] = (str(body.get("metadata", {}).get("namespace") or ""), sentence)
         else:
             problems.pop(key, None)
