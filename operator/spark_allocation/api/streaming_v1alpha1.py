@@ -187,18 +187,18 @@ class StreamingStabilization(ApiModel):
     up: SparkDuration | None = None
     """More executors; the least that were wanted in this time come (0s if left out)."""
     down: SparkDuration | None = None
-    """Fewer executors; the most that were wanted in this time stay (5min if left out)."""
+    """Fewer executors; the most that were wanted in this time stay (2min if left out)."""
     down_batches: ExecutorCount | None = None
     """And of at least so many batches (3 if left out)."""
 
 
-class StreamingStep(ApiModel):
-    """How far one change may go; of the two, the one that allows more holds."""
+class StreamingStepUp(ApiModel):
+    """How far one scale-up may go; of the two, the one that allows more holds."""
 
     share: Annotated[float, Field(ge=0, le=100)] | None = None
-    """Of the executors there are."""
+    """Of the executors there are (1 if left out)."""
     executors: PositiveCount | None = None
-    """In numbers."""
+    """In numbers (4 if left out)."""
 
 
 class StreamingStepDown(ApiModel):
@@ -269,8 +269,8 @@ class StreamingValues(ApiModel):
     """Nothing changes so soon after a change (30s if left out)."""
     scale_down_interval: SparkDuration | None = None
     """Scale-downs are so far apart, and those between are merged into one (60s if left out)."""
-    step_up: StreamingStep | None = None
-    """How far one scale-up may go (share 1, executors 4 if left out)."""
+    step_up: StreamingStepUp | None = None
+    """How far one scale-up may go."""
     step_down: StreamingStepDown | None = None
     """How far one scale-down may go."""
     ineffective_hold: SparkDuration | None = None

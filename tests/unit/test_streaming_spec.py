@@ -1,10 +1,12 @@
 """``spec.streaming`` as users and policies write it, and what the core makes of it."""
 
+import re
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
+from spark_allocation.api.crd import structural_schema
 from spark_allocation.api.field_types import seconds
 from spark_allocation.api.policies import InvalidPolicy, StoredPolicy, read_policy
 from spark_allocation.api.spark_keys import wished_settings
@@ -15,7 +17,7 @@ from spark_allocation.controller.streaming_settings import (
     streaming_settings,
     wished_streaming,
 )
-from spark_allocation.core.setting_catalogue import STREAMING_SETTINGS
+from spark_allocation.core.setting_catalogue import BY_FIELD, STREAMING_SETTINGS, Setting
 from spark_allocation.core.setting_layers import Policy, Resolution, Scope
 from spark_allocation.core.setting_resolution import resolve
 from spark_allocation.core.spark_conf import InvalidSetting
@@ -136,7 +138,16 @@ def test_every_setting_has_the_default_of_the_core_and_says_so() -> None:
 
     assert shown["streaming.targetDuration"] == "trigger interval"
     assert shown["streaming.nominalRate"] == "none"
-    assert shown["streaming.stabilization.down"] == "5min"
+    assert found.value(BY_FIELD["streaming.cooldown"]) == f"{StreamingSettings().cooldown_s * 1000:.0f}ms"  # fmt: skip
+
+
+@pytest.mark.parametrize("setting", STREAMING_SETTINGS, ids=lambda each: each.field)
+def test_what_the_documentation_calls_the_default_is_the_default(setting: Setting) -> None:
+    schema = structural_schema(SparkAllocationSpec)
+    for part in setting.field.split("."):
+        schema = schema["properties"][part]
+    for value in re.findall(r"\((\S+) if left out\)|(\w+) \(if left out\)", schema["description"]):
+        assert setting.measure("".join(value)) == setting.measure(setting.default)
 
 
 @pytest.mark.parametrize(
