@@ -170,7 +170,7 @@ class ServedDriver:
             for excess in step.plan.withdraw:
                 for executor_id in excess.executor_ids:
                     self.lose(executor_id)
-        for pod in (*step.drains, *step.surplus, *step.above_maximum):
+        for pod in (*step.drains, *step.surplus, *step.above_maximum, *step.above_streams):
             self.pods[pod.executor_id] = replace(self.pods[pod.executor_id], deleting=True)
         for deletion in step.delete:
             self.lose(deletion.pod.executor_id)

@@ -27,6 +27,8 @@ from spark_allocation.core.streaming.query_picture import QueryPicture
 from spark_allocation.core.streaming.settings import BatchDurationSettings, Sizing
 
 LARGEST_STEP_BACK_TO_BACK = 0.2
+NEGLIGIBLE = 0.05
+"""So little of an executor is not worth one more."""
 
 
 def wanted(settings: BatchDurationSettings, picture: QueryPicture) -> int | None:
@@ -46,7 +48,7 @@ def wanted(settings: BatchDurationSettings, picture: QueryPicture) -> int | None
         return present
     if settings.sizing is Sizing.STEP:
         return present + settings.step if utilization > target else max(0, present - settings.step)
-    exact = math.ceil(busy / target - 1e-9)
+    exact = math.ceil(busy / target - NEGLIGIBLE)
     if picture.back_to_back:
         most = math.ceil(present * (1 + LARGEST_STEP_BACK_TO_BACK))
         least = math.floor(present * (1 - LARGEST_STEP_BACK_TO_BACK))

@@ -133,7 +133,7 @@ class Pacing:
 
     def _upwards(self, followed: int, present: int, now: float) -> Paced:
         since = now - self._settings.cooldown_s
-        while self._numbers and self._numbers[0][0] < since:
+        while self._numbers and self._numbers[0][0] <= since:
             self._numbers.popleft()
         base = min((executors for _, executors in self._numbers), default=present)
         limit = base + _step(self._settings.step_up, base)

@@ -93,18 +93,26 @@ class MeasuredBatch:
 
 @dataclass(frozen=True, slots=True)
 class Throughput:
-    """Rows a second while busy, without what a batch costs by itself, on so many executors.
+    """What some batches have processed.
 
     Attributes:
+        rows: of all.
+        duration_s: of all.
+        executors: on average.
         slots: of these executors.
         tasks: of the largest stage; None when unknown.
     """
 
-    rate: float
+    rows: float
+    duration_s: float
     executors: float
     slots: float
     tasks: int | None
     batches: int
+
+    def rate(self, fixed_s: float) -> float:
+        """Rows a second while busy, but for so many seconds that each batch costs by itself: at most half of what it took."""
+        return self.rows / (self.duration_s - min(fixed_s * self.batches, self.duration_s / 2))
 
 
 class QueryHistory:
@@ -329,15 +337,14 @@ class QueryHistory:
             and each.executors >= least_executors
             and each.executors > 0
             and each.rows
-            and each.duration_s > self.cost.fixed_s * 1.2
+            and each.duration_s > 0
         ][-most:]
         if not told:
             return None
-        rows = sum(each.rows or 0.0 for each in told)
-        busy_s = sum(each.duration_s - self.cost.fixed_s for each in told)
         executors = sum(each.executors for each in told) / len(told)
         return Throughput(
-            rate=rows / busy_s,
+            rows=sum(each.rows or 0.0 for each in told),
+            duration_s=sum(each.duration_s for each in told),
             executors=executors,
             slots=executors * self._tasks_per_executor,
             tasks=self.tasks,

@@ -38,6 +38,8 @@ from spark_allocation.core.streaming.task_waves import slots_for, usable_slots
 
 LEAST_BATCHES = 2.5
 """Of which the cost has to be known, the older counting less."""
+NEGLIGIBLE = 0.05
+"""So little of an executor is not worth one more: and what is left of the rate of a query that has become idle is none."""
 
 
 def wanted(settings: RateSettings, picture: QueryPicture) -> int | None:
@@ -60,7 +62,7 @@ def wanted(settings: RateSettings, picture: QueryPicture) -> int | None:
         if usable < present:
             in_proportion = present * share / settings.target_utilization
             usable = max(usable, (usable + min(in_proportion, present)) / 2)
-    return math.ceil(slots_for(usable, picture.tasks) / picture.tasks_per_executor - 1e-9)
+    return math.ceil(slots_for(usable, picture.tasks) / picture.tasks_per_executor - NEGLIGIBLE)
 
 
 def fixed_cost_is_too_large(settings: RateSettings, picture: QueryPicture) -> bool:

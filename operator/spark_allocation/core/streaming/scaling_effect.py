@@ -31,6 +31,7 @@ LEAST_BATCHES = 2
 class _Watched:
     query: QueryName
     before: Throughput
+    fixed_s: float
     changed_at: float
 
 
@@ -55,8 +56,9 @@ class ScalingEffect:
         watched = self._watched
         if watched is not None and watched.query == history.name:
             return
-        before = history.throughput()
-        self._watched = None if before is None else _Watched(history.name, before, now)
+        self._watched, before = None, history.throughput()
+        if before is not None:
+            self._watched = _Watched(history.name, before, history.cost.fixed_s, now)
 
     def scaled_down(self) -> None:
         """Fewer are wanted: nothing is left to compare."""
@@ -88,7 +90,8 @@ class ScalingEffect:
             waves = whole_waves(after.slots, after.tasks)
             if waves == whole_waves(before.slots, after.tasks):
                 return
-        effect = (after.rate / before.rate - 1) / (after.executors / before.executors - 1)
+        faster = after.rate(watched.fixed_s) / before.rate(watched.fixed_s)
+        effect = (faster - 1) / (after.executors / before.executors - 1)
         if effect < least_share:
             self._held_until = now + hold_s
         self._watched = None
