@@ -20,6 +20,7 @@ READS_THE_WALL_CLOCK = {
     "controller/allocation_reporter.py": "when executors ended, for people",
     "cli/doctor.py": "how old things are, for people",
     "cli/top.py": "how old things are, for people",
+    "driver/streaming_progress.py": "in the driver, whose clock it is: when a query made progress",
     "kube/leader_lease.py": "the times in a Lease, for people",
     "reports/events.py": "the times in an Event, for people",
     "reports/status.py": "the times in a status, for people",

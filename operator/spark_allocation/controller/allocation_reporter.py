@@ -187,8 +187,12 @@ class AllocationReporter:
             )
         )
 
-    async def observed(self, observation: Observation) -> None:
-        """Report one step of a life."""
+    async def observed(self, observation: Observation) -> float:
+        """Report one step of a life; returns as `write` does.
+
+        Raises:
+            ApiUnavailable: see `write`.
+        """
         step = observation.step
         for removal in step.removals:
             if removal.failed:
@@ -209,7 +213,7 @@ class AllocationReporter:
         else:
             self._say_draining(observation)
             self._say_allocating(observation)
-        await self.write()
+        return await self.write()
 
     def _say_reachable(self, observation: Observation) -> None:
         unreachable = observation.unreachable

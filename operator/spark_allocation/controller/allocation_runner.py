@@ -416,9 +416,9 @@ class AllocationRunner:
             self._ambiguity = (version, sentence)
         self._statements.ambiguity(self._ambiguity[1])
 
-    async def _observed(self, observation: Observation) -> None:
+    async def _observed(self, observation: Observation) -> float:
         self._say_ambiguity()
-        await self._reporter.observed(observation)
+        return await self._reporter.observed(observation)
 
     async def _look_after(self, driver: DriverPod) -> None:
         """Ask for a driver pod that no watch covers, so that its end is noticed."""

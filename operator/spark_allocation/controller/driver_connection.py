@@ -19,7 +19,7 @@ from spark_allocation.controller.driver_configuration import (
     UnreadableConfiguration,
     read_driver_configuration,
 )
-from spark_allocation.controller.driver_life import add_profiles
+from spark_allocation.controller.driver_polling import add_profiles
 from spark_allocation.controller.effective_settings import EffectiveSettings, effective_settings
 from spark_allocation.controller.pod_creation import Apis
 from spark_allocation.controller.policy_directory import NO_POLICIES, PolicyDirectory

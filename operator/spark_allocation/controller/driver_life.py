@@ -11,6 +11,7 @@ is never touched.
 
 import asyncio
 import contextlib
+import math
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -21,6 +22,7 @@ import structlog
 from spark_allocation.api.conditions import Reason
 from spark_allocation.api.v1alpha1 import Mode, RecommendationStatus
 from spark_allocation.controller.budget_members import BudgetMember, Membership
+from spark_allocation.controller.driver_polling import DriverPolling
 from spark_allocation.controller.effective_settings import EffectiveSettings
 from spark_allocation.controller.going_nodes import GoingNodes
 from spark_allocation.controller.plan_execution import PlanExecution
@@ -30,21 +32,16 @@ from spark_allocation.controller.streaming_life import LifeStreams
 from spark_allocation.controller.sweep import sweep_pods
 from spark_allocation.core.allocation import Allocation, Step
 from spark_allocation.core.driver_report import DriverPod, DriverReport
-from spark_allocation.core.executor_pods import ExecutorId, judged
+from spark_allocation.core.executor_pods import judged
 from spark_allocation.core.resource_profiles import (
-    InvalidProfile,
-    ProfileId,
-    ResourceProfile,
     ResourceProfileManager,
 )
 from spark_allocation.core.snapshots import ExecutorPodsSnapshot
-from spark_allocation.core.spark_conf import InvalidSetting
 from spark_allocation.core.streaming.batch_cost import LearnedCost
 from spark_allocation.core.streaming.observations import QueryName
 from spark_allocation.epoch_clock import epoch_ms
 from spark_allocation.kube.api_client import ApiUnavailable
 from spark_allocation.kube.pods_api import PodsApi
-from spark_allocation.reports.metrics import ANSWERED
 from spark_allocation.reports.streams import StreamingStatement
 from spark_allocation.snapshots_store import (
     DriverKey,
@@ -54,15 +51,11 @@ from spark_allocation.snapshots_store import (
 )
 from spark_allocation.sources.driver_rest import DriverRest, Unreachable
 
-FRESH_SECONDS = 15.0
-"""An answer of the driver older than this decides nothing."""
-DEAD_EXECUTORS_EVERY_SECONDS = 10.0
 SHORTEST_PAUSE_SECONDS = 0.05
 AFTER_API_FAILURE_SECONDS = 1.0
-POLLS_THAT_MAY_FAIL = 3
 FIRST_ANSWER_SECONDS = 5.0
-UNKNOWN_PROFILE_SECONDS = 15.0
-"""A profile that the driver's environment did not explain is not asked for again sooner."""
+AT_REST_SECONDS = 10.0
+"""When nothing happens for so long, nobody looks."""
 FORMER_LIFE_GRACE_SECONDS = 1
 
 _LEVELS = {"debug": 10, "info": 20, "warning": 30}
@@ -122,36 +115,30 @@ class DriverLife:
     ) -> None:
         self._key = key
         self._incarnation = incarnation
-        self._rest = rest
         self._allocation = allocation
-        self._profiles = profiles
         self._execution = execution
         self._store = store
         self._going_nodes = going_nodes
         self._pods = pods
         self._settings = settings
-        self._poll_seconds = poll_seconds
         self._idle_poll_seconds = idle_poll_seconds
-        self._count_poll = count_poll
         self._membership = membership
         self._budget_member: BudgetMember | None = None
-        self._profiles_learned = profiles_learned
         self._recommending = recommending or Recommending()
         self._streams = streams
         self._look_at_streams()
         self._wake = asyncio.Event()
-        self._polled = asyncio.Event()
-        self._report: DriverReport | None = None
-        self._asked_at = 0.0
-        self._answered_at_ns = 0
-        self._taken = True
-        self._unreachable: Unreachable | None = None
-        self._failed_polls = 0
-        self._profile_errors = profile_errors
-        self._profiles_asked_at: dict[frozenset[ProfileId], float] = {}
-        self._listed_alive: frozenset[ExecutorId] = frozenset()
-        self._listed_at_work: frozenset[ExecutorId] = frozenset()
-        execution.works = lambda executor_id: executor_id in self._listed_at_work
+        self._driver = DriverPolling(
+            rest,
+            poll_seconds=poll_seconds,
+            idle_poll_seconds=idle_poll_seconds,
+            profiles=profiles,
+            profile_errors=profile_errors,
+            news=self.wake,
+            profiles_learned=profiles_learned,
+            count_poll=count_poll,
+        )
+        execution.works = lambda executor_id: executor_id in self._driver.listed_at_work
         self._logged: tuple[str, ...] = ()
 
     def wake(self) -> None:
@@ -182,16 +169,17 @@ class DriverLife:
         self,
         *,
         ended: Callable[[], LifeEnd | None],
-        report: Callable[[Observation], Awaitable[None]],
+        report: Callable[[Observation], Awaitable[float]],
     ) -> LifeEnd:
         """Serve until ``ended`` says why not.
 
         Args:
-            ended: asked before each step.
-            report: called after each step.
+            ended: asked before each step, and in between.
+            report: called after each step; returns in how many seconds more can be reported, 0 when nothing is left.
         """
+        due_at = -math.inf
         self._execution.drain_grace_seconds = self._settings.drain_grace_seconds
-        polling = asyncio.create_task(self._poll())
+        polling = asyncio.create_task(self._driver.run())
         asking = asyncio.create_task(self._ask_for_backlogs())
         try:
             with (
@@ -202,14 +190,16 @@ class DriverLife:
                 await self._first_answer()
                 while True:
                     end = ended()
-                    if end is None and self._failed_polls and self._application_is_gone():
+                    if end is None and self._driver.application_is_gone:
                         end = LifeEnd.APPLICATION_GONE
                     if end is not None:
                         return end
                     for task in (polling, asking):
                         if task.done():
                             task.result()
-                    await self._turn(report)
+                    if self._wake.is_set() or time.monotonic() >= due_at:
+                        due_at = await self._turn(report)
+                    await self._rest(until=due_at)
         finally:
             polling.cancel()
             asking.cancel()
@@ -224,11 +214,12 @@ class DriverLife:
         """Wait for the first poll, good or bad: targets of an earlier run are judged before they are acted on."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(FIRST_ANSWER_SECONDS):
-                await self._polled.wait()
+                await self._driver.answered.wait()
 
-    async def _turn(self, report: Callable[[Observation], Awaitable[None]]) -> None:
+    async def _turn(self, report: Callable[[Observation], Awaitable[float]]) -> float:
+        """Take one step and carry it out; returns when the next is due, in monotonic seconds."""
         self._wake.clear()
-        pause = self._idle_poll_seconds
+        self._driver.at_rest = False
         try:
             view = self._store.take(self._key)
             mine, former = self._sorted(view)
@@ -238,53 +229,59 @@ class DriverLife:
                     step,
                     view.pods,
                     self._settings.core.dynamic,
-                    fresh=self._report_is_fresh,
+                    fresh=self._driver.is_fresh,
                     now_ns=time.monotonic_ns(),
                 )
             if self._acts:
                 await self._execution.apply(step)
-                if former and self._report is not None:
+                if former and self._driver.report is not None:
                     await sweep_pods(self._pods, former, grace_seconds=FORMER_LIFE_GRACE_SECONDS)
-            await report(
+            unreported_for = await report(
                 Observation(
                     step=step,
                     settings=self._settings,
                     obstacle=self._execution.obstacle or self._profile_obstacle(),
                     drain_obstacle=self._execution.drain_obstacle,
-                    unreachable=self._unreachable
-                    if self._failed_polls >= POLLS_THAT_MAY_FAIL
-                    else None,
+                    unreachable=self._driver.lasting_obstacle,
                     failed_executors=self._allocation.failures.count,
                     recommendation=self.recommendation,
                     learned_streams=self._allocation.learned_streams,
                     streams=() if self._streams is None else tuple(self._streams.statements),
                 )
             )
-            if step.wake_at_ns is not None:
-                pause = min(pause, (step.wake_at_ns - time.monotonic_ns()) / 1e9)
+            timer_at = math.inf if step.wake_at_ns is None else step.wake_at_ns / 1e9
+            self._driver.at_rest = (
+                self._acts
+                and timer_at > time.monotonic() + AT_REST_SECONDS
+                and self._settings.core.streaming is None
+                and step.is_at_rest
+            )
+            pause = AT_REST_SECONDS if self._driver.at_rest else self._idle_poll_seconds
+            return min(time.monotonic() + min(pause, unreported_for or pause), timer_at)
         except ApiUnavailable as error:
             log.warning("api_unavailable", error=str(error))
-            pause = AFTER_API_FAILURE_SECONDS
             await asyncio.sleep(AFTER_API_FAILURE_SECONDS)
+            return time.monotonic() + AFTER_API_FAILURE_SECONDS
+
+    async def _rest(self, *, until: float) -> None:
+        """Wait until something changes, but not longer than it may take to notice an end."""
         await asyncio.sleep(SHORTEST_PAUSE_SECONDS)  # gathers pod events that come in bursts
-        try:
-            async with asyncio.timeout(max(0.0, pause - SHORTEST_PAUSE_SECONDS)):
+        pause = min(until - time.monotonic(), self._idle_poll_seconds)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(max(0.0, pause)):
                 await self._wake.wait()
-        except TimeoutError:
-            pass  # that is what the pause is for
 
     def _step(self, view: PodsView, mine: list[SeenPod]) -> Step:
         now_ns, now_ms = time.monotonic_ns(), epoch_ms()
-        if self._report is not None and not self._taken:
-            self._taken = True
-            age_ms = (now_ns - self._answered_at_ns) // 1_000_000
-            self._allocation.take_report(
-                self._report, now_ns=self._answered_at_ns, now_ms=now_ms - age_ms
-            )
-            self._observe_streams(self._report, self._answered_at_ns, now_ms - age_ms)
+        report = self._driver.take()
+        if report is not None:
+            answered_at_ns = self._driver.answered_at_ns
+            age_ms = (now_ns - answered_at_ns) // 1_000_000
+            self._allocation.take_report(report, now_ns=answered_at_ns, now_ms=now_ms - age_ms)
+            self._observe_streams(report, answered_at_ns, now_ms - age_ms)
         rule = self._settings.core.lifecycle.containers
         departed = [judged(seen.pod, rule) for seen in view.departed if self._is_mine(seen)]
-        is_fresh = self._report_is_fresh and self._settings.mode is not Mode.PAUSED
+        is_fresh = self._driver.is_fresh and self._settings.mode is not Mode.PAUSED
         member = self._budget_member
         self._allocation.grant(member.grants_now if member is not None and self._acts else None)
         step = self._allocation.step(
@@ -367,10 +364,6 @@ class DriverLife:
         self._logged = tuple(line.message for line in step.log)
 
     @property
-    def _report_is_fresh(self) -> bool:
-        return self._report is not None and time.monotonic() - self._asked_at < FRESH_SECONDS
-
-    @property
     def _acts(self) -> bool:
         return self._settings.mode is Mode.ALLOCATE
 
@@ -378,7 +371,10 @@ class DriverLife:
         if not seen.allocation_uid:
             return False
         # an executor that this driver lists as alive belongs to its life, whatever the annotation says
-        return seen.incarnation == self._incarnation or seen.pod.executor_id in self._listed_alive
+        return (
+            seen.incarnation == self._incarnation
+            or seen.pod.executor_id in self._driver.listed_alive
+        )
 
     def _sorted(self, view: PodsView) -> tuple[list[SeenPod], list[SeenPod]]:
         """Pods of this life, and pods that the operator made for a former life of the same driver pod."""
@@ -392,84 +388,10 @@ class DriverLife:
 
     def _profile_obstacle(self) -> Obstacle | None:
         return (
-            Obstacle(Reason.POD_NOT_BUILT, self._profile_errors) if self._profile_errors else None
+            Obstacle(Reason.POD_NOT_BUILT, self._driver.profile_errors)
+            if self._driver.profile_errors
+            else None
         )
-
-    # -- polling -----------------------------------------------------------------------------------------------------
-
-    async def _poll(self) -> None:
-        dead_asked_at = -DEAD_EXECUTORS_EVERY_SECONDS
-        while True:
-            began = time.monotonic()
-            with_dead = began - dead_asked_at >= DEAD_EXECUTORS_EVERY_SECONDS
-            answer = await self._rest.poll(with_dead_executors=with_dead)
-            seconds = time.monotonic() - began
-            if isinstance(answer, Unreachable):
-                self._count_poll(answer.reason, seconds)
-                self._unreachable = answer
-                self._failed_polls += 1
-            else:
-                self._count_poll(ANSWERED, seconds)
-                if with_dead:
-                    dead_asked_at = began
-                await self._learn_profiles(answer)
-                self._unreachable = None
-                self._failed_polls = 0
-                self._report = answer
-                self._listed_alive = frozenset(executor.id for executor in answer.executors)
-                self._listed_at_work = frozenset(
-                    executor.id for executor in answer.executors if executor.active_tasks > 0
-                )
-                self._asked_at = began
-                self._answered_at_ns = time.monotonic_ns()
-                self._taken = False
-            self._polled.set()
-            self.wake()
-            busy = self._report is not None and (
-                self._report.running_jobs or self._report.executors
-            )
-            interval = self._poll_seconds if busy else self._idle_poll_seconds
-            await asyncio.sleep(max(self._rest.rest_seconds, began + interval - time.monotonic()))
-
-    async def _learn_profiles(self, report: DriverReport) -> None:
-        """Ask for the profiles again when a stage or an executor names one that is not known."""
-        named = {stage.profile_id for stage in report.stages}
-        named |= {executor.profile_id for executor in report.executors}
-        unknown = frozenset(profile_id for profile_id in named if profile_id not in self._profiles)
-        if not unknown:
-            return
-        now = time.monotonic()
-        if now - self._profiles_asked_at.get(unknown, -UNKNOWN_PROFILE_SECONDS) < (
-            UNKNOWN_PROFILE_SECONDS
-        ):
-            return
-        self._profiles_asked_at = {unknown: now}
-        environment = await self._rest.environment()
-        if isinstance(environment, Unreachable):
-            return
-        self._profile_errors = add_profiles(self._profiles, environment.resource_profiles)
-        self._profiles_learned()
-
-    def _application_is_gone(self) -> bool:
-        """The driver answers, but not for this application: it has another one, or none any more."""
-        return (
-            self._failed_polls >= POLLS_THAT_MAY_FAIL
-            and self._unreachable is not None
-            and self._unreachable.reason in (Reason.NOT_A_SPARK_UI, Reason.CONNECTION_REFUSED)
-        )
-
-
-def add_profiles(
-    profiles: ResourceProfileManager, reported: Mapping[ProfileId, ResourceProfile]
-) -> str:
-    """Make reported profiles known; returns a sentence about those that Spark itself would refuse."""
-    errors: list[str] = []
-    for profile in reported.values():
-        try:
-            profiles.add(profile)
-        except (InvalidProfile, InvalidSetting) as error:
-            errors.append(str(error))
-    return "; ".join(errors)
 
 
 def driver_ended(current: DriverPod | None, served: DriverPod) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import quote
 
 from spark_allocation.api.group import USER_LABEL
-from spark_allocation.controller.driver_life import add_profiles
+from spark_allocation.controller.driver_polling import add_profiles
 from spark_allocation.core.driver_report import Environment
 from spark_allocation.core.resource_profiles import ResourceProfileManager
 from spark_allocation.core.spark_conf import SparkConf

@@ -151,6 +151,20 @@ class Step:
     streaming: tuple[StreamingDecision, ...] = ()
     above_streams: tuple[ExecutorPod, ...] = ()
 
+    @property
+    def is_at_rest(self) -> bool:
+        """Nothing is to be done and nothing is under way: until a timer runs out, only news can change anything."""
+        leaving = (
+            self.drains,
+            self.evacuations,
+            self.surplus,
+            self.above_maximum,
+            self.above_streams,
+        )
+        return not any((*leaving, self.delete, self.held_back)) and all(
+            profile.is_at_rest for profile in self.profiles
+        )
+
 
 @dataclass(slots=True)
 class _Asked:

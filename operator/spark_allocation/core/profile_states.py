@@ -67,6 +67,19 @@ class ProfileState:
     below_minimum: bool = False
 
     @property
+    def is_at_rest(self) -> bool:
+        """Nothing runs or waits, and every executor that is wanted is there and has registered."""
+        return (
+            self.target <= self.running == self.registered
+            and self.desired <= self.running
+            and not self.pending
+            and not self.unacknowledged
+            and not self.decommissioning
+            and not self.pending_tasks
+            and not self.running_tasks
+        )
+
+    @property
     def is_short_of_budget(self) -> bool:
         """Budgets grant less than is wanted."""
         by_budget = (RequestBound.BUDGET, RequestBound.BUDGET_PENDING_PODS)

@@ -1,0 +1,199 @@
+"""Asks one driver again and again what its tasks need, as often and as much as it matters.
+
+A driver with jobs or executors is asked every `poll_seconds`, one without any every `idle_poll_seconds`. What a whole
+answer costs, both sides, is in its lists of executors and gauges; a driver *at rest* (nothing runs or waits, every
+executor that is wanted has registered, no timer runs out soon) can have only one kind of news that is urgent: a job.
+So it is asked for its running jobs alone, which is a few bytes, and for everything as soon as there is one; and every
+ten seconds anyway, because executors come to harm also while nothing runs. An answer without jobs renews nothing else:
+what is decided on has been heard in whole.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+
+from spark_allocation.api.conditions import Reason
+from spark_allocation.core.driver_report import DriverReport
+from spark_allocation.core.executor_pods import ExecutorId
+from spark_allocation.core.resource_profiles import (
+    InvalidProfile,
+    ProfileId,
+    ResourceProfile,
+    ResourceProfileManager,
+)
+from spark_allocation.core.spark_conf import InvalidSetting
+from spark_allocation.reports.metrics import ANSWERED
+from spark_allocation.sources.driver_rest import DriverRest, Unreachable
+
+FRESH_SECONDS = 15.0
+"""An answer of the driver older than this decides nothing."""
+ALL_EVERY_SECONDS = 10.0
+"""How long a driver at rest is asked for nothing but its jobs."""
+DEAD_EXECUTORS_EVERY_SECONDS = 10.0
+POLLS_THAT_MAY_FAIL = 3
+UNKNOWN_PROFILE_SECONDS = 15.0
+"""A profile that the driver's environment did not explain is not asked for again sooner."""
+
+
+class DriverPolling:
+    """The last answer of a driver, kept new while `run` runs.
+
+    Attributes:
+        answered: set once there has been an answer, good or bad.
+        report: the last good answer.
+        asked_at, answered_at_ns: monotonic seconds and nanoseconds of that.
+        unreachable: why the last poll failed; None when it did not.
+        listed_alive: executors of the last good answer.
+        listed_at_work: those of them that run tasks.
+        profile_errors: what is wrong with resource profiles that the driver named; "" when nothing is.
+        at_rest: set it to True while nothing but a new job would be urgent news.
+    """
+
+    def __init__(
+        self,
+        rest: DriverRest,
+        *,
+        poll_seconds: float,
+        idle_poll_seconds: float,
+        profiles: ResourceProfileManager,
+        profile_errors: str,
+        news: Callable[[], None],
+        profiles_learned: Callable[[], None],
+        count_poll: Callable[[str, float], None],
+    ) -> None:
+        """
+        Args:
+            news: called after each whole poll, good or bad.
+            profiles_learned: called when the driver has named resource profiles that were not known.
+            count_poll: told the outcome of each whole poll and the seconds that it took.
+        """
+        self._rest = rest
+        self._poll_seconds = poll_seconds
+        self._idle_poll_seconds = idle_poll_seconds
+        self._profiles = profiles
+        self._profiles_asked_at: dict[frozenset[ProfileId], float] = {}
+        self._news = news
+        self._profiles_learned = profiles_learned
+        self._count_poll = count_poll
+        self._failed = 0
+        self._taken = True
+        self._dead_asked_at = -DEAD_EXECUTORS_EVERY_SECONDS
+        self.answered = asyncio.Event()
+        self.report: DriverReport | None = None
+        self.asked_at = 0.0
+        self.answered_at_ns = 0
+        self.unreachable: Unreachable | None = None
+        self.listed_alive: frozenset[ExecutorId] = frozenset()
+        self.listed_at_work: frozenset[ExecutorId] = frozenset()
+        self.profile_errors = profile_errors
+        self.at_rest = False
+
+    @property
+    def is_fresh(self) -> bool:
+        """The last good answer is new enough to decide on."""
+        return self.report is not None and time.monotonic() - self.asked_at < FRESH_SECONDS
+
+    @property
+    def lasting_obstacle(self) -> Unreachable | None:
+        """Why the driver does not answer, once that has lasted for several polls."""
+        return self.unreachable if self._failed >= POLLS_THAT_MAY_FAIL else None
+
+    @property
+    def application_is_gone(self) -> bool:
+        """The driver answers, but not for this application: it has another one, or none any more."""
+        obstacle = self.lasting_obstacle
+        return obstacle is not None and obstacle.reason in (
+            Reason.NOT_A_SPARK_UI,
+            Reason.CONNECTION_REFUSED,
+        )
+
+    def take(self) -> DriverReport | None:
+        """The last good answer, if it has not been taken yet."""
+        if self._taken:
+            return None
+        self._taken = True
+        return self.report
+
+    async def run(self) -> None:
+        """Ask until cancelled."""
+        while True:
+            began = time.monotonic()
+            if not self.at_rest or self._all_is_due(began) or await self._has_news():
+                await self._ask(time.monotonic())
+            await asyncio.sleep(
+                max(self._rest.rest_seconds, began + self._interval - time.monotonic())
+            )
+
+    @property
+    def _interval(self) -> float:
+        report = self.report
+        busy = report is not None and (report.running_jobs or report.executors)
+        return self._poll_seconds if busy else self._idle_poll_seconds
+
+    def _all_is_due(self, now: float) -> bool:
+        """The next time would be too late."""
+        return now + self._interval - self.asked_at >= ALL_EVERY_SECONDS
+
+    async def _has_news(self) -> bool:
+        if self.unreachable is not None:
+            return True
+        jobs = await self._rest.running_jobs()
+        return isinstance(jobs, Unreachable) or bool(jobs)
+
+    async def _ask(self, began: float) -> None:
+        with_dead = began - self._dead_asked_at >= DEAD_EXECUTORS_EVERY_SECONDS
+        answer = await self._rest.poll(with_dead_executors=with_dead)
+        seconds = time.monotonic() - began
+        if isinstance(answer, Unreachable):
+            self._count_poll(answer.reason, seconds)
+            self.unreachable = answer
+            self._failed += 1
+        else:
+            self._count_poll(ANSWERED, seconds)
+            if with_dead:
+                self._dead_asked_at = began
+            await self._learn_profiles(answer)
+            self.unreachable = None
+            self._failed = 0
+            self.report = answer
+            self.listed_alive = frozenset(executor.id for executor in answer.executors)
+            self.listed_at_work = frozenset(
+                executor.id for executor in answer.executors if executor.active_tasks > 0
+            )
+            self.asked_at = began
+            self.answered_at_ns = time.monotonic_ns()
+            self._taken = False
+        self.answered.set()
+        self._news()
+
+    async def _learn_profiles(self, report: DriverReport) -> None:
+        """Ask for the profiles again when a stage or an executor names one that is not known."""
+        named = {stage.profile_id for stage in report.stages}
+        named |= {executor.profile_id for executor in report.executors}
+        unknown = frozenset(profile_id for profile_id in named if profile_id not in self._profiles)
+        if not unknown:
+            return
+        now = time.monotonic()
+        if now - self._profiles_asked_at.get(unknown, -UNKNOWN_PROFILE_SECONDS) < (
+            UNKNOWN_PROFILE_SECONDS
+        ):
+            return
+        self._profiles_asked_at = {unknown: now}
+        environment = await self._rest.environment()
+        if isinstance(environment, Unreachable):
+            return
+        self.profile_errors = add_profiles(self._profiles, environment.resource_profiles)
+        self._profiles_learned()
+
+
+def add_profiles(
+    profiles: ResourceProfileManager, reported: Mapping[ProfileId, ResourceProfile]
+) -> str:
+    """Make reported profiles known; returns a sentence about those that Spark itself would refuse."""
+    errors: list[str] = []
+    for profile in reported.values():
+        try:
+            profiles.add(profile)
+        except (InvalidProfile, InvalidSetting) as error:
+            errors.append(str(error))
+    return "; ".join(errors)

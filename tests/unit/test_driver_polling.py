@@ -1,0 +1,136 @@
+"""How often and for how much a driver is asked, over real HTTP."""
+
+import asyncio
+from collections import Counter
+from typing import Any
+
+import pytest
+from tests.unit.runner_world import Operator, put_driver
+
+from spark_allocation.controller import driver_polling
+from spark_allocation.controller.allocation_runner import AllocationRunner
+from spark_allocation.testing.driver import Behaviour, FakeDriver
+
+pytestmark = pytest.mark.usefixtures("quick")
+JOBS = "jobs?status=running"
+BOUNDS: dict[str, Any] = {"minExecutors": 2, "maxExecutors": 10, "executorIdleTimeout": "0s"}
+
+
+class Asked:
+    """What a driver has been asked since this was made."""
+
+    def __init__(self, driver: FakeDriver) -> None:
+        self._driver = driver
+        self._since = len(driver.asked)
+
+    @property
+    def counts(self) -> Counter[str]:
+        return Counter(path.rpartition("/")[2] for path in self._driver.asked[self._since :])
+
+    @property
+    def for_all(self) -> int:
+        """Whole polls."""
+        return self.counts["stages?status=active"]
+
+    @property
+    def for_jobs_alone(self) -> int:
+        return self.counts[JOBS] - self.for_all
+
+
+async def two_registered(
+    operator: Operator, driver: FakeDriver, *, registered: int = 2
+) -> AllocationRunner:
+    """Two executors, which is the minimum, run and have registered; there is no job."""
+    put_driver(operator, driver)
+    runner = operator.allocate(dynamicAllocation=BOUNDS)
+    await operator.until(lambda: len(operator.executors) == 2)
+    operator.kubelet()
+    driver.executors = [driver.executor(1), driver.executor(2)][:registered]
+    await operator.until(lambda: operator.allocations.status("job").get("executors") == 2)
+    return runner
+
+
+async def rests(operator: Operator, driver: FakeDriver) -> Asked:
+    """What is asked from when the driver is only asked for its jobs."""
+
+    async def quiet() -> bool:
+        asked = Asked(driver)
+        await asyncio.sleep(0.3)
+        return asked.for_jobs_alone >= 2 and asked.for_all == 0
+
+    for _ in range(40):
+        if await quiet():
+            return Asked(driver)
+    raise AssertionError(Counter(driver.asked))
+
+
+async def test_a_driver_at_rest_is_asked_for_its_jobs_alone(
+    operator: Operator, driver: FakeDriver
+) -> None:
+    await two_registered(operator, driver)
+    asked = await rests(operator, driver)
+    await asyncio.sleep(0.5)
+    assert set(asked.counts) == {JOBS}
+
+
+async def test_a_job_is_seen_at_once_and_all_of_it_asked_for(
+    operator: Operator, driver: FakeDriver
+) -> None:
+    await two_registered(operator, driver)
+    await rests(operator, driver)
+    driver.work(5)
+    await operator.until(lambda: len(operator.executors) == 5, within=5)
+    # and while it runs everything is asked each time
+    asked = Asked(driver)
+    await operator.until(lambda: asked.for_all >= 3)
+    assert asked.for_jobs_alone <= 1
+
+
+async def test_everything_is_asked_for_again_before_long(
+    operator: Operator, driver: FakeDriver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(driver_polling, "ALL_EVERY_SECONDS", 0.6)
+    await two_registered(operator, driver)
+    # given an executor that the driver has removed, though its pod runs and there is no job
+    driver.dead = [{**driver.executor(1), "isActive": False}]
+    driver.executors = [driver.executor(2)]
+    monkeypatch.setattr(driver_polling, "DEAD_EXECUTORS_EVERY_SECONDS", 0.1)
+    # then it is replaced all the same
+    await operator.until(lambda: len(operator.pods.made("create")) == 3, within=10)
+
+
+async def test_a_driver_that_falls_silent_at_rest_is_noticed(
+    operator: Operator, driver: FakeDriver
+) -> None:
+    await two_registered(operator, driver)
+    await rests(operator, driver)
+    driver.behaves = Behaviour.FAILS
+    await operator.until(lambda: operator.condition("DriverReachable")["status"] == "False")
+    driver.behaves = Behaviour.WELL
+    await operator.until(lambda: operator.condition("DriverReachable")["status"] == "True")
+
+
+async def test_an_executor_that_has_not_registered_yet_is_waited_for_at_full_pace(
+    operator: Operator, driver: FakeDriver
+) -> None:
+    await two_registered(operator, driver, registered=1)
+    await asked_in_whole(driver)
+
+
+async def test_an_executor_that_may_go_soon_is_looked_after_at_full_pace(
+    operator: Operator, driver: FakeDriver
+) -> None:
+    runner = await two_registered(operator, driver)
+    await rests(operator, driver)
+    # given that the second executor is one too many, and goes when it has been idle for five seconds
+    shorter = {**BOUNDS, "minExecutors": 1, "executorIdleTimeout": "5s"}
+    operator.change(runner, dynamicAllocation=shorter)
+    await asked_in_whole(driver)
+
+
+async def asked_in_whole(driver: FakeDriver) -> None:
+    await asyncio.sleep(0.5)
+    asked = Asked(driver)
+    await asyncio.sleep(1.0)
+    assert asked.for_all >= 3
+    assert asked.for_jobs_alone <= 1
