@@ -19,6 +19,7 @@ NO_OBJECTS = {
     "deploy/samples/alerts.yaml": "rules for Prometheus, compared with the metrics in a unit test",
     "examples/passive-driver.properties": "for a driver; what driver-conf writes",
     "examples/jobs/rise_and_fall.py": "the job of the demo, which runs it",
+    "examples/jobs/orders_stream.py": "a stream, which an end-to-end test runs",
     "examples/README.md": "what the others are; a unit test looks at its links",
     "examples/spark-submit-cluster.sh": "a command; a unit test runs it",
     "examples/apache-spark-application.yaml": "another operator's kind; a unit test looks at what it makes of the driver",

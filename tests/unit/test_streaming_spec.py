@@ -1,16 +1,20 @@
 """``spec.streaming`` as users and policies write it, and what the core makes of it."""
 
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from pydantic import ValidationError
+from typer.testing import CliRunner
 
 from spark_allocation.api.crd import structural_schema
 from spark_allocation.api.field_types import seconds
 from spark_allocation.api.policies import InvalidPolicy, StoredPolicy, read_policy
 from spark_allocation.api.spark_keys import wished_settings
 from spark_allocation.api.v1alpha1 import SparkAllocationSpec
+from spark_allocation.cli.app import app
 from spark_allocation.controller.policy_directory import PolicyDirectory
 from spark_allocation.controller.streaming_settings import (
     backlog_questions,
@@ -21,6 +25,7 @@ from spark_allocation.core.setting_catalogue import BY_FIELD, STREAMING_SETTINGS
 from spark_allocation.core.setting_layers import Policy, Resolution, Scope
 from spark_allocation.core.setting_resolution import resolve
 from spark_allocation.core.spark_conf import InvalidSetting
+from spark_allocation.core.streaming.decisions import StreamingReason
 from spark_allocation.core.streaming.observations import QueryName
 from spark_allocation.core.streaming.settings import (
     BacklogSettings,
@@ -34,6 +39,7 @@ from spark_allocation.core.streaming.settings import (
     VanishedMetrics,
 )
 from spark_allocation.sources.promql import PrometheusServer
+from spark_allocation.sources.promql_selectors import query_problem
 
 
 def spec(streaming: dict[str, Any] | None) -> SparkAllocationSpec:
@@ -261,3 +267,45 @@ def test_what_a_policy_may_not_say_is_refused(fields: dict[str, Any]) -> None:
 
 def test_durations_are_sparks() -> None:
     assert (seconds("90"), seconds("2min"), seconds("1500ms")) == (90.0, 120.0, 1.5)
+
+
+# -- what is written about it --------------------------------------------------------------------------------------------
+
+ROOT = Path(__file__).parents[2]
+GUIDE = (ROOT / "docs/howto/streaming.md").read_text()
+
+
+@pytest.mark.parametrize("reason", StreamingReason)
+def test_every_reason_of_a_decision_is_explained(reason: StreamingReason) -> None:
+    assert f"`{reason}`" in GUIDE
+
+
+def test_the_examples_make_sense_together() -> None:
+    body = yaml.safe_load((ROOT / "examples/streaming.yaml").read_text())
+    stored = yaml.safe_load((ROOT / "examples/streaming-policy.yaml").read_text())
+    directory = PolicyDirectory()
+    directory.update("cluster", stored)
+    wanted = SparkAllocationSpec.model_validate(body["spec"])
+    namespace = body["metadata"]["namespace"]
+
+    questions = backlog_questions(wanted, directory.selected(namespace, {}).prometheus_servers)
+    said = streaming_settings(wanted, resolution(wanted, *directory.selected(namespace, {}).policies))  # fmt: skip
+
+    assert questions.common is not None
+    server = questions.servers[questions.common.server]
+    assert query_problem(questions.common.query, server.required_in(namespace)) == ""
+    assert said is not None
+    assert (said.cooldown_s, said.step_up.executors) == (60.0, 8)
+
+
+def test_the_guide_shows_what_is_a_spec() -> None:
+    for text in re.findall(r"```yaml\n(.*?)```", GUIDE, re.DOTALL):
+        written = yaml.safe_load(text)
+        spec(written.get("spec", written)["streaming"])
+
+
+def test_driver_conf_shows_streams_only_when_asked() -> None:
+    key = "spark.sql.streaming.metricsEnabled=true"
+
+    assert key in CliRunner().invoke(app, ["driver-conf", "--streaming"]).output.splitlines()
+    assert key not in CliRunner().invoke(app, ["driver-conf"]).output

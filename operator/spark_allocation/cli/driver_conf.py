@@ -22,7 +22,7 @@ class Format(StrEnum):
     FLAGS = "flags"
 
 
-def driver_conf(
+def driver_conf(  # noqa: PLR0917  (each is an option)
     format: Annotated[  # noqa: A002  (the option's name)
         Format,
         typer.Option(
@@ -50,6 +50,13 @@ def driver_conf(
             "--migrate", help="Also hand on cached and shuffle blocks of executors that leave."
         ),
     ] = False,
+    streaming: Annotated[
+        bool,
+        typer.Option(
+            "--streaming",
+            help="Also show how streaming queries fare, for a SparkAllocation with spec.streaming.",
+        ),
+    ] = False,
     fallback: Annotated[
         bool,
         typer.Option(
@@ -68,6 +75,14 @@ def driver_conf(
     settings: list[Setting] = list(FALLBACK_SETTINGS if fallback else PASSIVE_SETTINGS)
     if migrate:
         settings += MIGRATION_SETTINGS
+    if streaming:
+        settings.append(
+            Setting(
+                "spark.sql.streaming.metricsEnabled",
+                "true",
+                "gauges say how long batches take and how fast rows come",
+            )
+        )
     if expected_cores is not None and not fallback:
         settings += parallelism_settings(expected_cores)
     if managed and not fallback:
