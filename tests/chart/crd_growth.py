@@ -32,6 +32,36 @@ def taken_away(old: Schema, new: Schema) -> list[str]:
     return [*_outside(old["spec"], new["spec"]), *_versions(old["spec"], new["spec"])]
 
 
+def refused_of_a_newer_status(old: Schema, new: Schema) -> list[str]:
+    """What a status written for `new` may say or leave out that a server with the schema `old` refuses.
+
+    Fields that `old` does not have are dropped there, which is no refusal.
+    """
+    was, now = (
+        each["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["status"]
+        for each in (old, new)
+    )
+    return list(_refused(was, now, "status"))
+
+
+def _refused(old: Schema, new: Schema, path: str) -> Iterator[str]:
+    for name in sorted(set(old.get("required", ())) - set(new.get("required", ()))):
+        yield f"{path}.{name}: may be left out now"
+    if "enum" in old and set(new.get("enum", ("",))) - set(old["enum"]):
+        yield f"{path}: has new words"
+    if "pattern" in old and old["pattern"] != new.get("pattern"):
+        yield f"{path}: has new words"
+    for key in _UPPER:
+        if key in old and new.get(key, float("inf")) > old[key]:
+            yield f"{path}: {key} was {old[key]} and is {new.get(key)}"
+    for name, schema in old.get("properties", {}).items():
+        if name in new.get("properties", {}):
+            yield from _refused(schema, new["properties"][name], f"{path}.{name}")
+    for key in ("items", "additionalProperties"):
+        if isinstance(old.get(key), Mapping) and isinstance(new.get(key), Mapping):
+            yield from _refused(old[key], new[key], f"{path}[]")
+
+
 def _outside(old: Schema, new: Schema) -> Iterator[str]:
     for key in ("group", "scope"):
         if old[key] != new[key]:

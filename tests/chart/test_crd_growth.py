@@ -7,10 +7,12 @@ from typing import Any
 
 import pytest
 import yaml
-from tests.chart.crd_growth import taken_away
+from tests.chart.crd_growth import refused_of_a_newer_status, taken_away
 
+from spark_allocation.api.conditions import ConditionType
 from spark_allocation.api.crd import cluster_policy_crd, policy_crd, sparkallocation_crd
 from spark_allocation.api.policies import StoredPolicy, read_policy
+from spark_allocation.api.policy_v1alpha1 import PolicyCondition
 from spark_allocation.api.v1alpha1 import SparkAllocationSpec
 from spark_allocation.controller.spec_reading import read_spec
 
@@ -33,6 +35,22 @@ def read(file: Path) -> Schema:
 def test_nothing_is_taken_away_since_the_last_release(name: str) -> None:
     found = {f"{name}: {each}" for each in taken_away(read(RELEASED / name), read(CRDS / name))}
     assert found == {each for each in MEANT if each.startswith(f"{name}: ")}
+
+
+@pytest.mark.parametrize("name", sorted(file.name for file in RELEASED.glob("*.yaml")))
+def test_a_server_with_the_crds_of_the_last_release_takes_the_status(name: str) -> None:
+    """Of a newer operator: it drops what it does not know, and must find nothing to refuse."""
+    assert refused_of_a_newer_status(read(RELEASED / name), read(CRDS / name)) == []
+
+
+def test_there_is_room_for_more_kinds_of_conditions() -> None:
+    released = {file.name.partition(".")[0]: read(file) for file in RELEASED.glob("*.yaml")}
+    room = {
+        name: fields(each, "status", "conditions")["maxItems"] for name, each in released.items()
+    }
+    assert len(ConditionType) <= room["sparkallocations"]
+    assert len(PolicyCondition) <= room["sparkallocationpolicies"]
+    assert len(PolicyCondition) <= room["clustersparkallocationpolicies"]
 
 
 def test_every_kind_of_the_last_release_is_there() -> None:
@@ -135,3 +153,19 @@ def test_what_only_grew_passes(what: str) -> None:
     GROWN[what](new := copy.deepcopy(old))
     assert old != new
     assert taken_away(old, new) == []
+
+
+STATUS_CHANGED: dict[str, tuple[Callable[[Schema], object], str]] = {
+    "a field that is left out": (lambda it: fields(it, "status", "decisions")["items"].update(required=["time"]), "status.decisions[].profile: may be left out now"),
+    "more entries": (lambda it: fields(it, "status", "decisions").update(maxItems=11), "status.decisions: maxItems was 10 and is 11"),
+    "longer words": (lambda it: fields(it, "status", "state").pop("maxLength"), "status.state: maxLength was 64 and is None"),
+    "other words": (lambda it: fields(it, "status", "conditions")["items"]["properties"]["status"].update(pattern="^Maybe$"), "status.conditions[].status: has new words"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", STATUS_CHANGED)
+def test_a_status_that_an_older_schema_refuses_is_told(what: str) -> None:
+    change, words = STATUS_CHANGED[what]
+    old = read(CRDS / ALLOCATIONS)
+    change(new := copy.deepcopy(old))
+    assert words in refused_of_a_newer_status(old, new)
