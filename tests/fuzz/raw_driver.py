@@ -28,7 +28,12 @@ class RawDriver:
             FakeDriver.executor(1, active=1, total=2) | {"addTime": "2026-01-31T12:00:00.000GMT"},
         ]
         self.good.dead = [FakeDriver.executor(2) | {"removeReason": "Command exited with code 137"}]
-        self.good.jobs, self.good.gauge = [3], 4
+        self.good.jobs, self.good.gauge = [3, FakeDriver.batch(8)], 4
+        self.good.streaming = {
+            **FakeDriver.query(latency_ms=4798, input_rate=38.7, processing_rate=100.0),
+            **FakeDriver.query("audit", latency_ms=100, input_rate=3.0, processing_rate=10.0),
+            **FakeDriver.progress(batchId=7, rows=480, durationMs=4798, rowsBehind=12),
+        }
         self.spoilt: dict[str, bytes] = {}
         self.port = 0
         self._writers: set[asyncio.StreamWriter] = set()

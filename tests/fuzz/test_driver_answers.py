@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from hypothesis import given
@@ -10,7 +11,7 @@ from tests.fuzz.hostile import spoilt_bytes, texts
 from tests.fuzz.raw_driver import RawDriver
 from tests.unit.executor_pod_documents import driver_document
 
-from spark_allocation.api.v1alpha1 import SparkAllocationSpec
+from spark_allocation.api.v1alpha1 import SparkAllocationSpec, SparkAllocationStatus
 from spark_allocation.controller.driver_connection import Connection, Unconnected, connect
 from spark_allocation.controller.executor_building import ExecutorBuilding, ExecutorWish
 from spark_allocation.controller.incarnation import incarnation_of
@@ -25,8 +26,20 @@ from spark_allocation.core.executor_pods import ExecutorId
 from spark_allocation.core.resource_profiles import ProfileId
 from spark_allocation.core.setting_catalogue import FIELD_OF_SPARK_KEY
 from spark_allocation.core.snapshots import ExecutorPodsSnapshot
+from spark_allocation.core.streaming.settings import (
+    BacklogSettings,
+    BatchDurationSettings,
+    StreamingSettings,
+)
 from spark_allocation.kube.pacing import CreationPacer
+from spark_allocation.reports.streams import (
+    decision_statuses,
+    message_of,
+    query_statuses,
+    statements,
+)
 from spark_allocation.sources.driver_rest import DriverRest, Unreachable, open_driver_session
+from spark_allocation.sources.streaming_batches import StreamBatches
 from spark_allocation.testing.objects import FakeAllocationsApi, FakeObjectsApi
 from spark_allocation.testing.pods import FakePodsApi
 
@@ -169,10 +182,17 @@ def decided(report: DriverReport, way: Connection | Unconnected) -> None:
     """The core takes the report and comes to a decision, twice."""
     if isinstance(way, Unconnected):
         return
-    allocation = Allocation(way.settings.core, way.profiles, now_ns=0)
+    streaming = StreamingSettings(BatchDurationSettings(), backlog=BacklogSettings())
+    settings = replace(way.settings.core, streaming=streaming)
+    allocation, batches = Allocation(settings, way.profiles, now_ns=0), StreamBatches()
     for second in (1, 5):
         now = second * SECOND_NS
         allocation.take_report(report, now_ns=now, now_ms=second * 1000)
+        observed = batches.observe(
+            report.streaming, report.stages, now=second, epoch_ms=1_795_268_170_000 + second * 1000
+        )
+        if observed is not None:
+            allocation.take_streaming(observed)
         step = allocation.step(
             ExecutorPodsSnapshot.replaced((), at=second * 1000),
             vanished=[],
@@ -182,3 +202,9 @@ def decided(report: DriverReport, way: Connection | Unconnected) -> None:
         )
         highest = DynamicAllocationConf().max_executors
         assert all(0 <= profile.target <= highest for profile in step.profiles)
+        SparkAllocationStatus(
+            streaming=query_statuses(step.streaming, allocation.learned_streams),
+            streaming_decisions=decision_statuses(step.streaming),
+        )
+        for decision in step.streaming:
+            assert len(message_of(statements(decision.problems))) < 3000
