@@ -340,6 +340,21 @@ def test_the_largest_stage_is_exact_once_all_are_seen(world: World) -> None:
     assert observation.queries[0].batches[0].largest_stage_tasks == 200
 
 
+def test_streams_run_where_most_of_their_tasks_do(world: World) -> None:
+    world.helper("started")
+    profiles = []
+    for batch in range(4):
+        world.runs(batch, 10 * batch, 10 * batch + 1, tasks=28)
+        world.stages = [stage(10 * batch, 8, profile=0), stage(10 * batch + 1, 20, profile=1)]
+        world.look()
+        world.stages = world.stages[:1]
+        observation = world.look()
+        assert observation is not None
+        profiles.append(observation.profile_id)
+
+    assert profiles == [1] * 4
+
+
 @given(
     st.lists(st.integers(1, 500), min_size=1, max_size=6).flatmap(
         lambda tasks: st.tuples(st.just(tasks), st.sets(st.integers(0, len(tasks) - 1)))

@@ -8,7 +8,8 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncIterator, Callable
-from typing import Any
+from dataclasses import replace
+from typing import Any, cast
 
 import pytest
 from aiohttp import web
@@ -19,7 +20,9 @@ from tests.unit.runner_world import Operator, served
 from spark_allocation.api.streaming_v1alpha1 import PromQuery
 from spark_allocation.api.v1alpha1 import SparkAllocationStatus
 from spark_allocation.controller.streaming_backlogs import ANSWERED, BacklogAsking
+from spark_allocation.controller.streaming_life import LifeStreams
 from spark_allocation.controller.streaming_settings import BacklogQuestions
+from spark_allocation.core.driver_report import DriverReport, StageReport
 from spark_allocation.core.resource_profiles import ProfileId
 from spark_allocation.core.streaming.batch_cost import LearnedCost
 from spark_allocation.core.streaming.decisions import (
@@ -32,6 +35,8 @@ from spark_allocation.core.streaming.decisions import (
     StreamingReason,
 )
 from spark_allocation.core.streaming.observations import QueryName
+from spark_allocation.core.streaming.settings import StreamingSettings
+from spark_allocation.core.streaming_report import QueryGauges, StreamingJob, StreamingReport
 from spark_allocation.kube.status_size import LARGEST_STATUS_BYTES, within_size
 from spark_allocation.reports import streams
 from spark_allocation.sources.driver_rest import open_driver_session
@@ -173,6 +178,23 @@ async def test_what_was_learned_of_a_query_outlives_the_operator(
     assert streams.restored([query(operator)]) == {ORDERS: LearnedCost.restored(before)}
     assert LearnedCost.restored(before).is_known
     assert runner.served_uid
+
+
+def test_a_profile_in_which_no_stream_runs_after_all_is_left_to_its_tasks() -> None:
+    life = LifeStreams(BacklogAsking(PrometheusQueries(cast("Any", None)), "jobs"))
+    life.reconfigure(StreamingSettings(), BacklogQuestions())
+    idle = DriverReport((), (), (), None, streaming=StreamingReport((QueryGauges("orders", 10.0),)))
+    job = StreamingJob("run", "id", "orders", 3, (7,), 8)
+    at_work = replace(
+        idle,
+        stages=(StageReport(7, 0, ProfileId(1), 8, 0, 0),),
+        streaming=replace(idle.streaming, jobs=(job,)),
+    )
+
+    first, second = (life.observe(each, answered_at_ns=10**9 * second, epoch_ms=0) for second, each in enumerate((idle, at_work)))  # fmt: skip
+
+    assert [(each.profile_id, len(each.queries)) for each in first] == [(0, 1)]
+    assert [(each.profile_id, len(each.queries)) for each in second] == [(1, 1), (0, 0)]
 
 
 # -- the backlog from Prometheus -----------------------------------------------------------------------------------------

@@ -336,10 +336,9 @@ class DriverLife:
 
     def _observe_streams(self, report: DriverReport, answered_at_ns: int, epoch_ms: int) -> None:
         if self._streams is not None:
-            observed = self._streams.observe(
+            for observed in self._streams.observe(
                 report, answered_at_ns=answered_at_ns, epoch_ms=epoch_ms
-            )
-            if observed is not None:
+            ):
                 self._allocation.take_streaming(observed)
 
     def _joined_budgets(self) -> contextlib.AbstractContextManager[BudgetMember | None]:

@@ -4,6 +4,7 @@ from spark_allocation.api.conditions import ConditionType, Reason
 from spark_allocation.controller.streaming_backlogs import BacklogAsking
 from spark_allocation.controller.streaming_settings import BacklogQuestions
 from spark_allocation.core.driver_report import DriverReport
+from spark_allocation.core.resource_profiles import ProfileId
 from spark_allocation.core.streaming.decisions import StreamingCondition, StreamingProblem
 from spark_allocation.core.streaming.observations import QueryState, StreamingObservation
 from spark_allocation.core.streaming.settings import StreamingSettings
@@ -23,6 +24,7 @@ class LifeStreams:
         self._unreadable: tuple[str, ...] = ()
         self._blind_since: float | None = None
         self._blind_for = 0.0
+        self._profiles: set[ProfileId] = set()
 
     def reconfigure(self, settings: StreamingSettings | None, questions: BacklogQuestions) -> None:
         """Look on with other settings."""
@@ -30,6 +32,7 @@ class LifeStreams:
             self._batches = StreamBatches()
             self._unreadable = ()
             self._blind_since, self._blind_for = None, 0.0
+            self._profiles.clear()
             questions = BacklogQuestions()
         self._settings = settings
         self._backlogs.reconfigure(questions)
@@ -40,15 +43,17 @@ class LifeStreams:
 
     def observe(
         self, report: DriverReport, *, answered_at_ns: int, epoch_ms: int
-    ) -> StreamingObservation | None:
-        """What an answer of the driver shows; None when nothing is to be seen or nothing could be.
+    ) -> tuple[StreamingObservation, ...]:
+        """What an answer of the driver shows; nothing when nothing is to be seen or nothing could be.
+
+        Profiles in which streams were believed to run have an observation of their own, without any query.
 
         Args:
             epoch_ms: moment of the answer.
         """
         settings = self._settings
         if settings is None:
-            return None
+            return ()
         self._unreadable = report.streaming.unreadable
         now = answered_at_ns / _NANOSECONDS
         observed = self._batches.observe(
@@ -62,14 +67,16 @@ class LifeStreams:
         if observed is None:
             self._blind_since = self._blind_since or now
             self._blind_for = now - self._blind_since
-        else:
-            self._blind_since, self._blind_for = None, 0.0
-            self._backlogs.assign(
-                query.name
-                for query in observed.queries
-                if query.state is not QueryState.TERMINATED and not settings.is_ignored(query.name)
-            )
-        return observed
+            return ()
+        self._blind_since, self._blind_for = None, 0.0
+        self._backlogs.assign(
+            query.name
+            for query in observed.queries
+            if query.state is not QueryState.TERMINATED and not settings.is_ignored(query.name)
+        )
+        self._profiles.add(observed.profile_id)
+        former = sorted(self._profiles - {observed.profile_id})
+        return (observed, *(StreamingObservation(now, profile_id=each) for each in former))
 
     @property
     def statements(self) -> list[StreamingStatement]:

@@ -18,6 +18,7 @@ asks for executors that wait; too small a one would keep a query late for ever.
 which its first job is seen.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -103,7 +104,7 @@ class StreamBatches:
     def __init__(self) -> None:
         self._queries: dict[QueryName, _Seen] = {}
         self._looked_at: float | None = None
-        self._profile_id = DEFAULT_PROFILE_ID
+        self._tasks_of_profiles: Counter[ProfileId] = Counter()
 
     def observe(
         self,
@@ -150,7 +151,13 @@ class StreamBatches:
             for name in sorted({*progress, *gauges, *jobs})
         )
         self._looked_at = now
-        return None if blind else StreamingObservation(now, observed, self._profile_id)
+        return None if blind else StreamingObservation(now, observed, self.profile_id)
+
+    @property
+    def profile_id(self) -> ProfileId:
+        """The resource profile in which most tasks of streams have run."""
+        most = self._tasks_of_profiles.most_common(1)
+        return most[0][0] if most else DEFAULT_PROFILE_ID
 
     def _jobs(
         self, jobs: Iterable[StreamingJob], progress: Iterable[QueryProgress]
@@ -259,9 +266,11 @@ class StreamBatches:
             running.jobs[job.stage_ids] = max(job.tasks, running.jobs.get(job.stage_ids, 0))
             for stage_id in job.stage_ids:
                 stage = stages.get(stage_id)
-                if stage is not None:
-                    running.stages[stage_id] = stage.num_tasks
-                    self._profile_id = ProfileId(stage.profile_id)
+                if stage is None:
+                    continue
+                if stage_id not in running.stages:
+                    self._tasks_of_profiles[stage.profile_id] += stage.num_tasks
+                running.stages[stage_id] = stage.num_tasks
         seen.map_only = not running.shuffles
 
     def _began(self, jobs: list[StreamingJob], now: float, epoch_ms: float) -> float:
