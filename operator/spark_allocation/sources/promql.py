@@ -115,6 +115,7 @@ class PrometheusQueries:
         """
         self._session = session
         self._accesses = accesses
+        self._opened: dict[str, FileAccess] = {}
 
     async def rows(
         self, server: PrometheusServer, query: str, namespace: str
@@ -147,7 +148,8 @@ class PrometheusQueries:
             raise NoAccess(
                 f"server {server.name!r} has an access and no https:// in front: what is secret goes through TLS only"
             )
-        return FileAccess(folder, server.access)
+        # one that stays, because it reads its files only when they have changed
+        return self._opened.setdefault(server.access, FileAccess(folder, server.access))
 
     async def _ask(
         self, server: PrometheusServer, query: str, options: Mapping[str, Any]
@@ -176,6 +178,12 @@ class PrometheusQueries:
             return UnknownBacklog(
                 BacklogFault.NO_ANSWER,
                 f"Prometheus {server.name} did not answer within {REQUEST_TIMEOUT_SECONDS:.0f} s",
+            )
+        except aiohttp.ClientSSLError:
+            return UnknownBacklog(
+                BacklogFault.NO_ANSWER,
+                f"no TLS with Prometheus {server.name}: the access that its policy names holds the authority (ca.crt) and "
+                "the name (server-name) that its certificate has to show",
             )
         except (aiohttp.ClientError, OSError, ValueError) as error:
             return UnknownBacklog(
