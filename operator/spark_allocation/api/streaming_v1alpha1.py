@@ -330,7 +330,7 @@ class StreamingQueryStatus(ApiModel):
 class StreamingDecisionStatus(ApiModel):
     """What was decided for the streams of a resource profile."""
 
-    profile: int = 0
+    profile: int
     """The resource profile that their tasks run in."""
     wanted: int | None = None
     """Executors that the policies want, before steps, windows and bounds. Absent when they say nothing."""
