@@ -31,7 +31,7 @@ JOBS = f"{GROUP}/namespaces/jobs"
 PODS = "/api/v1/namespaces/jobs/pods"
 LEASE = "/apis/coordination.k8s.io/v1/namespaces/spark-allocation-system/leases/spark-allocation-operator"
 PASSIVE = {setting.key: setting.value for setting in PASSIVE_SETTINGS}
-COMMANDS = ["explain", "doctor", "top", "release", "plan"]
+COMMANDS = ["explain", "doctor", "top", "release", "plan", "plot"]
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from spark_allocation.cli import (
     driver_conf,
     explain,
     plan,
+    plot,
     release,
     run,
     simulate,
@@ -32,6 +33,7 @@ app.command("explain")(explain.explain)
 app.command("top")(top.top)
 app.command("doctor")(doctor.doctor)
 app.command("plan")(plan.plan)
+app.command("plot")(plot.plot)
 app.command("release")(release.release)
 app.command("simulate")(simulate.simulate)
 
@@ -49,6 +51,7 @@ def _plugin(*, add_completion: bool) -> typer.Typer:
     plugin.command("top")(top.top)
     plugin.command("doctor")(doctor.doctor)
     plugin.command("plan")(plan.plan)
+    plugin.command("plot")(plot.plot)
     plugin.command("driver-conf")(driver_conf.driver_conf)
     plugin.command("release")(release.release)
     plugin.command("simulate")(simulate.simulate)
