@@ -237,7 +237,15 @@ class EventLog:
         partition: int | None = None,
         speculative: bool = False,
     ) -> None:
-        info = self._task(index, executor_id, at, None, attempt, partition, speculative)
+        info = self._task(
+            index,
+            executor_id,
+            at,
+            ended_at=None,
+            attempt=attempt,
+            partition=partition,
+            speculative=speculative,
+        )
         self.event(
             "TaskStart",
             **{
@@ -261,7 +269,15 @@ class EventLog:
         partition: int | None = None,
         speculative: bool = False,
     ) -> None:
-        info = self._task(index, executor_id, at, ended_at, attempt, partition, speculative)
+        info = self._task(
+            index,
+            executor_id,
+            at,
+            ended_at=ended_at,
+            attempt=attempt,
+            partition=partition,
+            speculative=speculative,
+        )
         info["Failed"] = reason not in ("Success", "TaskKilled")
         info["Killed"] = reason == "TaskKilled"
         info["Accumulables"] = [
@@ -302,7 +318,7 @@ class EventLog:
         self.event("UnpersistRDD", **{"RDD ID": rdd_id})
 
     def application_end(self, at: float) -> None:
-        self.event("ApplicationEnd", **{"Timestamp": _ms(at)})
+        self.event("ApplicationEnd", Timestamp=_ms(at))
 
     # -- scenes --------------------------------------------------------------------------------------------------------
 
@@ -339,10 +355,11 @@ class EventLog:
         index: int,
         executor_id: str,
         at: float,
+        *,
         ended_at: float | None,
         attempt: int,
         partition: int | None,
-        speculative: bool,  # noqa: PLR0917
+        speculative: bool,
     ) -> dict[str, Any]:
         self._tasks += ended_at is None
         return {

@@ -202,6 +202,23 @@ def test_an_output_that_was_computed_twice_counts_once(tmp_path: Path) -> None:
     assert application.run.lost_ms == 3000
 
 
+@pytest.mark.parametrize(("removed", "expected"), [(False, 6000), (True, 1000)])
+def test_computing_a_block_anew_belongs_to_the_recorded_run(
+    tmp_path: Path, removed: bool, expected: int
+) -> None:
+    log = EventLog()
+    log.executor_added("1", 0)
+    for number, (begin, seconds) in enumerate(((1, 5), (20, 6))):
+        stage = log.stage(number, 1, rdds=[rdd(10 + number), rdd(7, cached=True)])
+        if number and removed:
+            log.executor_removed("1", 15)
+        log.job_start(number, begin, [stage])
+        log.job_end(number, log.run_stage(stage, begin, [seconds], [str(number + 1)]))
+    application = read(log, tmp_path).application
+    assert list(application.stages[1].durations_ms) == [expected]
+    assert application.run.lost_ms == (5000 if removed else 0)
+
+
 def test_without_copies_a_slow_task_takes_until_its_copy_was_done(tmp_path: Path) -> None:
     log = EventLog()
     stage = log.stage(0, 1)

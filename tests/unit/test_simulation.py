@@ -94,6 +94,16 @@ def test_what_starts_late_registers_late() -> None:
     assert executors_at(outcome, 2.9, 3, 6.9, 7) == [0, 2, 2, 4]
 
 
+def test_delays_of_a_log_count_from_the_moment_at_which_executors_were_wanted() -> None:
+    """Spark asks for ten pods a second; the last of thirty has waited two seconds when it is asked for."""
+    run = application([stage(0, [60] * 30)])
+    bounds = {"minExecutors": 30, "maxExecutors": 30}
+    for counted, expected in ((False, [10, 20, 30]), (True, [30, 30, 30])):
+        cluster = ClusterModel(start_delays_ms=(5_000,), delays_count_from_target=counted)
+        outcome, _ = under(run, spark(run, **bounds), cluster)
+        assert executors_at(outcome, 5.5, 6.5, 7.5) == expected
+
+
 def test_only_so_many_pods_begin_to_start_in_a_minute() -> None:
     run = application([stage(0, [60] * 4)])
     cluster = ClusterModel(start_delays_ms=(1_000,), pods_per_minute=6)
@@ -359,7 +369,7 @@ def written(settings: dict[str, object]) -> dict[str, str]:
     return {"spark.dynamicAllocation.enabled": "true", **found}
 
 
-@hypothesis_settings(max_examples=60, deadline=None)
+@hypothesis_settings(max_examples=40, deadline=None)
 @given(run=applications(), wishes=SETTINGS, cluster=CLUSTERS, by_operator=st.booleans())
 def test_every_task_succeeds_and_nothing_happens_twice(
     run: RecordedApplication, wishes: dict[str, object], cluster: ClusterModel, by_operator: bool
@@ -392,7 +402,7 @@ def test_every_task_succeeds_and_nothing_happens_twice(
             running[event.executor_id] -= 1
 
 
-@hypothesis_settings(max_examples=40, deadline=None)
+@hypothesis_settings(max_examples=25, deadline=None)
 @given(run=applications(), wishes=SETTINGS, by_operator=st.booleans())
 def test_the_log_of_a_run_simulated_with_its_settings_is_that_run(
     tmp_path_factory: pytest.TempPathFactory,

@@ -177,6 +177,7 @@ def cluster_of(
     delays = tuple(application.start_delays_ms()) if start_delay_ms is None else (start_delay_ms,)
     return ClusterModel(
         start_delays_ms=delays or (DEFAULT_START_DELAY_MS,),
+        delays_count_from_target=start_delay_ms is None and bool(delays),
         pods_per_minute=pods_per_minute,
         failures_per_hour=failures_per_hour,
         seed=seed,

@@ -17,8 +17,10 @@ class ClusterModel:
     """What is supposed of the cluster.
 
     Attributes:
-        start_delays_ms: from asking for a pod to its executor's registration; the first executor takes the first, and
-            after the last they begin again. At least one.
+        start_delays_ms: to an executor's registration; the first executor takes the first, and after the last they begin
+            again. At least one.
+        delays_count_from_target: from the moment at which the target rose, where the host knows it, as Spark's log has
+            them; otherwise from the creation of the pod.
         pods_per_minute: at most so many begin to start in a minute; None for no limit.
         failures_per_hour: how often an executor is lost unasked, in an hour of its life.
         leaves_after_ms: from the order to an executor without tasks until it is gone.
@@ -26,6 +28,7 @@ class ClusterModel:
     """
 
     start_delays_ms: tuple[int, ...] = (5_000,)
+    delays_count_from_target: bool = False
     pods_per_minute: float | None = None
     failures_per_hour: float = 0.0
     leaves_after_ms: int = 1_000

@@ -12,6 +12,7 @@ no timer has run out. They keep the beat, so what is left out changes no moment 
 A host asks for pods and lets executors go through `Scene`, which is the simulated cluster.
 """
 
+from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
@@ -43,8 +44,12 @@ _NANOSECONDS_PER_MILLISECOND = 1_000_000
 class Scene(Protocol):
     """The simulated cluster and driver, as a host sees them."""
 
-    def create(self, profile_id: ProfileId) -> ExecutorId:
-        """Ask for a pod; its executor's id."""
+    def create(self, profile_id: ProfileId, wanted_since_ms: int | None = None) -> ExecutorId:
+        """Ask for a pod; its executor's id.
+
+        Args:
+            wanted_since_ms: when the target rose to it, where that is known.
+        """
         ...
 
     def withdraw(self, executor_id: ExecutorId) -> None:
@@ -151,16 +156,21 @@ class SparkDriverHost:
         self._round_now = False
         self._planned_at_ms = -1
         self._planned_on: ExecutorPodsSnapshot | None = None
+        self._now_ms = 0
+        self._targets: dict[ProfileId, int] = {}
+        self._wanted_since: dict[ProfileId, deque[int]] = {}
 
     # -- the host --------------------------------------------------------------------------------------------------------
 
     def begin(self, scene: Scene, now_ms: int) -> None:
         """The application starts: its initial executors are asked for."""
         self._scene = scene
+        self._now_ms = now_ms
         self.manager.start(_ns(now_ms))
 
     def post(self, event: ListenerEvent, now_ms: int) -> None:
         """Manager and monitor hear it."""
+        self._now_ms = now_ms
         self._feeder.post(event, _ns(now_ms))
         self._news = True
 
@@ -184,6 +194,7 @@ class SparkDriverHost:
 
     def decide(self, now_ms: int) -> None:
         """A tick of the manager, when it is due, and a round of the allocator."""
+        self._now_ms = now_ms
         if now_ms % TICK_MS == 0 and now_ms > self._ticked_at_ms:
             self._ticked_at_ms = now_ms
             self._news = False
@@ -200,6 +211,13 @@ class SparkDriverHost:
 
     def request_total_executors(self, totals: Mapping[ProfileId, int]) -> bool:
         """Take over the targets; a round follows at once when nothing is outstanding."""
+        for profile_id, target in totals.items():
+            since = self._wanted_since.setdefault(profile_id, deque())
+            rise = target - self._targets.get(profile_id, 0)
+            since.extend([self._now_ms] * rise)
+            for _ in range(min(len(since), -rise)):
+                since.pop()
+            self._targets[profile_id] = target
         if self._allocator.expect(totals):
             self._round_now = True
         return True
@@ -252,7 +270,7 @@ class SparkDriverHost:
         )
         for pod in snapshot.by_state.ended:
             self._there.delete_ended(pod.executor_id)
-        for executor_id, profile_id in _carried_out(plan, self._there):
+        for executor_id, profile_id in _carried_out(plan, self._there, self._wanted_since):
             self._allocator.creation_started(executor_id, profile_id, now)
             self._allocator.pod_created(executor_id, now)
 
@@ -342,13 +360,17 @@ class OperatorHost:
         self._wake_at_ms = None if at_ns is None else max(now_ms + 1, _ms_not_before(at_ns))
 
 
-def _carried_out(plan: PodsPlan, scene: Scene) -> list[tuple[ExecutorId, ProfileId]]:
+def _carried_out(
+    plan: PodsPlan, scene: Scene, wanted_since: Mapping[ProfileId, deque[int]] | None = None
+) -> list[tuple[ExecutorId, ProfileId]]:
     """Withdraw and ask for what a plan says; returns who was asked for."""
     for excess in plan.withdraw:
         for executor_id in excess.executor_ids:
             scene.withdraw(executor_id)
-    return [
-        (scene.create(request.profile_id), request.profile_id)
-        for request in plan.create
-        for _ in range(request.count)
-    ]
+    asked = []
+    for request in plan.create:
+        since = (wanted_since or {}).get(request.profile_id)
+        for _ in range(request.count):
+            executor_id = scene.create(request.profile_id, since.popleft() if since else None)
+            asked.append((executor_id, request.profile_id))
+    return asked

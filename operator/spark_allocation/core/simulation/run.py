@@ -712,19 +712,23 @@ class Simulation:
 
     # -- the scene -----------------------------------------------------------------------------------------------------------
 
-    def create(self, profile_id: ProfileId) -> ExecutorId:
+    def create(self, profile_id: ProfileId, wanted_since_ms: int | None = None) -> ExecutorId:
         """Ask for a pod; its executor's id."""
         number = len(self._executors)
         executor_id = ExecutorId(number + 1)
         starts = max(float(self._now), self._next_start_ms)
         self._next_start_ms = starts + self._cluster.pause_between_pods_ms
+        begin = round(starts)
+        if self._cluster.delays_count_from_target and wanted_since_ms is not None:
+            begin -= self._now - wanted_since_ms
+        ready_ms = max(round(starts), begin + self._cluster.start_delay_ms(number))
         capacity = self._profiles.capacity(profile_id)
         executor = SimulatedExecutor(
             executor_id,
             profile_id,
             slots=max(1, capacity.tasks if capacity is not None else 1),
             cores=self._cores(profile_id),
-            ready_ms=round(starts) + self._cluster.start_delay_ms(number),
+            ready_ms=ready_ms,
         )
         self._executors[executor_id] = executor
         self._pods.add(executor_id, profile_id, epoch_ms(self._now))
@@ -843,7 +847,11 @@ class Simulation:
         if self._waiting_since is not None:
             self._backlog += end - self._waiting_since
         for executor in self._alive.values():
-            self._busy += sum(end - task.began_ms for task in executor.running)
+            under_way = sum(end - task.began_ms for task in executor.running)
+            self._busy += under_way
+            if finished:
+                # nobody waited for it: outputs that were lost, and then needed by nobody
+                self._recomputed += under_way
         lives = [(each, each.lived_ms(end)) for each in self._executors.values()]
         why = ""
         if not finished:

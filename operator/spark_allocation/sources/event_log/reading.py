@@ -11,7 +11,8 @@ and the caller says so:
 - a line that is cut or no JSON: counted;
 - a time long before the latest one: the driver's clock was set back, and all later times are moved forward by as much;
 - tasks whose end is not in the log: as long as the median of their stage; those of a stage that was given up never ran;
-- a job that had not ended: counts with what is known of it.
+- a job that had not ended: counts with what is known of it;
+- a task that computed a cached block anew, because its executor was gone: as long as it took beyond that.
 
 Source: ``org.apache.spark.util.JsonProtocol``, ``ReplayListenerBus``.
 """
@@ -25,6 +26,7 @@ from typing import BinaryIO
 
 import msgspec
 
+from spark_allocation.core.passive_driver import migration_obstacle
 from spark_allocation.core.resource_profiles import (
     DEFAULT_PROFILE_ID,
     ExecutorResourceRequest,
@@ -273,6 +275,7 @@ class _Builder:
         self._parents_elsewhere: dict[int, int] = {}
         self._asked_at: dict[int, int] = {}
         self._unpersists: list[tuple[int, int]] = []
+        self._blocks: dict[int, dict[int, tuple[str, int]]] = {}
         self._waiting: dict[tuple[int, int], int] = {}
         self._timeline = Timeline()
         self._alive = self._running = self._pending = 0
@@ -534,7 +537,7 @@ class _Builder:
         before = stage.durations[place]
         if reason == "Success":
             if before == _UNKNOWN:
-                stage.durations[place] = took
+                stage.durations[place] = self._without_lost_block(stage, place, info, took)
             elif not info.speculative:
                 self._lost += took
         elif reason == "TaskKilled":
@@ -546,7 +549,30 @@ class _Builder:
         elif again:
             stage.failures.setdefault(place, []).append(took)
 
+    def _without_lost_block(self, stage: _Stage, place: int, info: wire.TaskInfo, took: int) -> int:
+        """How long the task takes when the block that it reads is there.
+
+        Where the executor that had the block was gone, the task has computed it anew: that belongs to the recorded run.
+        """
+        if not stage.cached_rdds:
+            return took
+        blocks = self._blocks.setdefault(stage.cached_rdds[0], {})
+        if place not in blocks:
+            blocks[place] = (info.executor_id, took)
+            return took
+        holder, computed = blocks[place]
+        executor = self._executors.get(holder)
+        launched_at = info.launched_at + self._shift
+        if executor is None or executor.removed_ms is None or executor.removed_ms > launched_at:
+            return took
+        blocks[place] = (info.executor_id, computed)
+        if took <= computed or not migration_obstacle(self._properties):
+            return took
+        self._lost += computed
+        return took - computed
+
     def _on_unpersist_rdd(self, event: wire.UnpersistRdd) -> None:
+        self._blocks.pop(event.rdd_id, None)
         if self._latest is not None:
             self._unpersists.append((event.rdd_id, self._latest))
 

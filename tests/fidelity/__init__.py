@@ -1,0 +1,1 @@
+"""Event logs of real runs against what the simulation makes of them."""
