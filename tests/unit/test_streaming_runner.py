@@ -429,6 +429,18 @@ def test_a_problem_of_several_queries_is_told_once() -> None:
     )
 
 
+def test_what_was_learned_of_a_query_is_kept_while_it_does_not_run() -> None:
+    cost = LearnedCost(*[2.0] * len(LearnedCost().numbers))
+    decision = StreamingDecision(7, StreamingReason.STEADY, queries=(QueryStanding(ORDERS),))
+
+    told = streams.query_statuses([decision], {ORDERS: cost, QueryName("audit"): cost, QueryName("new"): LearnedCost()})  # fmt: skip
+
+    assert [(each.query, each.reason, each.learned is not None) for each in told] == [
+        ("audit", "NotRunning", True),
+        ("orders", "", True),
+    ]
+
+
 def test_figures_add_up() -> None:
     late = QueryStanding(ORDERS, batch_duration_s=12.0, interval_s=10.0, backlog_s=90.0)
     calm = QueryStanding(QueryName("audit"), batch_duration_s=4.0, interval_s=10.0)

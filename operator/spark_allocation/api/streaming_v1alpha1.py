@@ -322,7 +322,7 @@ class StreamingQueryStatus(ApiModel):
     desired: int | None = None
     """Executors that are wanted for it."""
     reason: Annotated[str, Field(max_length=64)] = ""
-    """Which policy wants most, in one word."""
+    """Which policy wants most, in one word; NotRunning when the query does not run now."""
     learned: Annotated[list[float], Field(max_length=16)] | None = None
     """What its batches were found to cost, in a form of the operator's own: kept so that a restart of the operator does not forget it."""
 

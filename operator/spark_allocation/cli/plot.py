@@ -18,6 +18,7 @@ from spark_allocation.cli.connection import (
     connected,
     namespace_of,
 )
+from spark_allocation.epoch_clock import epoch_seconds
 from spark_allocation.kube.cluster_reading import ClusterReading
 from spark_allocation.reports.stream_plot import plot_streams
 from spark_allocation.reports.stream_trace import StreamPoint, point_of, read_trace
@@ -103,7 +104,7 @@ async def _look(
             body = await reading.allocation(namespace, name)
             if body is None:
                 break
-            points.append(point_of(body.get("status") or {}, time.time()))
+            points.append(point_of(body.get("status") or {}, epoch_seconds()))
             if kept is not None:
                 print(points[-1].line, file=kept, flush=True)
             if time.monotonic() + interval > until:

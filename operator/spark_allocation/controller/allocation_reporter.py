@@ -285,7 +285,9 @@ class AllocationReporter:
         decisions = observation.step.streaming
         self.streaming = figures(decisions)
         self.set(
-            streaming=query_statuses(decisions, observation.learned_streams) or None,
+            streaming=None
+            if observation.settings.core.streaming is None
+            else query_statuses(decisions, observation.learned_streams) or None,
             streaming_decisions=decision_statuses(decisions) or None,
         )
         told = list(observation.streams)

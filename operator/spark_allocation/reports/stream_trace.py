@@ -9,6 +9,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from spark_allocation.reports.streams import NOT_RUNNING
+
 
 @dataclass(frozen=True, slots=True)
 class QueryPoint:
@@ -64,7 +66,7 @@ def point_of(status: Mapping[str, Any], at: float) -> StreamPoint:
                 _number(each.get("backlogSeconds")),
             )
             for each in status.get("streaming") or ()
-            if isinstance(each, Mapping)
+            if isinstance(each, Mapping) and each.get("reason") != NOT_RUNNING
         ),
     )
 

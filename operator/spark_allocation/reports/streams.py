@@ -28,6 +28,8 @@ LEARNED_DIGITS = 12
 LARGEST_FIGURE = 1e15
 MOST_DECISIONS = 4
 PROBLEMS_TOLD = 4
+NOT_RUNNING = "NotRunning"
+"""In place of who wants executors for a query."""
 LONGEST_NAME_TOLD = 60
 
 
@@ -151,12 +153,18 @@ def message_of(of_condition: Sequence[StreamingStatement]) -> str:
 def query_statuses(
     decisions: Iterable[StreamingDecision], learned: Mapping[QueryName, LearnedCost]
 ) -> list[StreamingQueryStatus]:
-    """One entry for each query, by name."""
+    """One entry for each query, by name; of queries that do not run now what was learned of them, as far as there is room."""
     standings = {each.query: each for decision in decisions for each in decision.queries}
-    return [
-        _query_status(standing, learned.get(name))
-        for name, standing in sorted(standings.items())[:MOST_QUERIES]
+    running = sorted(standings)[:MOST_QUERIES]
+    gone = sorted(name for name in learned.keys() - standings.keys() if learned[name].is_known)
+    told = [_query_status(standings[name], learned.get(name)) for name in running]
+    told += [
+        StreamingQueryStatus(
+            query=name[:LONGEST_QUERY_NAME], reason=NOT_RUNNING, learned=_numbers(learned[name])
+        )
+        for name in gone[: MOST_QUERIES - len(running)]
     ]
+    return sorted(told, key=lambda each: each.query)
 
 
 def decision_statuses(decisions: Iterable[StreamingDecision]) -> list[StreamingDecisionStatus]:
@@ -222,10 +230,12 @@ def _query_status(standing: QueryStanding, learned: LearnedCost | None) -> Strea
         backlog_seconds=_rounded(standing.backlog_s),
         desired=standing.desired,
         reason=standing.wants[0].policy if standing.wants else "",
-        learned=None
-        if learned is None or not learned.is_known
-        else [_rounded(each, LEARNED_DIGITS) or 0.0 for each in learned.numbers],
+        learned=None if learned is None or not learned.is_known else _numbers(learned),
     )
+
+
+def _numbers(learned: LearnedCost) -> list[float]:
+    return [_rounded(each, LEARNED_DIGITS) or 0.0 for each in learned.numbers]
 
 
 def _rounded(value: float | None, digits: int = DIGITS) -> float | None:
