@@ -1,6 +1,7 @@
 """How often and for how much a driver is asked, over real HTTP."""
 
 import asyncio
+import time
 from collections import Counter
 from typing import Any
 
@@ -97,6 +98,26 @@ async def test_everything_is_asked_for_again_before_long(
     monkeypatch.setattr(driver_polling, "DEAD_EXECUTORS_EVERY_SECONDS", 0.1)
     # then it is replaced all the same
     await operator.until(lambda: len(operator.pods.made("create")) == 3, within=10)
+
+
+async def test_a_job_that_came_and_went_unseen_counts_before_anybody_has_to_go(
+    operator: Operator, driver: FakeDriver
+) -> None:
+    runner = await two_registered(operator, driver)
+    await rests(operator, driver)
+    await asyncio.sleep(2.5)  # both have been idle for longer than they are going to be allowed
+    # given a job so short that nobody saw it, on the first executor
+    driver.executors = [driver.executor(1, total=1), driver.executor(2)]
+    # when nobody has to stay any longer
+    shorter = {**BOUNDS, "minExecutors": 0, "executorIdleTimeout": "2s"}
+    began = time.monotonic()
+    operator.change(runner, dynamicAllocation=shorter)
+    # then the second goes, idle all the time, and the first when it has been idle for as long since
+    await operator.until(lambda: operator.pods.made("delete"), within=5)
+    first_to_go = operator.pods.made("delete")[0]
+    assert first_to_go.name.endswith("-2")
+    await operator.until(lambda: len(operator.pods.made("delete")) == 2, within=10)
+    assert time.monotonic() - began >= 2.0
 
 
 async def test_a_driver_that_falls_silent_at_rest_is_noticed(

@@ -55,7 +55,8 @@ SHORTEST_PAUSE_SECONDS = 0.05
 AFTER_API_FAILURE_SECONDS = 1.0
 FIRST_ANSWER_SECONDS = 5.0
 AT_REST_SECONDS = 10.0
-"""When nothing happens for so long, nobody looks."""
+"""Longest time between two steps while nothing happens. A timer that runs out later than twice that is awaited at rest, and
+there is time left to ask for everything again before."""
 FORMER_LIFE_GRACE_SECONDS = 1
 
 _LEVELS = {"debug": 10, "info": 20, "warning": 30}
@@ -218,6 +219,7 @@ class DriverLife:
 
     async def _turn(self, report: Callable[[Observation], Awaitable[float]]) -> float:
         """Take one step and carry it out; returns when the next is due, in monotonic seconds."""
+        await self._driver.up_to_date()
         self._wake.clear()
         self._driver.at_rest = False
         try:
@@ -252,7 +254,7 @@ class DriverLife:
             timer_at = math.inf if step.wake_at_ns is None else step.wake_at_ns / 1e9
             self._driver.at_rest = (
                 self._acts
-                and timer_at > time.monotonic() + AT_REST_SECONDS
+                and timer_at > time.monotonic() + 2 * AT_REST_SECONDS
                 and self._settings.core.streaming is None
                 and step.is_at_rest
             )

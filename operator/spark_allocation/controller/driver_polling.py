@@ -4,8 +4,9 @@ A driver with jobs or executors is asked every `poll_seconds`, one without any e
 answer costs, both sides, is in its lists of executors and gauges; a driver *at rest* (nothing runs or waits, every
 executor that is wanted has registered, no timer runs out soon) can have only one kind of news that is urgent: a job.
 So it is asked for its running jobs alone, which is a few bytes, and for everything as soon as there is one; and every
-ten seconds anyway, because executors come to harm also while nothing runs. An answer without jobs renews nothing else:
-what is decided on has been heard in whole.
+ten seconds anyway, because executors come to harm also while nothing runs. An answer without jobs renews nothing else.
+A job that came and went between two questions may have left something on an executor: who is about to decide for
+another reason than an answer, such as a changed setting, asks for everything first (`up_to_date`).
 """
 
 import asyncio
@@ -76,6 +77,7 @@ class DriverPolling:
         self._profiles_learned = profiles_learned
         self._count_poll = count_poll
         self._failed = 0
+        self._asking = asyncio.Lock()
         self._taken = True
         self._dead_asked_at = -DEAD_EXECUTORS_EVERY_SECONDS
         self.answered = asyncio.Event()
@@ -119,10 +121,21 @@ class DriverPolling:
         while True:
             began = time.monotonic()
             if not self.at_rest or self._all_is_due(began) or await self._has_news():
-                await self._ask(time.monotonic())
+                await self._ask_in_whole()
             await asyncio.sleep(
                 max(self._rest.rest_seconds, began + self._interval - time.monotonic())
             )
+
+    async def up_to_date(self) -> None:
+        """Ask for everything if a driver at rest was last asked so long ago that a job may have come and gone."""
+        if self.at_rest and time.monotonic() - self.asked_at > self._interval:
+            await self._ask_in_whole()
+
+    async def _ask_in_whole(self) -> None:
+        wished_at = time.monotonic()
+        async with self._asking:
+            if self.asked_at <= wished_at:
+                await self._ask(time.monotonic())
 
     @property
     def _interval(self) -> float:
