@@ -1,0 +1,159 @@
+"""A stream whose input comes at another rate every while, processed by tasks that wait for so long a row.
+
+    stepped_stream.py --phases 60:10,150:40,120:5 --row-seconds 0.1 --interval 5
+
+Rows are numbers from 0 on, in files of a folder that executors see as well; how many there are at a time follows from
+the time alone. The sink keeps what each
+batch had under the batch's number, so a batch that is run again replaces itself. When the last phase is over the stream
+goes on until it has read everything, and the result says what came of it: every row once, or not.
+"""
+
+import argparse
+import json
+import sys
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from pyspark.sql import DataFrame, SparkSession
+from rise_and_fall import RESULT_PREFIX, Answers, DriverApi, work_done
+from streaming_progress import report_streaming_progress
+
+ENDS_WITHIN_SECONDS = 300
+
+
+class Phases:
+    """How many rows there are after so many seconds."""
+
+    def __init__(self, text: str) -> None:
+        self.steps = [tuple(map(float, each.split(":"))) for each in text.split(",")]
+
+    @property
+    def seconds(self) -> float:
+        return sum(seconds for seconds, _ in self.steps)
+
+    def rows_after(self, seconds: float) -> int:
+        rows = 0.0
+        for lasts, rate in self.steps:
+            rows += rate * max(0.0, min(seconds, lasts))
+            seconds -= lasts
+        return int(rows)
+
+
+def write_input(phases: Phases, folder: Path, began: float) -> None:
+    """Write rows as they come, a file a second, until the last phase is over."""
+    written, number = 0, 0
+    while True:
+        rows = phases.rows_after(time.time() - began)
+        if rows > written:
+            unfinished = folder / f".{number}"
+            unfinished.write_text("".join(f"{row}\n" for row in range(written, rows)))
+            unfinished.rename(folder / f"{number}.txt")
+            written, number = rows, number + 1
+        if time.time() - began > phases.seconds:
+            return
+        time.sleep(1.0)
+
+
+def watch_executors(driver: DriverApi, began: float, seen: list[tuple[float, int]]) -> None:
+    """Note every second how many executors have registered, for as long as the process lives."""
+
+    def look() -> None:
+        while True:
+            try:
+                seen.append((round(time.time() - began, 2), len(driver.executors())))
+            except OSError:
+                return  # the driver's UI has ended
+            time.sleep(1.0)
+
+    threading.Thread(target=look, daemon=True).start()
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--folder", type=Path, required=True, help="for the input, shared")
+    parser.add_argument("--phases", type=Phases, required=True, help="seconds:rows-a-second,…")
+    parser.add_argument("--row-seconds", type=float, default=0.1)
+    parser.add_argument("--interval", type=int, default=5, help="of the trigger, seconds")
+    parser.add_argument("--parts", type=int, default=8, help="tasks of a batch")
+    options = parser.parse_args()
+    phases: Phases = options.phases
+    spark = SparkSession.builder.getOrCreate()
+    driver = DriverApi(spark.sparkContext)
+    reports = report_streaming_progress(spark)
+    sunk: dict[int, tuple[int, int]] = {}
+    seconds, parts = options.row_seconds, options.parts
+
+    def slowly(rows: Iterable[int]) -> Iterator[tuple[int, tuple[int, int]]]:
+        for row in rows:
+            time.sleep(seconds)
+            yield row % 2, (1, row)
+
+    def sink(batch: DataFrame, number: int) -> None:
+        sums = (
+            batch.rdd.map(lambda line: int(line.value))
+            .mapPartitions(slowly)
+            .reduceByKey(lambda one, other: (one[0] + other[0], one[1] + other[1]), 2)
+            .values()
+            .collect()
+        )
+        sunk[number] = (sum(rows for rows, _ in sums), sum(total for _, total in sums))
+
+    options.folder.mkdir(parents=True, exist_ok=True)
+    began = time.time()
+    seen: list[tuple[float, int]] = []
+    watch_executors(driver, began, seen)
+    threading.Thread(target=write_input, args=(phases, options.folder, began), daemon=True).start()
+    # as many tasks as are wanted, however small the files are
+    spark.conf.set("spark.sql.files.minPartitionNum", parts)
+    spark.conf.set("spark.sql.files.openCostInBytes", 1)
+    query = (
+        spark.readStream.format("text")
+        .load(options.folder.as_uri())
+        .writeStream.queryName("stepped")
+        .option("checkpointLocation", "/tmp/stepped-checkpoint")
+        .trigger(processingTime=f"{options.interval} seconds")
+        .foreachBatch(sink)
+        .start()
+    )
+    query.awaitTermination(timeout=int(phases.seconds))
+    every = phases.rows_after(phases.seconds)
+    deadline = time.time() + ENDS_WITHIN_SECONDS
+    while query.isActive and sum(rows for rows, _ in sunk.values()) < every:
+        if time.time() > deadline:
+            break
+        time.sleep(0.5)
+    batches = [
+        {
+            "batch": each["batchId"],
+            "at": each["timestamp"],
+            "rows": each["numInputRows"],
+            "seconds": each["durationMs"].get("triggerExecution", 0) / 1000,
+        }
+        for each in query.recentProgress
+    ]
+    ended_by_itself = not query.isActive
+    query.stop()
+    answers = Answers()
+    answers.add("rows", sum(rows for rows, _ in sunk.values()), every)
+    answers.add("sum of rows", sum(total for _, total in sunk.values()), every * (every - 1) // 2)
+    answers.add("the query ended by itself", ended_by_itself, False)
+    answers.add("its progress is reported", reports, True)
+    result = {
+        "applicationId": spark.sparkContext.applicationId,
+        "answers": answers.entries,
+        "complaint": None,
+        "began": began,
+        "interval": options.interval,
+        "phases": phases.steps,
+        "batches": batches,
+        "registered": seen,
+    }
+    print(RESULT_PREFIX + json.dumps(result | work_done(driver)), flush=True)
+    spark.stop()
+    return 0 if answers.right else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,103 @@
+"""Run the stream in each way, one after the other, and compare: a table, figures as JSON, and a picture.
+
+    python -m tests.streams --png docs/images/stream.png
+    python -m tests.streams --ways operator --phases 60:12,120:48,120:6
+
+The exit code is 1 when rows were lost or doubled, or a driver failed.
+"""
+
+import argparse
+import json
+import os
+import secrets
+import sys
+import tempfile
+from pathlib import Path
+
+from tests import cluster as clusters
+from tests.demo.api import Api
+from tests.demo.installation import delete_namespace, install_on_host, make_namespace
+from tests.e2e.workspace import Workspace
+from tests.machine.errors import ClusterError
+from tests.machine.reporting import Reporter
+from tests.streams.course import DRIVER, ENDS_WITHIN_SECONDS, Course, Way, course_of, start
+from tests.streams.picture import write_png
+
+PHASES = "60:12,120:48,120:6"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--ways", default=",".join(way.name.lower() for way in Way))
+    parser.add_argument("--phases", default=PHASES, help="seconds:rows-a-second,…")
+    parser.add_argument("--png", type=Path, default=Path("demo-output") / "stream.png")
+    parser.add_argument("--json", type=Path, default=Path("demo-output") / "stream.json")
+    parser.add_argument("--spark", default=None, help="version, such as 4.0.1")
+    parser.add_argument("--cluster", default=os.environ.get("CLUSTER", clusters.DEFAULT_NAME))
+    options = parser.parse_args()
+    ways = [Way[each.upper()] for each in options.ways.split(",")]
+    try:
+        cluster = clusters.require(options.cluster, Reporter())
+        image = clusters.load_spark(cluster, Reporter(), version=options.spark)
+    except ClusterError as error:
+        print(error, file=sys.stderr)
+        return 2
+    folder = Path(tempfile.mkdtemp(prefix="streams-"))
+    courses: list[Course] = []
+    failed: list[str] = []
+    installation = install_on_host(cluster, folder)
+    try:
+        with Api(cluster) as api:
+            for way in ways:
+                namespace = f"stream-{secrets.token_hex(4)}"
+                make_namespace(cluster, namespace)
+                space = Workspace(cluster, api, namespace, image)
+                print(f"{way}: the stream runs", flush=True)
+                try:
+                    start(space, folder / namespace, way, options.phases)
+                    phase = space.await_end(DRIVER, within=ENDS_WITHIN_SECONDS)
+                    course = course_of(way, space.result(DRIVER))
+                    courses.append(course)
+                    failed += complaints(course, phase)
+                    print(line(course), flush=True)
+                finally:
+                    delete_namespace(cluster, namespace)
+    finally:
+        installation.close()
+    write_png(courses, options.png)
+    options.json.parent.mkdir(parents=True, exist_ok=True)
+    options.json.write_text(json.dumps({each.way: each.result for each in courses}, indent=1))
+    print(f"\n{options.png}, {options.json}; the operator's log is in {folder}")
+    for each in failed:
+        print(f"BROKEN: {each}")
+    return 1 if failed else 0
+
+
+def complaints(course: Course, phase: str) -> list[str]:
+    """What must not be."""
+    wrong = [
+        f"{course.way}: {question}: {answer['computed']} instead of {answer['known']}"
+        for question, answer in course.result["answers"].items()
+        if answer["computed"] != answer["known"]
+    ]
+    if course.result["failedTasks"]:
+        wrong.append(f"{course.way}: {course.result['failedTasks']} tasks failed")
+    return wrong + ([] if phase == "Succeeded" else [f"{course.way}: the driver ended {phase}"])
+
+
+def line(course: Course) -> str:
+    """One row of the table."""
+    back = course.back_in_time_after(1)
+    peak = max((count for _, count in course.executors), default=0)
+    last = course.executors[-1][1] if course.executors else 0
+    return (
+        f"{course.way:28} {course.executor_seconds:7.0f} executor-s   {len(course.batches):3} batches, "
+        f"{course.late_share:4.0%} late   peak {peak}, at the end {last}   in time again "
+        + ("never" if back is None else f"{back:.0f} s after the step")
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
