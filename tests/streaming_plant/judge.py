@@ -6,7 +6,9 @@ from itertools import pairwise
 from tests.streaming_plant.plant import Run
 from tests.streaming_plant.workload import STEP_S, Shape, Workload
 
-CATCH_UP_S = 300.0
+from spark_allocation.core.streaming.settings import StreamingSettings
+
+CATCH_UP_S = StreamingSettings().catch_up_time_s
 SETTLING_S = 1200.0
 LARGEST_OVERSHOOT = 1.25
 AIMED_SHARE = 0.75

@@ -22,6 +22,8 @@ from spark_allocation.core.streaming.observations import (
 from spark_allocation.core.streaming.settings import StreamingSettings
 
 QUERY = QueryName("orders")
+MINIMUM = 1
+"""Executors that every rule keeps."""
 MONDAY = 1_780_272_000.0
 
 
@@ -74,7 +76,7 @@ class Ours:
             now=view.now,
             wall_clock_s=MONDAY + view.now,
             slots=slots,
-            min_executors=0,
+            min_executors=MINIMUM,
             max_executors=self.work.max_executors,
         )
         return view.asked if decision.executors is None else decision.executors
@@ -170,7 +172,7 @@ class Hpa(_LeaveAtOnce):
         wanted = view.asked if abs(ratio - 1) <= self.TOLERANCE else math.ceil(current * ratio)
         if ratio > 1 + self.TOLERANCE:
             wanted = max(wanted, view.asked) if self.settings.metric == "cpu" else wanted
-        wanted = max(1, min(self.work.max_executors, wanted))
+        wanted = max(MINIMUM, min(self.work.max_executors, wanted))
         now, window = view.now, self.settings
         self.recommended.append((now, wanted))
         while self.recommended[0][0] <= now - max(window.down_s, window.up_s, 1.0):
@@ -246,5 +248,5 @@ class SparkBacklog(_LeaveAtOnce):
             1 for since in self.idle_since if since is not None and now - since >= self.idle_s
         )
         if pending <= 0:
-            self.target = max(1, need, view.asked - timed_out)
+            self.target = max(MINIMUM, need, view.asked - timed_out)
         return self.target

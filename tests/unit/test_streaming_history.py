@@ -294,9 +294,10 @@ def test_the_catch_up_time_passes_while_all_executors_are_there_and_half_of_it_s
     told = Told()
     told.take(query(*in_time(5)))
     left = []
+    settings = StreamingSettings(catch_up_time_s=300)
     for after in range(0, 400, 50):
         told.take(query(age=100.0 + after), at=160.0 + after)
-        left.append(told.picture(asked=4 if after >= 100 else 9).catch_up_s)
+        left.append(told.picture(settings, asked=4 if after >= 100 else 9).catch_up_s)
     assert left[:2] == [300.0, 300.0], "not all executors are there yet"
     assert left[-1] == 150.0
     assert left == sorted(left, reverse=True)

@@ -108,13 +108,22 @@ def test_a_window_has_some_batches_in_it_however_long_these_are() -> None:
 # -- regret -----------------------------------------------------------------------------------------------------------
 
 
-def test_after_a_scale_down_that_had_to_be_undone_the_window_is_twice_as_long() -> None:
+def test_after_a_scale_down_that_had_to_be_undone_there_are_no_so_few_again() -> None:
     followed = Followed()
-    assert followed.wait_for(9, rate=1000.0) == 110
+    followed.wait_for(8, rate=1000.0)
     followed.want(10, rate=1000.0)
-    assert followed.wait_for(9, rate=1000.0) == 200
-    followed.want(10, rate=1000.0)
-    assert followed.wait_for(9, rate=1000.0) == 400
+    for _ in range(60):
+        followed.want(7, rate=1000.0)
+    assert followed.present == 9
+
+
+def test_also_when_the_rate_of_input_is_not_known() -> None:
+    followed = Followed()
+    followed.wait_for(8)
+    followed.want(10)
+    for _ in range(60):
+        followed.want(7)
+    assert followed.present == 9
 
 
 def test_a_scale_up_for_more_input_is_nothing_to_regret() -> None:
@@ -124,21 +133,35 @@ def test_a_scale_up_for_more_input_is_nothing_to_regret() -> None:
     assert followed.wait_for(9, rate=2000.0) == 100
 
 
-def test_with_less_input_the_window_is_what_it_was() -> None:
+def test_a_scale_up_long_after_is_nothing_to_regret() -> None:
+    followed = Followed()
+    followed.wait_for(9, rate=1000.0)
+    followed.want(9, rate=1000.0, after=500.0)
+    followed.want(10, rate=1000.0)
+    assert followed.wait_for(9, rate=1000.0) == 100
+
+
+def test_with_less_input_it_is_tried_again() -> None:
     followed = Followed()
     followed.wait_for(9, rate=1000.0)
     followed.want(10, rate=1000.0)
     assert followed.wait_for(5, rate=500.0) == 100
 
 
-def test_regrets_are_forgotten() -> None:
+def test_and_after_an_hour() -> None:
     followed = Followed()
     followed.wait_for(9, rate=1000.0)
     followed.want(10, rate=1000.0)
-    followed.want(10, rate=1000.0, after=2 * HOUR)
+    followed.want(10, rate=1000.0, after=HOUR)
+    assert followed.wait_for(9, rate=1000.0) == 100
+
+
+def test_regret_forbids_no_scale_up_and_asks_for_none() -> None:
+    followed = Followed()
     followed.wait_for(9, rate=1000.0)
-    followed.want(9, rate=1000.0, after=2 * HOUR)
-    assert followed.wait_for(8, rate=1000.0) == 100
+    followed.want(12, rate=1000.0)
+    assert followed.want(11, rate=1000.0).executors == 12
+    assert followed.want(15, rate=1000.0).executors == 15
 
 
 # -- cooldown, merging, steps -----------------------------------------------------------------------------------------

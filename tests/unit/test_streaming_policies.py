@@ -81,6 +81,10 @@ def test_where_batches_follow_each_other_one_change_goes_by_a_fifth(
     assert by_duration(busy, back_to_back=True) == wanted
 
 
+def test_but_of_late_ones_it_is_known_in_how_much_time_their_rows_came() -> None:
+    assert by_duration(40.0, back_to_back=True, late_s=1.0) == 54
+
+
 @pytest.mark.parametrize("unknown", [{"busy_executors": None}, {"interval_s": None}])
 def test_without_a_batch_or_an_interval_the_policy_says_nothing(unknown: dict[str, None]) -> None:
     seen = replace(picture(busy_executors=30.0), **unknown)
@@ -156,9 +160,9 @@ def test_a_batch_whose_own_cost_takes_the_wanted_share_is_not_helped_by_executor
     assert not rate.fixed_cost_is_too_large(RATE, picture())
 
 
-def test_back_to_back_batches_may_take_their_target_and_no_more() -> None:
-    # 1 ÷ (1 − 0.01 × 1000 ÷ s) = 8 needs 11.4 slots; busy for eight tenths of the time they would be 12.5
-    assert by_rate(1000.0, back_to_back=True, executors=1) == 13
+def test_where_batches_follow_each_other_it_says_nothing() -> None:
+    assert by_rate(2000.0, back_to_back=True) is None
+    assert rate.true_rate(picture(input_rate=2000.0, back_to_back=True)) is None
 
 
 @pytest.mark.parametrize(
@@ -180,15 +184,12 @@ def test_what_is_not_known_is_not_guessed(unknown: dict[str, object]) -> None:
 rates = st.floats(0, 1e5)
 
 
-@given(rates, rates, st.integers(0, 200), st.booleans(), st.none() | st.integers(1, 400))
+@given(rates, rates, st.integers(0, 200), st.none() | st.integers(1, 400))
 def test_more_input_never_wants_fewer(
-    a: float, b: float, executors: int, back_to_back: bool, tasks: int | None
+    a: float, b: float, executors: int, tasks: int | None
 ) -> None:
     less, more = sorted((a, b))
-    found = [
-        by_rate(each, executors=executors, back_to_back=back_to_back, tasks=tasks)
-        for each in (less, more)
-    ]
+    found = [by_rate(each, executors=executors, tasks=tasks) for each in (less, more)]
     assert found[0] is not None
     assert found[1] is not None
     assert 0 <= found[0] <= found[1]

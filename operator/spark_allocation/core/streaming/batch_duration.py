@@ -15,7 +15,8 @@ Two things keep this from asking twice for the same:
 What waits already has to be processed beside what comes: utilisation counts as higher by the share lateness ÷ catch-up time.
 
 Where batches follow each other without a pause, both answers mislead: fewer executors make batches longer *and* larger, the
-more so the fewer there are. There one change goes by a fifth at most.
+more so the fewer there are. There one change goes by a fifth at most, but for batches that are late: of these it is known in how
+much time their rows came.
 
 It needs to know nothing of rows. What a batch costs by itself it takes for work that more executors would share, so it
 comes nearer with each change and never goes too far in one.
@@ -49,7 +50,7 @@ def wanted(settings: BatchDurationSettings, picture: QueryPicture) -> int | None
     if settings.sizing is Sizing.STEP:
         return present + settings.step if utilization > target else max(0, present - settings.step)
     exact = math.ceil(busy / target - NEGLIGIBLE)
-    if picture.back_to_back:
+    if picture.back_to_back and picture.late_s <= 0:
         most = math.ceil(present * (1 + LARGEST_STEP_BACK_TO_BACK))
         least = math.floor(present * (1 - LARGEST_STEP_BACK_TO_BACK))
         return max(least, min(exact, most))

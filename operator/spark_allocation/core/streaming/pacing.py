@@ -4,13 +4,14 @@ Theory of operation
 -------------------
 In this order, each with a reason of its own:
 
-1. *Windows.* A number is followed once it has been wanted for its window (`recommendations`). A scale-down that had to be undone
-   within that window, although input has not grown, is *regretted*: then the window for the next one is twice as long, up to
-   eight times, until input falls. So what is too much with n executors and too little with one less comes to rest.
-2. *Freeze windows* of the week.
-3. *Cooldown*: no scale-down so soon after a change. A scale-up never waits: rows that come do not wait either.
-4. *Scale-downs are merged*: they are so far apart, and what is wanted meanwhile becomes one.
-5. *Steps.* All scale-ups of one cooldown together go no further than a step, and neither does one scale-down.
+1. *Regret.* A scale-down that had to be undone within `REGRET_WINDOWS` windows, although input has not grown, went too far. For an
+   hour there are no so few executors again, unless input falls: so what is too much with n executors and too little with
+   one less comes to rest.
+2. *Windows.* A number is followed once it has been wanted for its window (`recommendations`).
+3. *Freeze windows* of the week.
+4. *Cooldown*: no scale-down so soon after a change. A scale-up never waits: rows that come do not wait either.
+5. *Scale-downs are merged*: they are so far apart, and what is wanted meanwhile becomes one.
+6. *Steps.* All scale-ups of one cooldown together go no further than a step, and neither does one scale-down.
 
 Source: the behaviour of a HorizontalPodAutoscaler for windows and steps; Flink's ``scale-down.interval`` for merging.
 """
@@ -26,8 +27,8 @@ from spark_allocation.core.streaming.settings import Frozen, StepLimits, Streami
 
 SAME_INPUT = 1.15
 """Input that has grown by less is no reason for a scale-up by itself."""
-MOST_REGRETS = 3
-REGRETS_FORGOTTEN_S = 3600.0
+REGRET_WINDOWS = 4
+REGRET_S = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,15 @@ class Paced:
 
     executors: int
     reason: StreamingReason
+
+
+@dataclass(frozen=True, slots=True)
+class _Regret:
+    """So many executors were too few, at such a rate of input."""
+
+    executors: int
+    input_rate: float | None
+    until: float
 
 
 class Pacing:
@@ -49,9 +59,7 @@ class Pacing:
         """What there was before each scale-up of the last cooldown."""
         self._scaled_down_at = -math.inf
         self._scaled_down_rate: float | None = None
-        self._regrets = 0
-        self._regretted_at = -math.inf
-        self._regretted_rate: float | None = None
+        self._regret: _Regret | None = None
 
     def reconfigure(self, settings: StreamingSettings) -> None:
         """Other windows and steps; what was wanted stays known."""
@@ -84,12 +92,13 @@ class Pacing:
         """
         settings = self._settings
         since = batches - settings.stabilization_down_batches
-        window_s = self._down_window_s(input_rate)
+        wanted = max(wanted, min(present, self._not_too_few(now, input_rate)))
         self._recommendations.add(now, batches, wanted, present=present)
-        longest_s = settings.stabilization_down_s * (1 << MOST_REGRETS)
-        self._recommendations.forget(now, max(longest_s, settings.stabilization_up_s), since)
+        self._recommendations.forget(
+            now, max(settings.stabilization_down_s, settings.stabilization_up_s), since
+        )
         up = self._recommendations.smallest(now, settings.stabilization_up_s)
-        down = self._recommendations.largest(now, window_s, since)
+        down = self._recommendations.largest(now, settings.stabilization_down_s, since)
         followed = max(present, up) if present < up else min(present, max(down, up))
         if followed == present:
             steady = StreamingReason.STEADY
@@ -113,23 +122,29 @@ class Pacing:
         self._numbers.append((now, present))
         if executors < present:
             self._numbers.clear()
-            if now - self._regretted_at > REGRETS_FORGOTTEN_S:
-                self._regrets = 0
             self._scaled_down_at, self._scaled_down_rate = now, input_rate
             return
         before = self._scaled_down_rate
         more_came = (
             input_rate is not None and before is not None and input_rate > before * SAME_INPUT
         )
-        if now - self._scaled_down_at <= self._down_window_s(input_rate) and not more_came:
-            self._regrets = min(self._regrets + 1, MOST_REGRETS)
-            self._regretted_at, self._regretted_rate = now, input_rate
+        soon_s = max(
+            REGRET_WINDOWS * self._settings.stabilization_down_s, self._settings.cooldown_s
+        )
+        if now - self._scaled_down_at <= soon_s and not more_came:
+            self._regret = _Regret(present, input_rate, now + REGRET_S)
 
-    def _down_window_s(self, input_rate: float | None) -> float:
-        regretted, shortest = self._regretted_rate, self._settings.stabilization_down_s
-        if input_rate is not None and regretted is not None and input_rate * SAME_INPUT < regretted:
-            return shortest
-        return shortest * (1 << self._regrets)
+    def _not_too_few(self, now: float, input_rate: float | None) -> int:
+        """What there has to be at least, as fewer were too few."""
+        regret = self._regret
+        if regret is None:
+            return 0
+        before = regret.input_rate
+        fell = input_rate is not None and before is not None and input_rate * SAME_INPUT < before
+        if now >= regret.until or fell:
+            self._regret = None
+            return 0
+        return regret.executors + 1
 
     def _upwards(self, followed: int, present: int, now: float) -> Paced:
         since = now - self._settings.cooldown_s

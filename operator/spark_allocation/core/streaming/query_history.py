@@ -53,7 +53,7 @@ TRIGGER_SLACK_S = 1.0
 LATE_SHARE = 0.1
 """What waits for more than this share of a period is a backlog to catch up with."""
 LEAST_CATCH_UP_SHARE = 0.5
-SLOW_BATCH = 1.2
+SLOW_BATCH = 1.05
 """A batch may take so many times what its rows should take, and nothing is wrong."""
 BACKLOG_LOOKS = 12
 SECONDS_BETWEEN_LOOKS = 5.0

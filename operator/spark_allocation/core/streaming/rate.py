@@ -10,12 +10,8 @@ the rows of one period takes the wanted share of its interval on
 
     usable slots = b × rows of a period × (1 + catch-up) ÷ (target utilisation × interval − a)
 
-Where batches follow each other without a pause, fewer slots make batches longer and larger, and with ``s`` slots a batch comes to
-take ``a ÷ (1 − b × input rate ÷ s)``. There
-
-    usable slots = b × input rate × (1 + catch-up) ÷ (1 − a ÷ (target utilisation × interval))
-
-and no fewer than are busy for the wanted share of the time.
+Where batches follow each other without a pause, this policy says nothing: there rows are what came during the last batch, so
+duration and rows go up and down together and any ``a`` fits.
 
 Catch-up is what waits, over the time in which it is to be gone and the input rate. The answer does not depend on the
 executors there are, so it is the same while those that were asked for are starting.
@@ -47,16 +43,20 @@ def wanted(settings: RateSettings, picture: QueryPicture) -> int | None:
 
     Returns:
         At least 0; the present number while they would be utilised within the band; None when nothing is known of rows,
-        of what a batch costs, or of what it may take.
+        of what a batch costs, or of what it may take, and where batches follow each other.
     """
     cost, room = _cost(picture), _room_s(settings.target_utilization, picture)
+    interval_s, period_s = picture.interval_s, picture.period_s
     if cost is None or room is None or room <= 0 or picture.input_rate is None:
         return None
-    usable = _enough(settings, picture, cost, room)
+    if interval_s is None or period_s is None:
+        return None
+    rows = _rate(settings, picture) * period_s
+    usable = cost.per_row_s * rows / room
     slots = picture.executors * picture.tasks_per_executor
     if slots > 0:
         present = usable_slots(slots, picture.tasks)
-        share = _share(settings, picture, cost, usable, present)
+        share = cost.duration_s(rows, present) / interval_s
         if abs(share - settings.target_utilization) <= settings.band:
             return picture.executors
         if usable < present:
@@ -80,7 +80,7 @@ def true_rate(picture: QueryPicture) -> float | None:
 
 
 def _cost(picture: QueryPicture) -> LearnedCost | None:
-    cost = picture.cost
+    cost = None if picture.back_to_back else picture.cost
     return cost if cost is not None and cost.is_known and cost.batches >= LEAST_BATCHES else None
 
 
@@ -94,28 +94,3 @@ def _room_s(utilization: float, picture: QueryPicture) -> float | None:
 def _rate(settings: RateSettings, picture: QueryPicture) -> float:
     rate = picture.input_rate or 0.0
     return max(rate * (1 + settings.catch_up), rate + picture.behind_rows / picture.catch_up_s)
-
-
-def _enough(settings: RateSettings, picture: QueryPicture, cost: LearnedCost, room: float) -> float:
-    """Usable slots on which batches take the wanted share of their interval."""
-    busy = cost.per_row_s * _rate(settings, picture)
-    target = settings.target_utilization
-    interval_s = picture.interval_s or 0.0
-    if picture.back_to_back:
-        return busy / min(target, room / (target * interval_s))
-    return busy * (picture.period_s or interval_s) / room
-
-
-def _share(
-    settings: RateSettings,
-    picture: QueryPicture,
-    cost: LearnedCost,
-    enough: float,
-    usable: float,
-) -> float:
-    """The share of its interval that a batch takes on so many usable slots."""
-    interval_s = picture.interval_s or 0.0
-    if picture.back_to_back or interval_s <= 0:
-        return settings.target_utilization * enough / usable
-    rows = _rate(settings, picture) * (picture.period_s or interval_s)
-    return cost.duration_s(rows, usable) / interval_s

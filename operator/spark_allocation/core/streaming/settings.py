@@ -243,8 +243,8 @@ class StreamingSettings:
         backlog: off by default: the rate policy has what waits in it already. For those who may let a minute wait.
         target_duration_s: how long a batch may take; stands for the trigger interval where that is 0 or unknown, and goes
             before it. Required unless the trigger interval is known.
-        catch_up_time_s: within which a backlog is to be gone. Five minutes: shorter asks for many executors for a
-            short time, whose start is then the greater part.
+        catch_up_time_s: within which a backlog is to be gone, counted from when all executors are there that were asked
+            for. 150: shorter asks for many executors for a short time, whose start is then the greater part.
         nominal_rate: rows a second that one executor is to process: a scale-down that would leave executors with
             more than this to do each is refused or undone. None: no such safeguard.
         missing_metrics: see `VanishedMetrics`.
@@ -270,7 +270,7 @@ class StreamingSettings:
     rate: RateSettings | None = field(default_factory=RateSettings)
     backlog: BacklogSettings | None = None
     target_duration_s: float | None = None
-    catch_up_time_s: float = 300.0
+    catch_up_time_s: float = 150.0
     nominal_rate: float | None = None
     missing_metrics: VanishedMetrics = field(default_factory=VanishedMetrics)
     stabilization_up_s: float = 0.0
