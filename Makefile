@@ -14,7 +14,7 @@ INSTALLED := $(VENV)/.installed
 SOURCES := operator tests examples
 
 .DEFAULT_GOAL := help
-.PHONY: help docs demo test e2e chart test-chart test-kind slow lint types format unit fuzz faults soak day conformance integration bench bench-watch crd released-crds kubernetes-schemas requirements image cluster-up \
+.PHONY: help docs demo test e2e chart test-chart test-kind slow lint types format unit fuzz faults soak day conformance integration streaming-plant bench bench-watch crd released-crds kubernetes-schemas requirements image cluster-up \
 	cluster-down cluster-status clean
 
 help:  ## Show this list
@@ -59,6 +59,9 @@ fuzz: $(INSTALLED)  ## Hostile input for every parser, for minutes and different
 
 faults: $(INSTALLED)  ## Faults from seeds between operator, API server and drivers, for minutes each: SEEDS=1-10
 	@$(BIN)/python -m tests.faults --seeds $(SEEDS)
+
+streaming-plant: $(INSTALLED)  ## Rules for streams compared on simulated ones: SEEDS=200, a table for docs/designs/0010-streaming.md
+	@$(BIN)/python -m tests.streaming_plant --seeds $(if $(filter file,$(origin SEEDS)),200,$(SEEDS))
 
 soak: $(INSTALLED)  ## Real Spark jobs under such faults, beside Spark's own allocator, for an hour or two: RUNS=30 SEEDS=1-10 (three runs a seed)
 	@$(BIN)/python -m tests.soak --seeds $(SEEDS) --runs $(RUNS) --spark $(SPARK)
