@@ -14,6 +14,7 @@ from spark_allocation.core.streaming.observations import (
     QueryObservation,
     QueryState,
     RunningBatch,
+    Trigger,
 )
 from spark_allocation.core.streaming.query_history import QueryHistory
 from spark_allocation.core.streaming.query_picture import QueryPicture
@@ -347,3 +348,35 @@ def test_the_largest_stage_of_the_last_batches_counts() -> None:
         query(batch(1, 15, 5, 10, tasks=8), batch(2, 25, 5, 10, tasks=200), batch(3, 35, 5, 10))
     )
     assert told.picture().tasks == 200
+
+
+# -- without the helper in the driver ---------------------------------------------------------------------------------
+
+
+def told_by_gauges(*, interval: float, duration: float, count: int = 8) -> QueryPicture:
+    """Nothing but gauges: no numbers, no interval; a batch may take ten seconds."""
+    told = Told()
+    for number in range(1, count + 1):
+        ended = interval * number + duration
+        sample = batch(None, ended, duration, processing_rate=100 * interval / duration)
+        told.take(query(sample, interval=None, trigger=Trigger.UNKNOWN))
+    return told.picture(StreamingSettings(target_duration_s=10.0))
+
+
+def test_an_interval_that_nobody_tells_is_seen_from_batches_that_wait_for_it() -> None:
+    found = told_by_gauges(interval=8.0, duration=4.0)
+    assert found.period_s == pytest.approx(8.0)
+    assert not found.back_to_back
+    assert found.input_rate == pytest.approx(100.0)
+    assert found.utilization == pytest.approx(0.4)
+
+
+def test_batches_that_wait_for_nothing_follow_each_other() -> None:
+    found = told_by_gauges(interval=4.0, duration=4.0)
+    assert found.period_s == 10.0
+    assert found.back_to_back
+    assert found.input_rate == pytest.approx(100.0)
+
+
+def test_of_few_batches_nothing_is_concluded() -> None:
+    assert told_by_gauges(interval=8.0, duration=4.0, count=3).back_to_back

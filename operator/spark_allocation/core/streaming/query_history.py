@@ -13,6 +13,8 @@ pause, because a row that had been there would have begun a batch. Then:
     input rate = (rows + what is left more than after the batch before) ÷ fill
     utilisation = duration ÷ interval × trigger interval ÷ fill (if that is longer)
 
+A trigger interval that nobody tells is the time between the triggers of batches that had to wait for theirs.
+
 *What waits.* Rows beyond those of one batch: what a consumer group says, but for what arrives while a batch runs; or else what
 the last batch had left, and the input rate × what fill, or age of the running batch, has beyond one interval. They are to be
 gone within the catch-up time since there are all the executors that were asked for. So what is left of that time gets shorter;
@@ -24,6 +26,7 @@ believed slowly.
 """
 
 import math
+import statistics
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -48,6 +51,9 @@ SHORTEST_INTERVAL_S = 0.001
 BATCHES_KEPT = 16
 HALF_LIFE_S = 20.0
 LARGEST_WEIGHT = 0.5
+WAITED_S = 0.5
+WAITS_TO_BELIEVE = 3
+"""Batches that waited, from which a trigger interval is known that nobody tells."""
 TRIGGER_SLACK_S = 1.0
 """A batch begins so much after its trigger without having been late."""
 LATE_SHARE = 0.1
@@ -67,6 +73,7 @@ class MeasuredBatch:
 
     Attributes:
         fill_s: seconds in which its rows arrived; None for the first one, which may have any number of them.
+        waited: it began later than the one before had ended: for its trigger, or for data.
         rows: None when unknown.
         executors: on average, while it ran.
         tasks: of its largest stage.
@@ -79,6 +86,7 @@ class MeasuredBatch:
     input_rate: float | None
     executors: float
     tasks: int | None
+    waited: bool = False
 
     @property
     def began_at(self) -> float:
@@ -132,6 +140,7 @@ class QueryHistory:
         self.last: QueryObservation = QueryObservation(name)
         self.seen_at = -math.inf
         self._run_id = ""
+        self._interval_s: float | None = None
         self._last_id: int | None = None
         self._batches: deque[MeasuredBatch] = deque(maxlen=BATCHES_KEPT)
         self._looks: deque[tuple[float, float]] = deque(maxlen=BACKLOG_LOOKS)
@@ -163,6 +172,7 @@ class QueryHistory:
         if query.run_id != self._run_id:
             self._begin_anew(query.run_id)
         self.last, self.seen_at = query, at
+        self._interval_s = interval_s
         for sample in sorted(query.batches, key=_when):
             self._take_batch(sample, at, executors)
         if query.state is QueryState.IDLE:
@@ -216,6 +226,7 @@ class QueryHistory:
             else _number(sample.input_rate),
             executors=executors.mean(began_at, ended_at),
             tasks=_count(sample.largest_stage_tasks) or self._partitions(),
+            waited=before is not None and began_at > before.ended_at + WAITED_S,
         )
         self._batches.append(batch)
         self._last_id = sample.batch_id
@@ -230,10 +241,10 @@ class QueryHistory:
         gap = began_at - before.began_at
         if gap <= 0:
             return None
-        interval = self._trigger_interval() or 0.0
+        interval = self._longest_wait_s()
         if batch_id is not None and self._last_id is not None and batch_id > self._last_id + 1:
             # some between were not seen; they shared the time
-            return max(interval, gap / (batch_id - self._last_id))
+            gap /= batch_id - self._last_id
         return min(gap, max(interval, before.duration_s) + TRIGGER_SLACK_S)
 
     def _take_idleness(self, at: float, executors: int, interval_s: float | None) -> None:
@@ -390,7 +401,7 @@ class QueryHistory:
         gap = began_at - last.began_at
         if gap <= 0:
             return None
-        return min(gap, max(self._trigger_interval() or 0.0, last.duration_s) + TRIGGER_SLACK_S)
+        return min(gap, max(self._longest_wait_s(), last.duration_s) + TRIGGER_SLACK_S)
 
     def _processing(self) -> tuple[float | None, float]:
         told = [each for each in self._batches if each.rows and each.duration_s > 0][-3:]
@@ -447,10 +458,22 @@ class QueryHistory:
         return max(catch_up_time_s - self._behind_for_s, catch_up_time_s * LEAST_CATCH_UP_SHARE)
 
     def _trigger_interval(self) -> float | None:
-        interval_s = _number(self.last.trigger_interval_s)
+        """As told; else between batches that waited for it; None when that is not known either. 0 is none."""
+        told = self.last.trigger_interval_s
+        if told is None:
+            waited = [each.fill_s for each in self._batches if each.waited and each.fill_s]
+            return statistics.median(waited) if len(waited) >= WAITS_TO_BELIEVE else None
+        interval_s = _number(told)
         if interval_s is None:
             return None
         return interval_s if SHORTEST_INTERVAL_S <= interval_s <= LONGEST_BATCH_S else 0.0
+
+    def _longest_wait_s(self) -> float:
+        """A batch that has waited for longer has waited for data."""
+        told = _number(self.last.trigger_interval_s)
+        if told is not None:
+            return self._trigger_interval() or 0.0
+        return self._interval_s or 0.0
 
     def _partitions(self) -> int | None:
         return _count(self.last.source_partitions) if self.last.map_only else None
