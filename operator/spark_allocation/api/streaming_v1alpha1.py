@@ -252,7 +252,7 @@ class StreamingValues(ApiModel):
     target_duration: SparkDuration | None = None
     """How long a batch may take. Left out: as long as the trigger interval, which the driver has to report (spark_allocation.driver); required where it does not, or where queries have no interval."""
     catch_up_time: SparkDuration | None = None
-    """Within which a backlog is to be gone (5min if left out)."""
+    """Within which a backlog is to be gone, counted from when all executors are there that were asked for (150s if left out)."""
     nominal_rate: PositiveCount | None = None
     """Rows a second that one executor is to process: a scale-down that would leave more to each is refused or undone. Left out: no such safeguard."""
     batch_duration: StreamingBatchDuration | None = None
@@ -266,7 +266,7 @@ class StreamingValues(ApiModel):
     stabilization: StreamingStabilization | None = None
     """For how long another number must be wanted before it is followed."""
     cooldown: SparkDuration | None = None
-    """Nothing changes so soon after a change (30s if left out)."""
+    """No scale-down comes so soon after a change, and the scale-ups of so long a time go together no further than one step (30s if left out)."""
     scale_down_interval: SparkDuration | None = None
     """Scale-downs are so far apart, and those between are merged into one (60s if left out)."""
     step_up: StreamingStepUp | None = None
