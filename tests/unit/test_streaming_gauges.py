@@ -321,6 +321,32 @@ def test_an_old_document_is_placed_where_it_was_written(world: World) -> None:
     assert sample.ended_at == 1000.0
 
 
+@pytest.mark.parametrize("clock_ms", [-3_600_000, 0, 3_600_000])
+def test_batches_are_as_far_apart_as_the_driver_says_whenever_they_are_seen(
+    world: World, clock_ms: int
+) -> None:
+    """Looks come up to a second late; who measures intervals would take that for a wait."""
+    ended: list[float] = []
+    for number, late in enumerate((0.9, 0.0, 0.4, 0.8, 0.1)):
+        world.now = 1000.0 + 10.0 * number
+        world.look(0.0)
+        world.helper(batchId=number, durationMs=4000, atMs=EPOCH_MS + clock_ms + world.now * 1000)
+        ended += [each.ended_at for each in world.query(after=late).batches]
+
+    assert ended[1:] == pytest.approx([1010.0, 1020.0, 1030.0, 1040.0], abs=0.001)
+
+
+def test_a_driver_s_clock_that_is_set_does_not_move_batches_out_of_the_time_between_two_looks(
+    world: World,
+) -> None:
+    world.helper(batchId=1, durationMs=10)
+    world.look()
+    for jump_ms in (-7_200_000, 7_200_000):
+        world.helper(batchId=jump_ms, durationMs=10, atMs=EPOCH_MS + world.now * 1000 + jump_ms)
+        (sample,) = world.query().batches
+        assert world.now - 1.0 <= sample.ended_at <= world.now
+
+
 def test_the_largest_stage_is_exact_once_all_are_seen(world: World) -> None:
     world.helper("started")
     world.runs(0, 4, 5, tasks=208)

@@ -2,8 +2,9 @@
 
 Theory of operation
 -------------------
-*A batch that has completed* is told when it is first seen. With the helper in the driver it has a number. Without it there
-are gauges, which go on showing the last batch: another one is there when any of latency, input rate and processing
+*A batch that has completed* is told when it is first seen. With the helper in the driver it has a number, and ended when the
+helper wrote it: the driver's clock is placed on ours by the shortest time that ever lay between writing and seeing, and
+nothing ended before the last look that did not see it. Without the helper there are gauges, which go on showing the last batch: another one is there when any of latency, input rate and processing
 rate is another one. All of them 0 is what Spark shows before the first batch.
 
 *The batch that runs* is known by its jobs. It began when its first job was submitted, by the driver's clock; that is
@@ -20,7 +21,7 @@ which its first job is seen.
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from spark_allocation.core.driver_report import StageReport
 from spark_allocation.core.resource_profiles import DEFAULT_PROFILE_ID, ProfileId
@@ -104,6 +105,8 @@ class StreamBatches:
     def __init__(self) -> None:
         self._queries: dict[QueryName, _Seen] = {}
         self._looked_at: float | None = None
+        self._behind: float | None = None
+        """How far the driver's clock is behind ours, at most."""
         self._tasks_of_profiles: Counter[ProfileId] = Counter()
 
     def observe(
@@ -192,7 +195,10 @@ class StreamBatches:
         self._note_running(seen, jobs, stages, now=now, epoch_ms=epoch_ms)
         sample = None
         if progress is not None:
-            sample = _told(seen, progress, now, epoch_ms if first_look else None)
+            sample = _told(seen, progress)
+            if sample is not None:
+                ended_at = self._ended_at(progress, now, epoch_ms if first_look else None)
+                sample = replace(sample, ended_at=ended_at)
         elif gauges is not None:
             sample = _shown(seen, gauges, now, runs=bool(jobs))
         if sample is not None:
@@ -228,6 +234,21 @@ class StreamBatches:
             None if progress is None else progress.partitions,
             seen.map_only,
         )
+
+    def _ended_at(self, progress: QueryProgress, now: float, epoch_ms: float | None) -> float:
+        """When a batch that was not there at the last look was told by the driver.
+
+        Args:
+            epoch_ms: when the document may be old, because nobody has looked before.
+        """
+        at = progress.at_ms / 1000
+        behind = now - at
+        self._behind = behind if self._behind is None else min(self._behind, behind)
+        if epoch_ms is not None:
+            old = progress.event == "progress"
+            return now - (max(0.0, epoch_ms / 1000 - at) if old else 0.0)
+        since = now if self._looked_at is None else self._looked_at
+        return max(since, min(now, at + self._behind))
 
     def _note_run(
         self, seen: _Seen, progress: QueryProgress | None, jobs: list[StreamingJob]
@@ -298,14 +319,8 @@ def _of_one_run(
     return progress, own
 
 
-def _told(
-    seen: _Seen, progress: QueryProgress, now: float, epoch_ms: float | None
-) -> BatchSample | None:
-    """The batch that the helper tells of, if it is another one.
-
-    Args:
-        epoch_ms: when the document may be old, because nobody has looked before.
-    """
+def _told(seen: _Seen, progress: QueryProgress) -> BatchSample | None:
+    """The batch that the helper tells of, if it is another one; when it ended is to be found out."""
     told = (progress.run_id, progress.batch_id)
     if progress.batch_id is None or progress.duration_ms is None or told == seen.told:
         return None
@@ -315,11 +330,8 @@ def _told(
     ]
     if seen.running in batches:
         seen.ran, seen.running = seen.running, None
-    age_s = 0.0
-    if epoch_ms is not None and progress.event == "progress":
-        age_s = max(0.0, (epoch_ms - progress.at_ms) / 1000)
     return BatchSample(
-        now - age_s,
+        0.0,
         progress.duration_ms / 1000,
         progress.batch_id,
         progress.rows,
