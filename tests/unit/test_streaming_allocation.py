@@ -170,6 +170,20 @@ def test_what_was_learned_survives_a_restart() -> None:
     assert driver.allocation.learned_streams == learned
 
 
+def test_streams_that_turn_out_to_run_in_another_profile_leave_the_first_one_to_its_tasks() -> None:
+    driver = StreamingDriver(streaming(), executors=4)
+    driver.intervals(4, work=32)
+    learned = driver.allocation.learned_streams
+    driver.later(1.0)
+    seen = query(age=0.5)
+    driver.allocation.take_streaming(StreamingObservation(driver.now_s, (seen,), ProfileId(1)))
+    driver.says(report(executors=driver.listed()))
+    step = driver.step()
+    assert [decision.profile_id for decision in step.streaming] == [ProfileId(1)]
+    assert step.decisions[DEFAULT].reason is TargetReason.NOT_NEEDED
+    assert driver.allocation.learned_streams == learned
+
+
 # -- who leaves -------------------------------------------------------------------------------------------------------
 
 

@@ -49,10 +49,7 @@ class Streams:
         """Judge by other settings, or not at all any more; what was learned stays known."""
         self._settings = settings
         if settings is None:
-            self._restored = dict(self.learned)
-            self._demands.clear()
-            self._gaps.clear()
-            self._decisions.clear()
+            self._forget()
         for demand in self._demands.values():
             if settings is not None:
                 demand.reconfigure(settings)
@@ -83,7 +80,11 @@ class Streams:
         }
 
     def take(self, observation: StreamingObservation, slots: Slots) -> None:
-        """Take one observation; nothing happens without settings."""
+        """Take one observation; nothing happens without settings.
+
+        It is of all streams of the application: when their tasks are found to run in another profile than was thought, the
+        former one is left to its tasks.
+        """
         if self._settings is not None:
             self._demand(observation.profile_id, self._settings).take(observation, slots)
 
@@ -153,9 +154,16 @@ class Streams:
             self._decisions[profile_id] = replace(decision, problems=(*decision.problems, problem))
         return decided.executors
 
+    def _forget(self) -> None:
+        self._restored = dict(self.learned)
+        self._demands.clear()
+        self._gaps.clear()
+        self._decisions.clear()
+
     def _demand(self, profile_id: ProfileId, settings: StreamingSettings) -> StreamingDemand:
         demand = self._demands.get(profile_id)
         if demand is None:
+            self._forget()
             demand = StreamingDemand(settings, profile_id=profile_id, learned=self._restored)
             self._demands[profile_id] = demand
         return demand
