@@ -380,3 +380,33 @@ def test_batches_that_wait_for_nothing_follow_each_other() -> None:
 
 def test_of_few_batches_nothing_is_concluded() -> None:
     assert told_by_gauges(interval=8.0, duration=4.0, count=3).back_to_back
+
+
+# -- idleness ---------------------------------------------------------------------------------------------------------
+
+
+def idle_for(seconds: float) -> Told:
+    """A query that was in time with half of its interval, and then idle."""
+    told = Told()
+    told.take(query(*in_time(5)))
+    for at in range(70, int(60 + seconds), 10):
+        told.take(query(state=QueryState.IDLE), at=float(at))
+    return told
+
+
+def test_a_query_that_was_idle_comes_back_as_it_went() -> None:
+    told = idle_for(600)
+    assert told.picture().input_rate == pytest.approx(0.0, abs=1)
+    told.take(query(age=1.0), at=660.0)
+    assert (told.picture().input_rate or 0) < 20, "it may be but a few rows"
+    told.take(query(age=4.0), at=663.0)
+    assert told.picture().input_rate == pytest.approx(100.0)
+    assert told.picture().utilization == pytest.approx(0.5)
+    told.take(query(batch(6, 665.0, 5.0, 1000.0)))
+    assert told.picture().input_rate == pytest.approx(100.0, rel=0.1)
+
+
+def test_but_not_after_hours() -> None:
+    told = idle_for(2 * 3600)
+    told.take(query(batch(6, 7300.0, 5.0, 200.0)))
+    assert told.picture().input_rate in (None, pytest.approx(20.0, rel=0.2))

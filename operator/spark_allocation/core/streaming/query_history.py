@@ -15,6 +15,9 @@ pause, because a row that had been there would have begun a batch. Then:
 
 A trigger interval that nobody tells is the time between the triggers of batches that had to wait for theirs.
 
+*Idleness.* A query that is idle has a batch of nothing in each interval, to have it forgotten how busy it was. It comes back as it went:
+once a batch runs again for some time, and from its end on, these count no more. Who was idle for long begins anew.
+
 *What waits.* Rows beyond those of one batch: what a consumer group says, but for what arrives while a batch runs; or else what
 the last batch had left, and the input rate × what fill, or age of the running batch, has beyond one interval. They are to be
 gone within the catch-up time since there are all the executors that were asked for. So what is left of that time gets shorter;
@@ -63,6 +66,9 @@ SLOW_BATCH = 1.05
 """A batch may take so many times what its rows should take, and nothing is wrong."""
 BACKLOG_LOOKS = 12
 SECONDS_BETWEEN_LOOKS = 5.0
+AWAKE_SHARE = 0.25
+"""Of its interval a batch has run before an idle query counts as awake."""
+LONG_IDLENESS_S = 3600.0
 IDLE_SECONDS = 10.0
 """Between two batches of nothing, of an idle query whose interval is unknown."""
 
@@ -143,6 +149,8 @@ class QueryHistory:
         self._interval_s: float | None = None
         self._last_id: int | None = None
         self._batches: deque[MeasuredBatch] = deque(maxlen=BATCHES_KEPT)
+        self._idle: deque[MeasuredBatch] = deque(maxlen=BATCHES_KEPT)
+        self._idle_since: float | None = None
         self._looks: deque[tuple[float, float]] = deque(maxlen=BACKLOG_LOOKS)
         self._sample_backlog: float | None = None
         self._behind_for_s = 0.0
@@ -182,6 +190,7 @@ class QueryHistory:
         self._run_id = run_id
         self._last_id = None
         self._batches.clear()
+        self._no_longer_idle()
         self._looks.clear()
         self._sample_backlog = None
         self._behind_for_s = 0.0
@@ -192,7 +201,7 @@ class QueryHistory:
             self.bad_samples += 1
             return
         ended_at = min(ended_at, now)
-        before = self._batches[-1] if self._batches else None
+        before = self.last_batch
         if before is not None and ended_at <= before.ended_at:
             return
         if sample.batch_id is not None and self._last_id is not None:
@@ -201,6 +210,9 @@ class QueryHistory:
             if sample.batch_id < self._last_id:
                 self._begin_anew(self._run_id)
                 before = None
+        if self._idle_since is not None and ended_at - self._idle_since > LONG_IDLENESS_S:
+            self._batches.clear()
+        self._no_longer_idle()
         began_at = ended_at - duration_s
         fill_s = None if before is None else self._fill(sample.batch_id, began_at, before)
         if fill_s is None and before is not None:
@@ -250,17 +262,33 @@ class QueryHistory:
     def _take_idleness(self, at: float, executors: int, interval_s: float | None) -> None:
         """A batch without rows for each interval that has passed, to have it forgotten how busy the query was."""
         pause = self._trigger_interval() or interval_s or IDLE_SECONDS
-        before = self._batches[-1].ended_at if self._batches else -math.inf
-        if at - before >= pause:
-            self._batches.append(MeasuredBatch(at, 0.0, pause, 0.0, 0.0, float(executors), None))
+        before = self.last_batch
+        if before is None or at - before.ended_at >= pause:
+            if self._idle_since is None:
+                self._idle_since = at
+            self._idle.append(MeasuredBatch(at, 0.0, pause, 0.0, 0.0, float(executors), None))
             self.batches += 1
+
+    def _no_longer_idle(self) -> None:
+        self._idle.clear()
+        self._idle_since = None
 
     # -- what it says ------------------------------------------------------------------------------------------------
 
     @property
     def last_batch(self) -> MeasuredBatch | None:
-        """The last one that counts."""
+        """The last one that counts; one of nothing while the query is idle."""
+        if self._idle:
+            return self._idle[-1]
         return self._batches[-1] if self._batches else None
+
+    def _counting(self, now: float) -> list[MeasuredBatch]:
+        """Those that say how busy the query is."""
+        if self._idle and self._age(now) < AWAKE_SHARE * (
+            self._trigger_interval() or self._interval_s or IDLE_SECONDS
+        ):
+            return [*self._batches, *self._idle]
+        return list(self._batches)
 
     def interval_s(self, settings: StreamingSettings) -> float | None:
         """What a batch may take; None when nobody has said."""
@@ -294,7 +322,9 @@ class QueryHistory:
         trigger_s = self._trigger_interval()
         period_s = trigger_s or interval_s
         input_rate = _smoothed(
-            (each.input_rate, each.span_s) for each in self._batches if each.input_rate is not None
+            (each.input_rate, each.span_s)
+            for each in self._counting(now)
+            if each.input_rate is not None
         )
         at_least = self._rate_of_running(now, executors)
         if at_least is not None:
@@ -373,7 +403,7 @@ class QueryHistory:
                 each.executors * _utilization(each.duration_s, each.fill_s, interval_s, trigger_s),
                 each.span_s,
             )
-            for each in self._batches
+            for each in self._counting(now)
         )
         last = self.last_batch
         # a first batch may have any number of rows, so its age says nothing of those to come
