@@ -76,6 +76,22 @@ def test_executors_and_what_they_did_are_the_recorded_run(tmp_path: Path) -> Non
     assert read(two_jobs(), tmp_path).notes.sentences() == []
 
 
+def test_how_long_an_executor_needs_for_its_first_task_is_known_where_tasks_waited(
+    tmp_path: Path,
+) -> None:
+    log = EventLog()
+    log.executor_added("1", 1)
+    stage = log.stage(0, 3)
+    log.job_start(0, 5, [stage])
+    log.stage_submitted(stage, 5)
+    log.task_start(stage, 0, "1", 5)
+    log.executor_added("2", 6)
+    log.task_start(stage, 1, "2", 6.4)
+    log.task_start(stage, 2, "2", 8)
+    executors = read(log, tmp_path).application.run.executors
+    assert [each.first_task_ms for each in executors] == [None, 400]
+
+
 def test_what_the_application_is_called_and_set_to(tmp_path: Path) -> None:
     properties = {"spark.dynamicAllocation.maxExecutors": "7"}
     application = read(two_jobs(properties=properties, name="etl"), tmp_path).application

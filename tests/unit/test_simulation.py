@@ -104,6 +104,14 @@ def test_delays_of_a_log_count_from_the_moment_at_which_executors_were_wanted() 
         assert executors_at(outcome, 5.5, 6.5, 7.5) == expected
 
 
+def test_an_executor_takes_tasks_a_while_after_it_registered() -> None:
+    run = application([stage(0, [5])])
+    cluster = ClusterModel(start_delays_ms=(2_000,), first_task_after_ms=700)
+    outcome, heard = under(run, spark(run, **KEPT), cluster)
+    assert [at for at, e in heard if isinstance(e, TaskStart)] == [2_700]
+    assert executors_at(outcome, 2) == [4]
+
+
 def test_only_so_many_pods_begin_to_start_in_a_minute() -> None:
     run = application([stage(0, [60] * 4)])
     cluster = ClusterModel(start_delays_ms=(1_000,), pods_per_minute=6)
@@ -369,7 +377,7 @@ def written(settings: dict[str, object]) -> dict[str, str]:
     return {"spark.dynamicAllocation.enabled": "true", **found}
 
 
-@hypothesis_settings(max_examples=40, deadline=None)
+@hypothesis_settings(max_examples=20, deadline=None)
 @given(run=applications(), wishes=SETTINGS, cluster=CLUSTERS, by_operator=st.booleans())
 def test_every_task_succeeds_and_nothing_happens_twice(
     run: RecordedApplication, wishes: dict[str, object], cluster: ClusterModel, by_operator: bool

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pytest
 from tests.fidelity import __main__ as fidelity
 from tests.fidelity.comparison import (
     Prediction,
@@ -18,6 +19,7 @@ from tests.unit.simulated_applications import application, job, log_of, spark, s
 
 from spark_allocation.core.simulation.cluster import ClusterModel
 
+SAMPLES = Path(__file__).parent / "event_log_samples"
 START = ClusterModel(start_delays_ms=(5_000,))
 
 
@@ -63,3 +65,15 @@ def test_runs_are_kept_for_another_comparison(tmp_path: Path) -> None:
 def test_there_are_twelve_shapes_with_names_that_pods_may_have() -> None:
     assert len(SHAPES) == 12
     assert all(name.replace("-", "").isalpha() and name.islower() for name in SHAPES)
+
+
+@pytest.mark.parametrize("name", ["run-1", "run-2"])
+def test_real_runs_simulated_as_they_were_recorded_are_those_runs(name: str) -> None:
+    """Two runs of Spark 4.1.4 on Kubernetes that nobody disturbed, with what does not matter taken out of their logs.
+
+    Executors of these came one after the other and stayed to the end: what is shown is the rise, the order of the work
+    and how long it takes.
+    """
+    found = replayed(RealRun(name, "own", SAMPLES / f"{name}.lz4", {}))
+    assert found.curve < 0.05
+    assert found.makespan_error < 0.02

@@ -7,6 +7,7 @@ recorded ones. Both are read as they are for real applications, and refused in t
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from statistics import median_low
 from typing import Any
 
 from spark_allocation.api.group import KIND
@@ -174,10 +175,14 @@ def cluster_of(
     seed: int = 0,
 ) -> ClusterModel:
     """The cluster that the application met, where nothing else is said: executors start as they did."""
+    first_tasks = application.first_task_delays_ms()
     delays = tuple(application.start_delays_ms()) if start_delay_ms is None else (start_delay_ms,)
     return ClusterModel(
         start_delays_ms=delays or (DEFAULT_START_DELAY_MS,),
         delays_count_from_target=start_delay_ms is None and bool(delays),
+        first_task_after_ms=(
+            median_low(first_tasks) if first_tasks and start_delay_ms is None else 0
+        ),
         pods_per_minute=pods_per_minute,
         failures_per_hour=failures_per_hour,
         seed=seed,
@@ -230,9 +235,11 @@ def recorded_outcome(application: RecordedApplication) -> Outcome:
 
 def curve_difference(one: Outcome, other: Outcome) -> float | None:
     """The area between two curves of executors, as a share of the area below the second; None when that is empty."""
-    until = max(one.makespan_ms, other.makespan_ms)
+    both = min(one.makespan_ms, other.makespan_ms)
+    longer = one if one.makespan_ms > both else other
+    beyond = longer.timeline.executor_ms(longer.makespan_ms) - longer.timeline.executor_ms(both)
     below = other.timeline.executor_ms(other.makespan_ms)
-    return area_between(one.timeline, other.timeline, until) / below if below else None
+    return (area_between(one.timeline, other.timeline, both) + beyond) / below if below else None
 
 
 # -- inside ----------------------------------------------------------------------------------------------------------

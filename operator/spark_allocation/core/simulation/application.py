@@ -102,6 +102,7 @@ class RecordedExecutor:
     Attributes:
         removed_ms: None when it was there to the end.
         start_ms: from its request to its registration, where the log tells it.
+        first_task_ms: from its registration to its first task, where tasks were waiting for it.
     """
 
     executor_id: str
@@ -110,6 +111,7 @@ class RecordedExecutor:
     added_ms: int
     removed_ms: int | None = None
     start_ms: int | None = None
+    first_task_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,3 +169,7 @@ class RecordedApplication:
     def start_delays_ms(self) -> list[int]:
         """How long recorded executors took from request to registration, where the log tells it."""
         return [each.start_ms for each in self.run.executors if each.start_ms is not None]
+
+    def first_task_delays_ms(self) -> list[int]:
+        """How long recorded executors took from registration to their first task, where tasks waited for them."""
+        return [each.first_task_ms for each in self.run.executors if each.first_task_ms is not None]

@@ -21,6 +21,7 @@ class ClusterModel:
             again. At least one.
         delays_count_from_target: from the moment at which the target rose, where the host knows it, as Spark's log has
             them; otherwise from the creation of the pod.
+        first_task_after_ms: from an executor's registration until it takes tasks (``LaunchedExecutor``).
         pods_per_minute: at most so many begin to start in a minute; None for no limit.
         failures_per_hour: how often an executor is lost unasked, in an hour of its life.
         leaves_after_ms: from the order to an executor without tasks until it is gone.
@@ -29,6 +30,7 @@ class ClusterModel:
 
     start_delays_ms: tuple[int, ...] = (5_000,)
     delays_count_from_target: bool = False
+    first_task_after_ms: int = 0
     pods_per_minute: float | None = None
     failures_per_hour: float = 0.0
     leaves_after_ms: int = 1_000

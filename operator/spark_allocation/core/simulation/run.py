@@ -94,12 +94,13 @@ class _Kind(IntEnum):
     JOB_ENDS = 1
     EXECUTOR_GONE = 2
     EXECUTOR_READY = 3
-    EXECUTOR_LOST = 4
-    DRIVER_ACTS = 5
-    STAGE_SUBMITTED = 6
-    LOCALITY = 7
-    DECIDE = 8
-    END = 9
+    EXECUTOR_TAKES_TASKS = 4
+    EXECUTOR_LOST = 5
+    DRIVER_ACTS = 6
+    STAGE_SUBMITTED = 7
+    LOCALITY = 8
+    DECIDE = 9
+    END = 10
 
 
 _Happening = tuple[int, int, int, object]
@@ -215,6 +216,8 @@ class Simulation:
                 self._job_ends(job)
             case _Kind.EXECUTOR_READY, SimulatedExecutor() as executor:
                 self._executor_ready(executor)
+            case _Kind.EXECUTOR_TAKES_TASKS, SimulatedExecutor() as executor:
+                self._executor_takes_tasks(executor)
             case _Kind.EXECUTOR_GONE, SimulatedExecutor() as executor:
                 self._executor_gone(executor)
             case _Kind.EXECUTOR_LOST, SimulatedExecutor() as executor:
@@ -598,12 +601,22 @@ class Simulation:
             return  # it was withdrawn while it started
         executor.registered = True
         self._alive[executor.id] = executor
-        self._places.setdefault(executor.profile_id, {})[executor.id] = executor
         self._pods.runs(executor.id)
         self._post(ExecutorAdded(str(executor.id), executor.profile_id))
         fails_after = self._cluster.fails_after_ms(executor.id)
         if fails_after is not None:
             self._later(self._now + fails_after, _Kind.EXECUTOR_LOST, executor)
+        if self._cluster.first_task_after_ms:
+            at = self._now + self._cluster.first_task_after_ms
+            self._later(at, _Kind.EXECUTOR_TAKES_TASKS, executor)
+        else:
+            self._executor_takes_tasks(executor)
+
+    def _executor_takes_tasks(self, executor: SimulatedExecutor) -> None:
+        if executor.leaving or executor.gone_ms is not None:
+            return
+        executor.takes_tasks = True
+        self._places.setdefault(executor.profile_id, {})[executor.id] = executor
         self._offer(executor)
 
     def _executor_gone(self, executor: SimulatedExecutor) -> None:

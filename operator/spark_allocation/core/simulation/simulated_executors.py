@@ -41,6 +41,7 @@ class SimulatedExecutor:
     Attributes:
         slots: tasks that fit on it.
         ready_ms: when it registers.
+        takes_tasks: it has told the driver that it is there.
         outputs: of which stages it has how many outputs.
         wrote: it has ever written shuffle data.
         blocks: cached blocks by RDD and partition.
@@ -62,6 +63,7 @@ class SimulatedExecutor:
         "running",
         "slots",
         "started_tasks",
+        "takes_tasks",
         "wrote",
     )
 
@@ -75,6 +77,7 @@ class SimulatedExecutor:
         self.ready_ms = ready_ms
         self.gone_ms: int | None = None
         self.registered = False
+        self.takes_tasks = False
         self.leaving = False
         self.running: set[SimulatedTask] = set()
         self.outputs: Counter[int] = Counter()
@@ -88,7 +91,7 @@ class SimulatedExecutor:
     @property
     def has_place(self) -> bool:
         """It takes a task."""
-        return self.registered and not self.leaving and len(self.running) < self.slots
+        return self.takes_tasks and not self.leaving and len(self.running) < self.slots
 
     def lived_ms(self, until_ms: int) -> int:
         """From registration to its end, or to this moment."""

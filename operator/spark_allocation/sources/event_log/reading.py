@@ -20,7 +20,7 @@ Source: ``org.apache.spark.util.JsonProtocol``, ``ReplayListenerBus``.
 from array import array
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from statistics import median_low
 from typing import BinaryIO
 
@@ -274,6 +274,7 @@ class _Builder:
         self._origins: dict[int, int] = {}
         self._parents_elsewhere: dict[int, int] = {}
         self._asked_at: dict[int, int] = {}
+        self._awaited: dict[str, int] = {}
         self._unpersists: list[tuple[int, int]] = []
         self._blocks: dict[int, dict[int, tuple[str, int]]] = {}
         self._waiting: dict[tuple[int, int], int] = {}
@@ -415,6 +416,8 @@ class _Builder:
             start_ms=start,
         )
         self._alive += 1
+        if self._pending > 0:
+            self._awaited[event.executor_id] = at
         self._note()
 
     def _on_executor_removed(self, event: wire.ExecutorRemoved) -> None:
@@ -429,6 +432,7 @@ class _Builder:
             added_ms=executor.added_ms,
             removed_ms=at,
             start_ms=executor.start_ms,
+            first_task_ms=executor.first_task_ms,
         )
         self._alive -= 1
         self._note()
@@ -498,12 +502,23 @@ class _Builder:
         self._note()
 
     def _on_task_start(self, event: wire.TaskStart) -> None:
-        self._now(event.info.launched_at)
+        at = self._now(event.info.launched_at)
+        if self._awaited:
+            self._note_first_task(event.info.executor_id, at)
         self._running += 1
         key = (event.stage_id, event.attempt)
         if not event.info.speculative and key in self._waiting:
             self._wait(key, -1)
         self._note()
+
+    def _note_first_task(self, executor_id: str, at: int) -> None:
+        """When tasks waited all the time since an executor registered, it could not take one earlier."""
+        added_at = self._awaited.pop(executor_id, None)
+        executor = self._executors.get(executor_id)
+        if added_at is not None and executor is not None:
+            self._executors[executor_id] = replace(executor, first_task_ms=max(0, at - added_at))
+        if self._pending <= 1:
+            self._awaited.clear()
 
     def _wait(self, key: tuple[int, int], change: int) -> None:
         if key in self._waiting:
@@ -735,6 +750,7 @@ def _since(executor: RecordedExecutor, begin: int) -> RecordedExecutor:
         added_ms=max(0, executor.added_ms - begin),
         removed_ms=None if executor.removed_ms is None else max(0, executor.removed_ms - begin),
         start_ms=executor.start_ms,
+        first_task_ms=executor.first_task_ms,
     )
 
 
