@@ -367,7 +367,7 @@ CLUSTERS = st.builds(
     ClusterModel,
     start_delays_ms=st.sampled_from([(0,), (2_000,), (1_000, 5_000)]),
     pods_per_minute=st.sampled_from([None, 30.0]),
-    failures_per_hour=st.sampled_from([0.0, 0.0, 60.0]),
+    failures_per_hour=st.sampled_from([0.0, 0.0, 6.0]),
     seed=st.integers(0, 3),
 )
 
