@@ -14,7 +14,7 @@ INSTALLED := $(VENV)/.installed
 SOURCES := operator tests examples
 
 .DEFAULT_GOAL := help
-.PHONY: help docs demo test e2e chart test-chart test-kind slow lint types format unit fuzz faults soak day conformance integration streaming-plant bench bench-watch crd released-crds kubernetes-schemas requirements image cluster-up \
+.PHONY: help docs demo test e2e chart test-chart test-kind slow lint types format unit fuzz faults soak day fidelity conformance integration streaming-plant bench bench-watch crd released-crds kubernetes-schemas requirements image cluster-up \
 	cluster-down cluster-status clean
 
 help:  ## Show this list
@@ -68,6 +68,9 @@ soak: $(INSTALLED)  ## Real Spark jobs under such faults, beside Spark's own all
 
 day: $(INSTALLED)  ## Two hundred applications of a simulated day under faults, in MINUTES=60, with the operator's memory and requests
 	@$(BIN)/python -m tests.day --minutes $(MINUTES) --seed $(SEED)
+
+fidelity: $(INSTALLED)  ## Twelve shapes of jobs under two policies each on a real cluster, against what `simulate` makes of their event logs
+	@$(BIN)/python -m tests.fidelity --spark $(SPARK)
 
 conformance: $(INSTALLED)  ## Compare with Spark's own classes: N=… scenarios of each kind, SPARK=…, SEED=…
 	@for kind in eam alloc pod; do \
