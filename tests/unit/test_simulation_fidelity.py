@@ -69,7 +69,7 @@ def test_there_are_twelve_shapes_with_names_that_pods_may_have() -> None:
 
 @pytest.mark.parametrize("name", ["run-1", "run-2"])
 def test_real_runs_simulated_as_they_were_recorded_are_those_runs(name: str) -> None:
-    """Two runs of Spark 4.1.4 on Kubernetes that nobody disturbed, with what does not matter taken out of their logs.
+    """Two runs of Spark 4.1.4 on Kubernetes, of which only the second lost an executor, at its very end; with what does not matter taken out of their logs.
 
     Executors of these came one after the other and stayed to the end: what is shown is the rise, the order of the work
     and how long it takes.

@@ -89,6 +89,9 @@ class _Seen:
     job_run: str = ""
     told_run: str = ""
     told: tuple[object, ...] = ()
+    """Run and batch that the helper told of last; kept when another run begins, as a run may be named again."""
+    shown: tuple[object, ...] = ()
+    """What Spark's gauges showed last in this run."""
     news_at: float | None = None
     duration_s: float = 0.0
     running: _Running | None = None
@@ -350,9 +353,9 @@ def _shown(seen: _Seen, gauges: QueryGauges, now: float, *, runs: bool) -> Batch
     """
     shown = (repr(gauges.latency_ms), repr(gauges.input_rate), repr(gauges.processing_rate))
     nothing_yet = not (gauges.latency_ms or gauges.input_rate or gauges.processing_rate)
-    if gauges.latency_ms is None or nothing_yet or shown == seen.told:
+    if gauges.latency_ms is None or nothing_yet or shown == seen.shown:
         return None
-    seen.told = shown
+    seen.shown = shown
     if seen.running is not None and (not runs or seen.running.batch_id is None):
         # without a number nobody can tell a batch from the next one but by this
         seen.ran, seen.running = seen.running, None
@@ -367,7 +370,7 @@ def _shown(seen: _Seen, gauges: QueryGauges, now: float, *, runs: bool) -> Batch
 
 def _begin_anew(seen: _Seen) -> None:
     """Another run of the query: numbers of batches may begin anew."""
-    seen.told = ()
+    seen.shown = ()
     seen.running = seen.ran = seen.done_batch = None
 
 
