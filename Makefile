@@ -85,7 +85,7 @@ bench-watch: $(INSTALLED)  ## Figures of the pods watch: CPU and memory for fift
 	@$(BIN)/python -m tests.perf.bench_pods_watch
 
 lint: $(INSTALLED)  ## ruff, the import contracts, and generated files that are out of date
-	@$(BIN)/ruff check $(SOURCES)
+	@$(BIN)/ruff check --no-cache $(SOURCES)
 	@$(BIN)/ruff format --check $(SOURCES)
 	@PYTHONPATH=operator $(BIN)/lint-imports
 	@$(BIN)/spark-allocation crd --directory crds --check

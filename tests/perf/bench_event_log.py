@@ -70,7 +70,6 @@ def measure(path: Path, *, simulate: bool) -> dict[str, float]:
     }
     if simulate:
         from spark_allocation.controller.what_if import as_recorded, simulated
-
         from spark_allocation.core.simulation.cluster import ClusterModel
 
         before = time.process_time()
