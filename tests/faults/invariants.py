@@ -75,13 +75,17 @@ class Invariants:
         if self._ids.setdefault((application.pod_uid, number), uid) != uid:
             self._break(f"{application.name}: executor id {number} was used twice")
 
-    def _not_above_maximum(self, application: JudgedApplication, pod: Document) -> None:
+    def _beside(self, application: JudgedApplication, pod: Document) -> list[Document]:
+        """Living executors of the same life and profile, this one among them."""
         life = (incarnation(pod), profile_id(pod))
-        living = [
+        return [
             each
             for each in self.living(application)
             if (incarnation(each), profile_id(each)) == life
         ]
+
+    def _not_above_maximum(self, application: JudgedApplication, pod: Document) -> None:
+        living = self._beside(application, pod)
         now = time.monotonic()
         allowed = application.maximum(since=now - BOUNDS_ARE_KNOWN_SECONDS)
         if len(living) > allowed:
@@ -144,6 +148,11 @@ class Invariants:
         if executor is None or executor.pod_uid != uid or executor.leaving:
             return
         now = passage.at
+        lowest = application.lowest_maximum(since=now - BOUNDS_ARE_KNOWN_SECONDS)
+        if len(self._beside(application, pod)) > lowest:
+            # who lowers the maximum wants busy ones to go as well
+            application.let_go.append(str(number))
+            return
         recent = [busy for at, busy in application.heard if at > now - HEARD_SECONDS]
         busy_since = executor.busy_since
         if (

@@ -40,6 +40,7 @@ class JudgedApplication:
         executors: by executor id.
         heard: what the operator has been told of executors: when, and the ids with active tasks.
         cut_short: tasks that an operator's deletion ended.
+        let_go: ids of executors that were deleted while there were more than a maximum allowed that had been lowered.
     """
 
     name: str
@@ -49,12 +50,20 @@ class JudgedApplication:
     executors: dict[int, TrueExecutor] = field(default_factory=dict)
     heard: deque[tuple[float, frozenset[int]]] = field(default_factory=lambda: deque(maxlen=200))
     cut_short: list[str] = field(default_factory=list)
+    let_go: list[str] = field(default_factory=list)
 
     def maximum(self, *, since: float) -> int:
         """The largest maximum that was in force at any time from then on."""
+        return max(self._maxima(since))
+
+    def lowest_maximum(self, *, since: float) -> int:
+        """The smallest of them."""
+        return min(self._maxima(since))
+
+    def _maxima(self, since: float) -> list[int]:
         now = [each for each in self.bounds if each[0] >= since]
         before = [each for each in self.bounds if each[0] < since]
-        return max(each[2] for each in (*before[-1:], *now))
+        return [each[2] for each in (*before[-1:], *now)]
 
     def hears(self, passage: Passage, documents: Any) -> None:
         """The operator was told of the executors."""

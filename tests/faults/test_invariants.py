@@ -148,6 +148,23 @@ def test_a_busy_executor_that_is_deleted() -> None:
     assert judged.invariants.broken == ["job: busy executor 1 was deleted"]
 
 
+def test_a_busy_executor_may_go_when_the_maximum_was_lowered() -> None:
+    judged = Judged()
+    pods = [judged.add(1), judged.add(2)]
+    judged.application.bounds.append((time.monotonic(), 0, 1))
+    for pod in pods:
+        judged.work(pod, busy_for=10, heard=[(2.5, True), (1.5, True), (0.5, True)])
+    judged.delete(pods[0])
+    assert judged.invariants.broken == []
+    assert judged.application.let_go == ["1"]
+    # but not the one that the maximum still allows
+    judged.feed.tell("MODIFIED", executor_pod(1, deletionTimestamp="now"))
+    judged.application.heard.clear()
+    judged.work(pods[1], busy_for=10, heard=[(2.5, True), (1.5, True), (0.5, True)])
+    judged.delete(pods[1])
+    assert judged.invariants.broken == ["job: busy executor 2 was deleted"]
+
+
 def test_a_deletion_on_an_old_answer() -> None:
     judged = Judged()
     pod = judged.add(1)

@@ -70,6 +70,8 @@ class Run:
 
     Attributes:
         wrong: answers that are not right.
+        hit: ids of executors that the faults ended.
+        let_go: ids of those that went because the maximum had been lowered, which Spark's own bounds cannot be.
         executor_seconds: of its executor pods, from creation until they ended or were gone.
         kept_again: how often a part of the kept data set was computed beyond the first time.
         stuck: executors that were there when they should not have been.
@@ -83,6 +85,7 @@ class Run:
     wrong: list[str]
     work: Work
     hit: list[str]
+    let_go: list[str]
     executor_seconds: float
     pods: int
     kept_again: int
@@ -376,6 +379,7 @@ class Round:
             wrong=wrong_answers(job, result),
             work=work_of(event_log(self._folder, result.get("applicationId", ""))),
             hit=application.hit,
+            let_go=application.let_go,
             executor_seconds=sum(each.seconds(now) for each in pods),
             pods=len(pods),
             kept_again=max(0, computed - job.kept_parts),

@@ -78,7 +78,7 @@ def log() -> EventLog:
 def run_with(work: Work, *, job: Job = HOLDS, **fields: Any) -> Run:
     every = {
         "seed": 1, "job": job, "allocator": Allocator.OPERATOR, "phase": "Succeeded", "wrong": [], "work": work,
-        "hit": [], "executor_seconds": 0.0, "pods": 1, "kept_again": 0, "stuck": [], "broken": [],
+        "hit": [], "let_go": [], "executor_seconds": 0.0, "pods": 1, "kept_again": 0, "stuck": [], "broken": [],
     }  # fmt: skip
     return Run(**every | fields)
 
@@ -215,6 +215,7 @@ def test_cached_parts_that_are_computed_again_are_a_complaint_unless_somebody_wa
 ) -> None:
     assert "cached parts" in complaints(run_with(log.work, kept_again=2))[0]
     assert complaints(run_with(log.work, kept_again=2, hit=["1"])) == []
+    assert complaints(run_with(log.work, kept_again=2, let_go=["1"])) == []
 
 
 def test_more_work_again_than_under_spark_s_own_allocator_breaks_a_soak(log: EventLog) -> None:

@@ -17,7 +17,7 @@ class Figures:
 
     Attributes:
         again: task-seconds that were for nothing or had to be done again.
-        again_by_hand: those of them that go back to executors which the faults ended.
+        again_by_hand: those of them that go back to executors which the faults ended, or a maximum that was lowered.
         charged, charged_by_hand: tasks that Spark counts a failure against.
         retries, retries_by_hand: further attempts of stages.
         retries_with_migration: not by hand, of runs whose executors hand on what they hold.
@@ -28,6 +28,7 @@ class Figures:
     executor_seconds: float
     pods: int
     hit: int
+    let_go: int
     tasks: int
     task_seconds: float
     again: float
@@ -47,8 +48,8 @@ class Figures:
 
 
 def by_hand(run: Run, event: Loss | Retry) -> bool:
-    """Whether it goes back to an executor that the faults ended."""
-    return run.work.owed_to(run.hit, event, migrate=run.job.migrate)
+    """Whether it goes back to an executor that the faults ended, or a maximum that was lowered."""
+    return run.work.owed_to([*run.hit, *run.let_go], event, migrate=run.job.migrate)
 
 
 def figures(runs: Sequence[Run]) -> Figures:
@@ -62,6 +63,7 @@ def figures(runs: Sequence[Run]) -> Figures:
         executor_seconds=sum(run.executor_seconds for run in runs),
         pods=sum(run.pods for run in runs),
         hit=sum(len(run.hit) for run in runs),
+        let_go=sum(len(run.let_go) for run in runs),
         tasks=sum(run.work.tasks for run in runs),
         task_seconds=sum(run.work.task_seconds for run in runs),
         again=sum(loss.seconds for _, loss in losses),
@@ -114,7 +116,7 @@ def complaints(run: Run) -> list[str]:
             for retry in run.work.retries
             if not by_hand(run, retry)
         ]
-    if run.kept_again and not run.hit:
+    if run.kept_again and not (run.hit or run.let_go):
         found.append(
             f"{run.kept_again} cached parts were computed again though nobody ended an executor"
         )
@@ -135,10 +137,11 @@ def table(rounds: Sequence[Played]) -> str:
         ("executor-seconds", [f"{each.executor_seconds:.0f}" for each in sides]),
         ("executor pods", [str(each.pods) for each in sides]),
         ("  ended by the faults", [str(each.hit) for each in sides]),
+        ("  let go by lowered bounds", [str(each.let_go) for each in sides]),
         ("tasks", [str(each.tasks) for each in sides]),
         ("task-seconds", [f"{each.task_seconds:.0f}" for each in sides]),
         ("recomputed task-seconds", [f"{each.again:.1f}" for each in sides]),
-        ("  of them by the faults", [f"{each.again_by_hand:.1f}" for each in sides]),
+        ("  of them by these two", [f"{each.again_by_hand:.1f}" for each in sides]),
         ("  share of the others", [f"{each.again_share:.2%}" for each in sides]),
         ("charged tasks", [str(each.charged) for each in sides]),
         ("  of them by the faults", [str(each.charged_by_hand) for each in sides]),

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from tests.unit.runner_world import Operator, put_driver
 
 from spark_allocation.controller import driver_polling
 from spark_allocation.controller.allocation_runner import AllocationRunner
+from spark_allocation.controller.process_settings import ProcessSettings
 from spark_allocation.testing.driver import Behaviour, FakeDriver
 
 pytestmark = pytest.mark.usefixtures("quick")
@@ -129,6 +131,69 @@ async def test_a_driver_that_falls_silent_at_rest_is_noticed(
     await operator.until(lambda: operator.condition("DriverReachable")["status"] == "False")
     driver.behaves = Behaviour.WELL
     await operator.until(lambda: operator.condition("DriverReachable")["status"] == "True")
+
+
+async def idle_long_enough(operator: Operator, driver: FakeDriver, *, seconds: float) -> None:
+    """Both executors are asked to go when they have been idle for so long; the driver is polled less often than that."""
+    patient = ProcessSettings(poll_seconds=3 * seconds, idle_poll_seconds=3 * seconds)
+    operator.around = replace(operator.around, settings=patient)
+    put_driver(operator, driver)
+    shortly = {"minExecutors": 0, "initialExecutors": 2, "executorIdleTimeout": f"{seconds:.0f}s"}
+    driver.work(2)
+    operator.allocate(dynamicAllocation=shortly)
+    await operator.until(lambda: len(operator.executors) == 2, within=4 * seconds)
+    operator.kubelet()
+    driver.executors = [driver.executor(1), driver.executor(2)]
+    driver.work(0)
+
+    def both_have_registered() -> bool:
+        profiles = operator.allocations.status("job").get("profiles") or ()
+        return [each["registered"] for each in profiles] == [2]
+
+    await operator.until(both_have_registered, within=4 * seconds)
+
+
+async def test_idle_executors_go_on_what_the_driver_says_in_that_moment(
+    operator: Operator, driver: FakeDriver
+) -> None:
+    await idle_long_enough(operator, driver, seconds=1)
+    asked = Asked(driver)
+    await operator.until(lambda: len(operator.pods.made("delete")) == 2, within=10)
+    assert asked.for_all >= 1
+
+
+@pytest.mark.parametrize(
+    "begins", ["a job without a stage yet", "tasks that wait", "a task on each", "nothing is said"]
+)
+async def test_nobody_goes_when_a_job_has_begun_since_the_last_answer(
+    operator: Operator, driver: FakeDriver, begins: str
+) -> None:
+    await idle_long_enough(operator, driver, seconds=1)
+    # given a job that begins before the idle executors time out, and that no poll has shown
+    match begins:
+        case "a job without a stage yet":
+            driver.jobs = [1]
+        case "tasks that wait":
+            driver.work(2)
+        case "a task on each":
+            driver.executors = [driver.executor(1, active=1), driver.executor(2, active=1)]
+        case _:
+            driver.behaves = Behaviour.FAILS
+    asked = Asked(driver)
+    await operator.until(lambda: asked.counts["stages?status=active"] >= 1, within=10)
+    await asyncio.sleep(0.5)
+    assert operator.pods.made("delete") == []
+
+
+async def test_tasks_that_wait_for_something_else_hold_nobody_for_long(
+    operator: Operator, driver: FakeDriver
+) -> None:
+    await idle_long_enough(operator, driver, seconds=1)
+    # given a job that runs on and on without a task for anybody
+    driver.jobs = [1]
+    began = time.monotonic()
+    await operator.until(lambda: len(operator.pods.made("delete")) == 2, within=15)
+    assert time.monotonic() - began >= driver_polling.TASKS_GO_OUT_WITHIN_SECONDS
 
 
 async def test_an_executor_that_has_not_registered_yet_is_waited_for_at_full_pace(

@@ -300,7 +300,7 @@ async def test_idle_executors_go_with_a_long_grace_and_by_their_uid() -> None:
 async def test_an_executor_that_took_up_a_task_since_it_was_chosen_stays() -> None:
     """Drains go one after the other, each with a round trip: the driver may give the last ones work meanwhile."""
     world = await idle_world(3)
-    world.execution.works = lambda _: len(world.pods.made("delete")) >= 1
+    world.execution.is_needed = lambda _: len(world.pods.made("delete")) >= 1
     step = await world.turn(idle_report(world))
     assert len(step.drains) == 3
     assert [each.name for each in world.pods.made("delete")] == ["app-exec-1"]

@@ -32,7 +32,7 @@ from spark_allocation.controller.streaming_life import LifeStreams
 from spark_allocation.controller.sweep import sweep_pods
 from spark_allocation.core.allocation import Allocation, Step
 from spark_allocation.core.driver_report import DriverPod, DriverReport
-from spark_allocation.core.executor_pods import judged
+from spark_allocation.core.executor_pods import ExecutorPod, judged
 from spark_allocation.core.resource_profiles import (
     ResourceProfileManager,
 )
@@ -52,6 +52,8 @@ from spark_allocation.snapshots_store import (
 from spark_allocation.sources.driver_rest import DriverRest, Unreachable
 
 SHORTEST_PAUSE_SECONDS = 0.05
+CONFIRMED_SECONDS = 0.2
+"""How old the answer may be on which idle executors are let go."""
 AFTER_API_FAILURE_SECONDS = 1.0
 FIRST_ANSWER_SECONDS = 5.0
 AT_REST_SECONDS = 10.0
@@ -139,7 +141,7 @@ class DriverLife:
             profiles_learned=profiles_learned,
             count_poll=count_poll,
         )
-        execution.works = lambda executor_id: executor_id in self._driver.listed_at_work
+        execution.is_needed = self._is_needed
         self._logged: tuple[str, ...] = ()
 
     def wake(self) -> None:
@@ -235,6 +237,9 @@ class DriverLife:
                     now_ns=time.monotonic_ns(),
                 )
             if self._acts:
+                if step.drains:
+                    # tasks of a job that has just begun would run on executors that leave, and be lost with them
+                    await self._driver.confirm(CONFIRMED_SECONDS)
                 await self._execution.apply(step)
                 if former and self._driver.report is not None:
                     await sweep_pods(self._pods, former, grace_seconds=FORMER_LIFE_GRACE_SECONDS)
@@ -264,6 +269,14 @@ class DriverLife:
             log.warning("api_unavailable", error=str(error))
             await asyncio.sleep(AFTER_API_FAILURE_SECONDS)
             return time.monotonic() + AFTER_API_FAILURE_SECONDS
+
+    def _is_needed(self, pod: ExecutorPod) -> bool:
+        """Whether an executor that was idle has work by now, or may have in a moment."""
+        return (
+            self._driver.unreachable is not None
+            or pod.executor_id in self._driver.listed_at_work
+            or self._driver.is_about_to_work(pod.profile_id)
+        )
 
     async def _rest(self, *, until: float) -> None:
         """Wait until something changes, but not longer than it may take to notice an end."""

@@ -32,6 +32,8 @@ ALL_EVERY_SECONDS = 10.0
 """How long a driver at rest is asked for nothing but its jobs."""
 DEAD_EXECUTORS_EVERY_SECONDS = 10.0
 POLLS_THAT_MAY_FAIL = 3
+TASKS_GO_OUT_WITHIN_SECONDS = 3.0
+"""As long as a task waits by default for an executor near its data (``spark.locality.wait``)."""
 UNKNOWN_PROFILE_SECONDS = 15.0
 """A profile that the driver's environment did not explain is not asked for again sooner."""
 
@@ -77,6 +79,7 @@ class DriverPolling:
         self._profiles_learned = profiles_learned
         self._count_poll = count_poll
         self._failed = 0
+        self._work_begins: dict[ProfileId, float] = {}
         self._asking = asyncio.Lock()
         self._taken = True
         self._dead_asked_at = -DEAD_EXECUTORS_EVERY_SECONDS
@@ -131,6 +134,20 @@ class DriverPolling:
         if self.at_rest and time.monotonic() - self.asked_at > self._interval:
             await self._ask_in_whole()
 
+    async def confirm(self, within_seconds: float) -> None:
+        """Have an answer that was asked for so lately, if the driver gives one."""
+        if time.monotonic() - self.asked_at > within_seconds:
+            await self._ask_in_whole()
+
+    def is_about_to_work(self, profile_id: ProfileId) -> bool:
+        """Whether executors of a profile that are idle may well have tasks in a moment.
+
+        Inside the driver an idle executor gets a waiting task at once. Both seen together are a moment in between, unless
+        it lasts: then the tasks wait for something else.
+        """
+        since = self._work_begins.get(profile_id)
+        return since is not None and time.monotonic() - since < TASKS_GO_OUT_WITHIN_SECONDS
+
     async def _ask_in_whole(self) -> None:
         wished_at = time.monotonic()
         async with self._asking:
@@ -173,6 +190,10 @@ class DriverPolling:
             self.listed_at_work = frozenset(
                 executor.id for executor in answer.executors if executor.active_tasks > 0
             )
+            self._work_begins = {
+                profile_id: self._work_begins.get(profile_id, began)
+                for profile_id in _profiles_that_begin(answer)
+            }
             self.asked_at = began
             self.answered_at_ns = time.monotonic_ns()
             self._taken = False
@@ -197,6 +218,13 @@ class DriverPolling:
             return
         self.profile_errors = add_profiles(self._profiles, environment.resource_profiles)
         self._profiles_learned()
+
+
+def _profiles_that_begin(report: DriverReport) -> frozenset[ProfileId]:
+    """Profiles of which tasks wait, or, when a job runs of which no stage does yet, of which there are executors."""
+    if report.running_jobs and not report.stages:
+        return frozenset(executor.profile_id for executor in report.executors)
+    return report.waiting_profiles
 
 
 def add_profiles(

@@ -76,8 +76,8 @@ class PlanExecution:
         self._no_withdrawal_before = 0
         self.drain_grace_seconds: int | None = None
         """Grace of a drain; None removes idle executors with the pod's own grace."""
-        self.works: Callable[[ExecutorId], bool] = lambda _: False
-        """Whether the driver's newest answer shows the executor with a task."""
+        self.is_needed: Callable[[ExecutorPod], bool] = lambda _: False
+        """Whether the driver's newest answer shows work for an executor that was idle."""
         self.drain_obstacle: Obstacle | None = None
         """Why the last executor that was to go was not let go; None when it went."""
 
@@ -145,8 +145,8 @@ class PlanExecution:
     async def _drain_all(self) -> None:
         while self._drains:
             pod = self._drains[0]
-            if pod.executor_id in self._chosen_as_idle and self.works(pod.executor_id):
-                # the requests before this one took their time, and the driver has given it a task meanwhile
+            if pod.executor_id in self._chosen_as_idle and self.is_needed(pod):
+                # the requests before this one took their time, or a job has begun since the answer that was decided on
                 self._drains.pop(0)
                 self._allocation.drain_not_begun(pod.executor_id)
                 continue

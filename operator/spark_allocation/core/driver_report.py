@@ -115,3 +115,12 @@ class DriverReport:
     max_needed_executors: int | None
     dead_executors: tuple[ExecutorReport, ...] | None = None
     streaming: StreamingReport = NO_STREAMS
+
+    @property
+    def waiting_profiles(self) -> frozenset[ProfileId]:
+        """Resource profiles of which tasks wait."""
+        return frozenset(
+            stage.profile_id
+            for stage in self.stages
+            if stage.num_tasks > stage.active_tasks + stage.completed_indices
+        )
