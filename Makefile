@@ -72,6 +72,9 @@ day: $(INSTALLED)  ## Two hundred applications of a simulated day under faults, 
 fidelity: $(INSTALLED)  ## Twelve shapes of jobs under two policies each on a real cluster, against what `simulate` makes of their event logs
 	@$(BIN)/python -m tests.fidelity --spark $(SPARK)
 
+stream: $(INSTALLED)  ## A real stream at changing rates, with executors by the operator, by Spark and fixed: a table and demo-output/stream.png
+	@$(BIN)/python -m tests.streams --spark $(SPARK)
+
 conformance: $(INSTALLED)  ## Compare with Spark's own classes: N=… scenarios of each kind, SPARK=…, SEED=…
 	@for kind in eam alloc pod; do \
 		$(BIN)/python -m tests.conformance.run --kind $$kind --count $(N) --spark $(SPARK) --seed $(SEED) || exit 1; \
