@@ -34,5 +34,5 @@ def test_executors_follow_the_input_of_a_stream(space: Workspace, tmp_path: Path
     back = course.back_in_time_after(1)
     assert back is not None
     assert back <= CATCH_UP_SECONDS
-    # and when little came they went again
-    assert course.executors[-1][1] <= 2
+    # and when little came they began to go again, one after the other as streams let them
+    assert course.executors[-1][1] < max(rising)
