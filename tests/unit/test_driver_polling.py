@@ -162,6 +162,23 @@ async def test_idle_executors_go_on_what_the_driver_says_in_that_moment(
     assert asked.for_all >= 1
 
 
+async def test_a_driver_at_rest_that_does_not_answer_is_asked_no_more_often_for_it(
+    operator: Operator, driver: FakeDriver
+) -> None:
+    pause = 0.5
+    patient = ProcessSettings(poll_seconds=pause, idle_poll_seconds=pause)
+    operator.around = replace(operator.around, settings=patient)
+    await two_registered(operator, driver)
+    await operator.until(
+        lambda: driver.asked[-1].endswith(JOBS) and driver.asked[-2].endswith(JOBS), within=10
+    )
+    driver.behaves = Behaviour.FAILS
+    asked = Asked(driver)
+    seconds = 6 * pause
+    await asyncio.sleep(seconds)
+    assert 3 <= asked.for_all <= seconds / pause + 1
+
+
 @pytest.mark.parametrize(
     "begins", ["a job without a stage yet", "tasks that wait", "a task on each", "nothing is said"]
 )
@@ -183,6 +200,9 @@ async def test_nobody_goes_when_a_job_has_begun_since_the_last_answer(
     await operator.until(lambda: asked.counts["stages?status=active"] >= 1, within=10)
     await asyncio.sleep(0.5)
     assert operator.pods.made("delete") == []
+    # and one that does not answer is not pressed
+    if begins == "nothing is said":
+        assert asked.for_all <= 2
 
 
 async def test_tasks_that_wait_for_something_else_hold_nobody_for_long(

@@ -131,12 +131,16 @@ class DriverPolling:
 
     async def up_to_date(self) -> None:
         """Ask for everything if a driver at rest was last asked so long ago that a job may have come and gone."""
-        if self.at_rest and time.monotonic() - self.asked_at > self._interval:
-            await self._ask_in_whole()
+        if self.at_rest:
+            await self.confirm(self._interval)
 
     async def confirm(self, within_seconds: float) -> None:
-        """Have an answer that was asked for so lately, if the driver gives one."""
-        if time.monotonic() - self.asked_at > within_seconds:
+        """Have an answer that was asked for so lately, if the driver gives one.
+
+        A driver that did not answer the last time is not pressed: `run` asks it again in its time, and how often it has
+        failed in a row goes on meaning for how long.
+        """
+        if self.unreachable is None and time.monotonic() - self.asked_at > within_seconds:
             await self._ask_in_whole()
 
     def is_about_to_work(self, profile_id: ProfileId) -> bool:
