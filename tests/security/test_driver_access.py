@@ -32,24 +32,12 @@ from spark_allocation.sources.driver_rest import (
     DriverRest,
     Unreachable,
     find_driver,
-    open_driver_session,
     ui_ports,
 )
 from spark_allocation.testing.driver import FakeDriver
 
 NAME = "driver.jobs.example"
 TOKEN = "t0ken-of-the-operator"
-
-
-@pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    return Authority(tmp_path_factory.mktemp("authority"))
-
-
-@pytest.fixture
-async def session() -> AsyncIterator[aiohttp.ClientSession]:
-    async with open_driver_session() as opened:
-        yield opened
 
 
 @pytest.fixture

@@ -24,12 +24,6 @@ PATIENCE_SECONDS = 1.0
 OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 
 
-@pytest.fixture
-async def session() -> AsyncIterator[aiohttp.ClientSession]:
-    async with driver_rest.open_driver_session() as opened:
-        yield opened
-
-
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(driver_rest, "REQUEST_TIMEOUT_SECONDS", PATIENCE_SECONDS)

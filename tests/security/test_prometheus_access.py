@@ -10,7 +10,6 @@ import pytest
 from aiohttp import web
 from tests.security.certificates import Authority
 
-from spark_allocation.sources.driver_rest import open_driver_session
 from spark_allocation.sources.promql import (
     BacklogFault,
     PrometheusQueries,
@@ -21,17 +20,6 @@ from spark_allocation.sources.promql import (
 NAME = "prometheus.monitoring.example"
 TOKEN = "t0ken-for-prometheus"
 QUERY = 'sum(lag{namespace="jobs"})'
-
-
-@pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    return Authority(tmp_path_factory.mktemp("authority"))
-
-
-@pytest.fixture
-async def session() -> AsyncIterator[aiohttp.ClientSession]:
-    async with open_driver_session() as opened:
-        yield opened
 
 
 @pytest.fixture

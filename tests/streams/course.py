@@ -25,8 +25,6 @@ MOST = 8
 FIXED = 6
 INTERVAL_SECONDS = 10
 ENDS_WITHIN_SECONDS = 900
-LATE_SHARE = 1.0
-"""A batch that takes longer than this share of the interval is late."""
 STREAMING = {
     "catchUpTime": "60s",
     "stabilization": {"down": "30s"},
@@ -60,7 +58,6 @@ class Course:
 
     Attributes:
         executors: (seconds of the stream, registered executors), about every second.
-        decisions: (seconds, words) of the operator; empty in other ways.
     """
 
     way: Way
@@ -78,10 +75,13 @@ class Course:
             total += count * (following - at)
         return total
 
+    def is_late(self, batch: Batch) -> bool:
+        return batch.seconds > self.interval
+
     @property
     def late_share(self) -> float:
         """Share of the batches that took longer than the interval."""
-        late = sum(each.seconds > self.interval * LATE_SHARE for each in self.batches)
+        late = sum(self.is_late(each) for each in self.batches)
         return late / len(self.batches) if self.batches else 1.0
 
     def phase_began(self, number: int) -> float:
@@ -110,16 +110,10 @@ class Course:
         began = self.phase_began(phase)
         ends = began + self.phases[phase][0]
         within = [each for each in self.batches if began <= each.began < ends]
-        last_late = max(
-            (index for index, each in enumerate(within) if each.seconds > self.interval), default=-1
-        )
-        if not within or last_late == len(within) - 1:
+        late = [each for each in within if self.is_late(each)]
+        if not within or (late and late[-1] is within[-1]):
             return None
-        return (
-            max(0.0, within[last_late].began + within[last_late].seconds - began)
-            if last_late >= 0
-            else 0.0
-        )
+        return late[-1].began + late[-1].seconds - began if late else 0.0
 
 
 def start(space: Workspace, folder: Path, way: Way, phases: str) -> None:

@@ -27,10 +27,7 @@ def write_png(courses: Sequence[Course], file: Path) -> None:
             [each.began + each.seconds for each in course.batches],
             0,
             [each.seconds for each in course.batches],
-            color=[
-                "tab:red" if each.seconds > course.interval else "tab:green"
-                for each in course.batches
-            ],
+            color=["tab:red" if course.is_late(each) else "tab:green" for each in course.batches],
             linewidth=3,
         )
         batches.axhline(course.interval, color="grey", linestyle="--", linewidth=1)
