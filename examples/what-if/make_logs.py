@@ -11,9 +11,9 @@ engine      a SQL engine that lives on after a query of 400 tasks
 stream-day  a streaming query with a batch each five minutes, four tasks at night and up to forty at noon
 """
 
+import argparse
 import json
 import math
-import sys
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -105,7 +105,11 @@ def stream_day(path: Path) -> None:
 
 
 def main() -> None:
-    folder = Path(sys.argv[1] if len(sys.argv) > 1 else ".")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("folder", nargs="?", type=Path, default=Path(), help="made if need be")
+    folder: Path = parser.parse_args().folder
     folder.mkdir(parents=True, exist_ok=True)
     for make in (ramp, pauses, engine, stream_day):
         name = make.__name__.replace("_", "-")
