@@ -28,7 +28,7 @@ from spark_allocation.core.passive_driver import MIGRATION_SETTINGS, PASSIVE_SET
 from spark_allocation.core.simulation.application import RecordedApplication
 from spark_allocation.core.simulation.cluster import ClusterModel
 from spark_allocation.core.simulation.outcome import Outcome
-from spark_allocation.reports import what_if_plot
+from spark_allocation.reports import pictures
 from spark_allocation.reports.what_if_table import shown_time
 from spark_allocation.sources.event_log.log_files import find_logs
 from spark_allocation.sources.event_log.reading import read_log
@@ -352,7 +352,7 @@ def test_without_matplotlib_plot_names_the_remedy(
     def missing(name: str) -> None:
         raise ImportError(name)
 
-    monkeypatch.setattr(what_if_plot, "import_module", missing)
+    monkeypatch.setattr(pictures, "import_module", missing)
     result = simulate(log, "--plot", tmp_path / "x.png")
     assert (result.exit_code, "pip install matplotlib" in result.output) == (2, True)
 

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from spark_allocation.cli import connection
 from spark_allocation.cli.app import app
-from spark_allocation.reports import stream_plot
+from spark_allocation.reports import pictures
 from spark_allocation.reports.stream_trace import QueryPoint, StreamPoint, point_of, read_trace
 from spark_allocation.testing.api_server import FakeApiServer
 
@@ -139,7 +139,7 @@ def test_without_matplotlib_the_remedy_is_named(
 
     trace = tmp_path / "trace"
     trace.write_text(json.dumps({"at": 1.0, "executors": 1, "target": 1, "queries": [{"query": "a"}]}))  # fmt: skip
-    monkeypatch.setattr(stream_plot, "import_module", missing)
+    monkeypatch.setattr(pictures, "import_module", missing)
 
     result = plot("--trace", trace)
 

@@ -20,9 +20,9 @@ from spark_allocation.cli.connection import (
 )
 from spark_allocation.epoch_clock import epoch_seconds
 from spark_allocation.kube.cluster_reading import ClusterReading
+from spark_allocation.reports.pictures import PlotsMissing
 from spark_allocation.reports.stream_plot import plot_streams
 from spark_allocation.reports.stream_trace import StreamPoint, point_of, read_trace
-from spark_allocation.reports.what_if_plot import PlotsMissing
 
 
 def plot(  # noqa: PLR0917  (options of a command)

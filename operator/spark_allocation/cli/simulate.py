@@ -24,7 +24,8 @@ from spark_allocation.controller.what_if import (
 )
 from spark_allocation.controller.what_if_study import LogStudy, SupposedCluster, search, studies
 from spark_allocation.core.simulation.outcome import Outcome
-from spark_allocation.reports.what_if_plot import PlotsMissing, plot
+from spark_allocation.reports.pictures import PlotsMissing
+from spark_allocation.reports.what_if_plot import plot
 from spark_allocation.reports.what_if_table import (
     HEADS,
     document,

@@ -1,12 +1,10 @@
 """A picture of streams over time: input rate, backlog, batch duration against what it may be, and executors."""
 
 from collections.abc import Callable, Sequence
-from importlib import import_module
 from pathlib import Path
-from typing import Any
 
+from spark_allocation.reports.pictures import finish_axis, picture
 from spark_allocation.reports.stream_trace import QueryPoint, StreamPoint
-from spark_allocation.reports.what_if_plot import PlotsMissing
 
 _CURVES: tuple[tuple[str, Callable[[QueryPoint], float | None]], ...] = (
     ("rows a second\nthat come", lambda point: point.input_rate),
@@ -27,18 +25,11 @@ def plot_streams(path: Path, title: str, points: Sequence[StreamPoint]) -> None:
         PlotsMissing: without matplotlib.
         ValueError: for an ending that it does not write.
     """
-    try:
-        matplotlib: Any = import_module("matplotlib")
-        figures: Any = import_module("matplotlib.figure")
-    except ImportError:
-        raise PlotsMissing("plot needs the package matplotlib (pip install matplotlib)") from None
     began = points[0].at
     times = [(point.at - began) / 60 for point in points]
     names = sorted({each.query for point in points for each in point.queries})
-    with matplotlib.rc_context({"font.size": 8}):
-        figure = figures.Figure(figsize=(11, 8), layout="constrained")
+    with picture(path, title, inches=(11, 8), wanted_by="plot") as figure:
         axes = figure.subplots(len(_CURVES) + 1, 1, sharex=True)
-        figure.suptitle(title)
         for place, (label, value) in enumerate(_CURVES):
             axis = axes[place]
             for name in names:
@@ -50,7 +41,7 @@ def plot_streams(path: Path, title: str, points: Sequence[StreamPoint]) -> None:
                     axis.plot(
                         times, may_take, linestyle="--", linewidth=0.8, color=line.get_color()
                     )
-            _finish(axis, label)
+            finish_axis(axis, label)
         if names:
             axes[0].legend(loc="upper right")
         executors = axes[-1]
@@ -59,9 +50,8 @@ def plot_streams(path: Path, title: str, points: Sequence[StreamPoint]) -> None:
             times, [each.target for each in points], where="post", label="wanted", linestyle="--"
         )
         executors.legend(loc="upper right")
-        _finish(executors, "executors")
+        finish_axis(executors, "executors")
         executors.set_xlabel("minutes")
-        figure.savefig(path, dpi=120)
 
 
 def _values(
@@ -74,9 +64,3 @@ def _values(
         known = None if of_query is None else value(of_query)
         found.append(float("nan") if known is None else known)
     return found
-
-
-def _finish(axis: Any, label: str) -> None:
-    axis.set_ylabel(label)
-    axis.set_ylim(bottom=0)
-    axis.grid(alpha=0.3)

@@ -1,19 +1,15 @@
 """A picture of simulated runs: executors, running tasks and waiting ones over time, and a lane for each executor."""
 
 from collections.abc import Sequence
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from spark_allocation.core.simulation.outcome import Outcome
+from spark_allocation.reports.pictures import finish_axis, picture
 
 MOST_LANES = 200
 _SECOND = 1_000
 _CURVES = ((1, "executors"), (2, "running tasks"), (3, "waiting tasks"))
-
-
-class PlotsMissing(RuntimeError):  # noqa: N818  (what the user lacks)
-    """matplotlib is not installed; the message names the remedy."""
 
 
 def plot(path: Path, title: str, runs: Sequence[tuple[str, Outcome]]) -> None:
@@ -26,35 +22,25 @@ def plot(path: Path, title: str, runs: Sequence[tuple[str, Outcome]]) -> None:
         PlotsMissing: without matplotlib.
         ValueError: for an ending that it does not write.
     """
-    try:
-        matplotlib: Any = import_module("matplotlib")
-        figures: Any = import_module("matplotlib.figure")
-    except ImportError:
-        raise PlotsMissing("--plot needs the package matplotlib (pip install matplotlib)") from None
     lanes = [(name, outcome) for name, outcome in runs if outcome.lanes]
     heights = [2.0] * len(_CURVES) + [
         max(0.8, min(len(outcome.lanes), MOST_LANES) * 0.08) for _, outcome in lanes
     ]
-    with matplotlib.rc_context({"font.size": 8}):
-        figure = figures.Figure(figsize=(11, 1.0 + sum(heights)), layout="constrained")
+    with picture(path, title, inches=(11, 1.0 + sum(heights)), wanted_by="--plot") as figure:
         axes = figure.subplots(
             len(heights), 1, sharex=True, squeeze=False, gridspec_kw={"height_ratios": heights}
         )[:, 0]
-        figure.suptitle(title)
         for axis, (column, label) in zip(axes, _CURVES, strict=False):
             for name, outcome in runs:
                 points = list(outcome.timeline)
                 times = [point[0] / _SECOND for point in points] + [outcome.makespan_ms / _SECOND]
                 heights_of = [point[column] for point in points] + [0]
                 axis.step(times, heights_of, where="post", label=name, linewidth=1.2)
-            axis.set_ylabel(label)
-            axis.set_ylim(bottom=0)
-            axis.grid(alpha=0.3)
+            finish_axis(axis, label)
         axes[0].legend(loc="upper right")
         for axis, (name, outcome) in zip(axes[len(_CURVES) :], lanes, strict=True):
             _draw_lanes(axis, name, outcome)
         axes[-1].set_xlabel("seconds since the application's start")
-        figure.savefig(path, dpi=120)
 
 
 def _draw_lanes(axis: Any, name: str, outcome: Outcome) -> None:
