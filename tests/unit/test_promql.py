@@ -10,6 +10,7 @@ import pytest
 from aiohttp import web
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.unit.prometheus_world import prometheus_serving
 
 from spark_allocation.sources import promql
 from spark_allocation.sources.driver_rest import open_driver_session
@@ -197,14 +198,8 @@ class Server:
 @pytest.fixture
 async def server() -> AsyncIterator[Server]:
     made = Server()
-    application = web.Application()
-    application.router.add_post("/prom/api/v1/query", made.answer)
-    runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    made.url = f"http://127.0.0.1:{runner.addresses[0][1]}/prom"
-    yield made
-    await runner.cleanup()
+    async with prometheus_serving(made.answer, prefix="/prom") as made.url:
+        yield made
 
 
 @pytest.fixture

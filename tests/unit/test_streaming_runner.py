@@ -15,6 +15,7 @@ import pytest
 from aiohttp import web
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.unit.prometheus_world import prometheus_serving
 from tests.unit.runner_world import Operator, served
 
 from spark_allocation.api.streaming_v1alpha1 import PromQuery
@@ -218,14 +219,8 @@ class Prometheus:
 @pytest.fixture
 async def prometheus() -> AsyncIterator[Prometheus]:
     made = Prometheus()
-    application = web.Application()
-    application.router.add_post("/api/v1/query", made.answer)
-    runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    made.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-    yield made
-    await runner.cleanup()
+    async with prometheus_serving(made.answer) as made.url:
+        yield made
 
 
 def grant(operator: Operator, prometheus: Prometheus, namespace: str = "jobs") -> None:
