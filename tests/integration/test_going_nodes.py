@@ -81,6 +81,13 @@ class Nodes:
             status = await self.world.status("job")
             pytest.fail(f"no {count} executor pods; status: {status}")
 
+    async def decided(self, reason: str) -> None:
+        async def told() -> bool:
+            decisions = (await self.world.status("job")).get("decisions") or ()
+            return reason in {each["reason"] for each in decisions}
+
+        await eventually(told, f"a decision of reason {reason} in the status")
+
     async def clear(self) -> None:
         for pod in await self.world.pods():
             path = f"{self.world.pods_path}/{pod['metadata']['name']}"
@@ -136,8 +143,8 @@ async def test_executors_of_a_node_that_is_about_to_go_are_replaced_and_then_dra
     left = await nodes.pods(leaving=True)
     assert {pod["metadata"]["uid"] for pod in left} == old
     assert {pod["metadata"]["deletionGracePeriodSeconds"] for pod in left} == {600}
-    reasons = [each["reason"] for each in (await nodes.world.status("job"))["decisions"]]
-    assert "NodeGoing" in reasons
+    # and the status says why, when it is next written
+    await nodes.decided("NodeGoing")
 
 
 async def test_an_executor_that_would_take_shuffle_data_along_is_replaced_and_stays(
