@@ -40,6 +40,11 @@ class OperatorProcess:
     def running(self) -> bool:
         return self._process is not None and self._process.poll() is None
 
+    @property
+    def pid(self) -> int | None:
+        """None before its first start."""
+        return None if self._process is None else self._process.pid
+
     def start(self) -> None:
         """Start it and return once it is ready.
 
