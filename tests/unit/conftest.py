@@ -1,12 +1,17 @@
-"""What tests of runners begin with (`tests.unit.runner_world`)."""
+"""What tests of runners begin with (`tests.unit.runner_world`), and what properties are tried with."""
 
 from collections.abc import AsyncIterator
 
 import pytest
+from hypothesis import HealthCheck, settings
 from tests.unit.runner_world import Operator, running
 
 from spark_allocation.controller import allocation_runner, application_end, driver_life
 from spark_allocation.testing.driver import FakeDriver
+
+# A rule is not broken because the machine that tries it is busy: no example is judged by its time.
+settings.register_profile("unit", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("unit")
 
 
 @pytest.fixture
