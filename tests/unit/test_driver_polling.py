@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from tests.unit.runner_world import Operator, put_driver
 
-from spark_allocation.controller import driver_polling
+from spark_allocation.controller import driver_life, driver_polling
 from spark_allocation.controller.allocation_runner import AllocationRunner
 from spark_allocation.controller.process_settings import ProcessSettings
 from spark_allocation.testing.driver import Behaviour, FakeDriver
@@ -203,6 +203,48 @@ async def test_nobody_goes_when_a_job_has_begun_since_the_last_answer(
     # and one that does not answer is not pressed
     if begins == "nothing is said":
         assert asked.for_all <= 2
+
+
+@pytest.mark.parametrize("begins", ["a batch", "nothing"])
+async def test_executors_that_streams_give_back_between_two_batches_stay_when_one_has_begun(
+    operator: Operator, driver: FakeDriver, begins: str
+) -> None:
+    # given four executors of a stream that needs one, held by the stabilisation window, and a driver that is asked seldom
+    operator.around = replace(
+        operator.around, settings=ProcessSettings(poll_seconds=1.5, idle_poll_seconds=1.5)
+    )
+    bounds = {"minExecutors": 1, "initialExecutors": 4, "executorIdleTimeout": "1h"}
+    streams = {"stabilization": {"down": "1h", "downBatches": 0}, "cooldown": "0s"}
+    put_driver(operator, driver)
+    driver.streaming = driver.query(latency_ms=100) | driver.progress(
+        batchId=1, rows=100, durationMs=100, triggerIntervalMs=600_000
+    )
+    runner = operator.allocate(dynamicAllocation=bounds, streaming=streams)
+    await operator.until(lambda: len(operator.executors) == 4)
+    operator.kubelet()
+    driver.executors = [driver.executor(number) for number in (1, 2, 3, 4)]
+    await operator.until(
+        lambda: (
+            [each["registered"] for each in operator.allocations.status("job")["profiles"]] == [4]
+        ),
+        within=8,
+    )
+    # when they are let go between two polls, and a batch has begun since the last one
+    asked = Asked(driver)
+    await operator.until(lambda: asked.for_all >= 1)
+    await asyncio.sleep(driver_life.CONFIRMED_SECONDS + 0.1)
+    if begins == "a batch":
+        driver.jobs = [driver.batch(2)]
+    asked = Asked(driver)
+    streams = {**streams, "stabilization": {"down": "0s", "downBatches": 0}}
+    operator.change(runner, dynamicAllocation=bounds, streaming=streams)
+    # then
+    await operator.until(lambda: asked.for_all >= 1)
+    if begins == "a batch":
+        await asyncio.sleep(0.3)
+        assert operator.pods.made("delete") == []
+    else:
+        await operator.until(lambda: len(operator.pods.made("delete")) >= 2)
 
 
 async def test_tasks_that_wait_for_something_else_hold_nobody_for_long(

@@ -308,6 +308,48 @@ async def test_an_executor_that_took_up_a_task_since_it_was_chosen_stays() -> No
     assert state.decommissioning == 1, "those that stay are not counted as leaving"
 
 
+async def given_back_by_streams(
+    world: World, *, idle: bool = True, between_batches: bool = False
+) -> list[str]:
+    """Both executors are more than streams ask for; returns the pods that were deleted."""
+    decided = world.step(idle_report(world))
+    chosen, ids = decided.drains, decided.while_idle
+    step = replace(
+        decided,
+        drains=(),
+        above_streams=chosen,
+        while_idle=ids if idle else frozenset(),
+        between_batches=ids if between_batches else frozenset(),
+    )
+    await world.execution.apply(step)
+    return [each.name for each in world.pods.made("delete")]
+
+
+async def test_an_executor_of_a_stream_that_took_up_a_task_since_it_was_chosen_as_idle_stays() -> (
+    None
+):
+    world = await idle_world(2)
+    world.execution.is_needed = lambda pod: pod.executor_id == 1
+    assert await given_back_by_streams(world) == ["app-exec-2"]
+
+
+async def test_one_that_was_chosen_with_its_tasks_goes_with_them() -> None:
+    world = await idle_world(2)
+    world.execution.is_needed = lambda _: True
+    assert await given_back_by_streams(world, idle=False) == ["app-exec-1", "app-exec-2"]
+
+
+async def test_executors_chosen_between_two_batches_stay_once_a_job_runs_whoever_has_its_tasks() -> (
+    None
+):
+    world = await idle_world(2)
+    world.execution.a_job_runs = lambda: True
+    assert await given_back_by_streams(world, between_batches=True) == []
+    world = await idle_world(2)
+    world.execution.a_job_runs = lambda: True
+    assert len(await given_back_by_streams(world)) == 2
+
+
 async def test_a_forbidden_drain_is_said_and_not_asked_again_at_once() -> None:
     world = await idle_world(3)
     world.pods.always("delete", REFUSED)

@@ -1,7 +1,9 @@
 """An application whose streams say how many executors it is to have: targets, pods, and who leaves when."""
 
 from dataclasses import replace
+from typing import Any
 
+import pytest
 from tests.unit.served_driver import SECOND_NS, ServedDriver, executor, report, settings, stage
 from tests.unit.streaming_world import ORDERS, batch, query
 
@@ -53,7 +55,13 @@ class StreamingDriver(ServedDriver):
         )
 
     def interval(
-        self, work: float, *, rows: float = 1000.0, blocks: int = 0, looks: tuple[float, ...] = ()
+        self,
+        work: float,
+        *,
+        rows: float = 1000.0,
+        blocks: int = 0,
+        state: bool | None = False,
+        looks: tuple[float, ...] = (),
     ) -> list[Step]:
         """A batch that is in time: a look while it runs, one when it has ended, and so many more after that."""
         duration = min(9.0, work / max(1, len(self.pods)))
@@ -67,14 +75,16 @@ class StreamingDriver(ServedDriver):
                 executors=self.listed(active=1, blocks=blocks),
             )
         )
-        self.tell(query(age=duration / 2))
+        self.tell(query(age=duration / 2, keeps_state=state))
         steps.append(self.step())
         self.carry_out(steps[-1])
         self.later(duration / 2 + 0.5)
         for pause in (0.0, *looks):
             self.later(pause)
             self.says(report(executors=self.listed(blocks=blocks)))
-            self.tell(query(batch(self.number, began + duration, duration, rows)))
+            self.tell(
+                query(batch(self.number, began + duration, duration, rows), keeps_state=state)
+            )
             steps.append(self.step())
             self.carry_out(steps[-1])
         self.now_ns = int((began + 10.0) * SECOND_NS)
@@ -192,22 +202,53 @@ def scaled_down(driver: StreamingDriver, work: float = 6, **about: object) -> li
     return driver.intervals(40, work=work, **about)
 
 
-def test_with_migration_executors_of_a_stream_leave_one_at_a_time() -> None:
+@pytest.mark.parametrize("about", [{"state": True}, {"state": None}, {"blocks": 3}])
+def test_with_migration_executors_of_a_stream_leave_one_at_a_time(about: dict[str, Any]) -> None:
     driver = StreamingDriver(streaming(shuffle=MIGRATES), executors=8, shuffle=1000)
-    steps = scaled_down(driver)
+    steps = scaled_down(driver, **about)
     left = [len(step.above_streams) for step in steps]
     assert max(left) == 1
     assert sum(left) == 8 - driver.target()
     assert driver.target() == len(driver.pods) == 1
 
 
-def test_without_migration_they_leave_between_two_batches() -> None:
-    driver = StreamingDriver(streaming(), executors=8, shuffle=1000)
+@pytest.mark.parametrize("shuffle", [MIGRATES, ShuffleHoldConf()])
+def test_without_state_and_cached_blocks_they_leave_together_between_two_batches(
+    shuffle: ShuffleHoldConf,
+) -> None:
+    driver = StreamingDriver(streaming(shuffle=shuffle), executors=8, shuffle=1000)
     steps = scaled_down(driver)
     during, after = steps[::2], steps[1::2]
     assert all(step.above_streams == () for step in during)
-    assert sum(len(step.above_streams) for step in after) == 8 - driver.target()
+    left = [len(step.above_streams) for step in after if step.above_streams]
+    assert left == [4, 2, 1], "half of them at a time"
     assert driver.target() == len(driver.pods) == 1
+    # and whoever was chosen so is looked at once more before it goes
+    for step in after:
+        ids = {pod.executor_id for pod in step.above_streams}
+        assert step.while_idle == step.between_batches == ids
+
+
+def test_who_leaves_while_a_batch_runs_is_not_expected_to_be_idle() -> None:
+    # given batches that follow each other on executors that all have a task whenever somebody looks
+    driver = StreamingDriver(streaming(shuffle=MIGRATES), executors=8, shuffle=1000)
+    gone: list[Step] = []
+    for _ in range(200):
+        driver.later(2.0)
+        driver.number += 1
+        driver.says(
+            report(stage(driver.number, tasks=8, active=8), executors=driver.listed(active=1))
+        )
+        driver.tell(
+            query(batch(driver.number, driver.now_s - 1.5, 0.4, 200.0), interval=2.0, age=0.1)
+        )
+        step = driver.step()
+        driver.carry_out(step)
+        gone += [step] if step.above_streams else []
+        for pod in [pod for pod in driver.pods.values() if pod.deleting]:
+            driver.lose(pod.executor_id)
+    assert gone
+    assert all(step.while_idle == step.between_batches == frozenset() for step in gone)
 
 
 def test_cached_blocks_hold_an_executor_of_a_stream() -> None:

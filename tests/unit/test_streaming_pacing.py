@@ -299,6 +299,8 @@ def test_of_two_windows_the_stricter_holds() -> None:
 # -- who leaves when --------------------------------------------------------------------------------------------------
 
 RUNNING = BatchBoundaries(running=True, ended_at=50.0, period_s=10.0)
+MOMENT = BatchBoundaries(running=False, ended_at=98.0, next_at=None, period_s=10.0)
+"""Between two batches, of which the next one may begin at once."""
 GAP = BatchBoundaries(running=False, ended_at=98.0, next_at=105.0, period_s=10.0)
 
 
@@ -315,6 +317,7 @@ class Leaving:
         *,
         leaving: int = 0,
         idle: bool = True,
+        free: int = 8,
     ) -> tuple[int, GapVerdict]:
         decided = self.gap.decide(
             surplus,
@@ -323,6 +326,7 @@ class Leaving:
             migrates=self.migrates,
             leaving=leaving,
             idle=idle,
+            free=free,
             boundary_wait_s=30.0,
         )
         return decided.executors, decided.verdict
@@ -345,16 +349,34 @@ def test_with_migration_the_next_one_waits_until_the_last_has_gone_and_for_a_bou
     None
 ):
     leaving = Leaving(migrates=True)
-    assert leaving.at(100.0, GAP) == (1, GapVerdict.GO)
-    assert leaving.at(101.0, GAP, 2, leaving=1) == (0, GapVerdict.WAIT)
+    assert leaving.at(100.0, MOMENT) == (1, GapVerdict.GO)
+    assert leaving.at(101.0, MOMENT, 2, leaving=1) == (0, GapVerdict.WAIT)
     assert leaving.at(130.0, RUNNING, 2) == (0, GapVerdict.WAIT)
     assert leaving.at(131.0, RUNNING, 2) == (1, GapVerdict.GO)
 
 
-def test_without_migration_all_leave_together_between_two_batches() -> None:
-    leaving = Leaving(migrates=False)
+@pytest.mark.parametrize("migrates", [True, False])
+def test_all_leave_together_between_two_batches(migrates: bool) -> None:
+    leaving = Leaving(migrates=migrates)
     assert leaving.at(95.0, RUNNING) == (0, GapVerdict.WAIT)
     assert leaving.at(100.0, GAP) == (3, GapVerdict.GO)
+    assert leaving.at(100.5, GAP, leaving=3) == (3, GapVerdict.GO), "others may follow"
+
+
+@pytest.mark.parametrize("migrates", [True, False])
+def test_but_one_after_the_other_where_a_query_keeps_state(migrates: bool) -> None:
+    leaving, keeps = Leaving(migrates=migrates), replace(GAP, keeps_state=True)
+    assert leaving.at(100.0, keeps) == (1, GapVerdict.GO)
+    assert leaving.at(101.0, keeps, 2, leaving=1) == (0, GapVerdict.WAIT)
+    assert leaving.at(102.0, keeps, 2) == (1, GapVerdict.GO)
+
+
+def test_who_has_cached_blocks_is_handed_on_one_at_a_time_or_stays() -> None:
+    assert Leaving(migrates=True).at(100.0, GAP, free=0) == (1, GapVerdict.GO)
+    assert Leaving(migrates=True).at(100.0, GAP, free=2) == (2, GapVerdict.GO), "the others first"
+    leaving = Leaving(migrates=False)
+    assert leaving.at(100.0, GAP, free=0) == (0, GapVerdict.WAIT)
+    assert leaving.at(140.0, replace(GAP, next_at=145.0), free=0) == (0, GapVerdict.NO_GAP)
 
 
 @pytest.mark.parametrize(
@@ -386,23 +408,30 @@ def test_who_is_not_too_many_does_not_wait() -> None:
 @given(
     st.lists(
         st.tuples(
-            st.floats(0.1, 50), st.booleans(), st.integers(0, 9), st.integers(0, 2), st.booleans()
+            st.floats(0.1, 50),
+            st.booleans(),
+            st.booleans(),
+            st.integers(0, 9),
+            st.integers(0, 2),
+            st.booleans(),
+            st.integers(0, 9),
         ),
         max_size=40,
     )
 )
-def test_with_migration_never_two_at_a_time_and_without_it_never_during_a_batch(
-    moments: list[tuple[float, bool, int, int, bool]],
+def test_two_at_a_time_leave_in_a_gap_only_and_without_migration_nobody_leaves_elsewhere(
+    moments: list[tuple[float, bool, bool, int, int, bool, int]],
 ) -> None:
     for migrates in (True, False):
         leaving, now = Leaving(migrates=migrates), 0.0
-        for after, running, surplus, under_way, idle in moments:
+        for after, running, state, surplus, under_way, idle, free in moments:
             now += after
-            boundaries = BatchBoundaries(running, now - 1, None if running else now + 5, 10.0)
-            count, _ = leaving.at(now, boundaries, surplus, leaving=under_way, idle=idle)
+            next_at = None if running else now + 5
+            boundaries = BatchBoundaries(running, now - 1, next_at, 10.0, keeps_state=state)
+            count, _ = leaving.at(now, boundaries, surplus, leaving=under_way, idle=idle, free=free)
             assert 0 <= count <= surplus
-            if migrates:
+            in_gap = idle and not running and free > 0
+            if not in_gap or state:
                 assert count + under_way <= max(1, under_way)
-            elif count:
-                assert idle
-                assert not running
+            if not in_gap and not migrates:
+                assert count == 0

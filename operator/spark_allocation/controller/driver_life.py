@@ -144,6 +144,7 @@ class DriverLife:
         execution.is_needed = self._is_needed
         self._logged: tuple[str, ...] = ()
 
+        execution.a_job_runs = self._a_job_runs
     def wake(self) -> None:
         """Something changed: take a step soon."""
         self._wake.set()
@@ -237,7 +238,7 @@ class DriverLife:
                     now_ns=time.monotonic_ns(),
                 )
             if self._acts:
-                if step.drains:
+                if step.while_idle:
                     # tasks of a job that has just begun would run on executors that leave, and be lost with them
                     await self._driver.confirm(CONFIRMED_SECONDS)
                 await self._execution.apply(step)
@@ -280,6 +281,11 @@ class DriverLife:
 
     async def _rest(self, *, until: float) -> None:
         """Wait until something changes, but not longer than it may take to notice an end."""
+    def _a_job_runs(self) -> bool:
+        """Whether a job runs by now; also when the driver does not say."""
+        report = self._driver.report
+        return self._driver.unreachable is not None or report is None or bool(report.running_jobs)
+
         await asyncio.sleep(SHORTEST_PAUSE_SECONDS)  # gathers pod events that come in bursts
         pause = min(until - time.monotonic(), self._idle_poll_seconds)
         with contextlib.suppress(TimeoutError):

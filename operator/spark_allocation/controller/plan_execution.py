@@ -70,7 +70,8 @@ class PlanExecution:
         )
         self._claims = claims
         self._drains: list[ExecutorPod] = []
-        self._chosen_as_idle: frozenset[ExecutorId] = frozenset()
+        self._while_idle: frozenset[ExecutorId] = frozenset()
+        self._between_batches: frozenset[ExecutorId] = frozenset()
         self._withdrawals: list[ExecutorId] = []
         self._now_ms = now_ms
         self._no_withdrawal_before = 0
@@ -80,6 +81,8 @@ class PlanExecution:
         """Whether the driver's newest answer shows work for an executor that was idle."""
         self.drain_obstacle: Obstacle | None = None
         """Why the last executor that was to go was not let go; None when it went."""
+        self.a_job_runs: Callable[[], bool] = lambda: False
+        """Whether the driver's newest answer shows any job."""
 
     @property
     def obstacle(self) -> Obstacle | None:
@@ -95,7 +98,7 @@ class PlanExecution:
         plan = step.plan
         if plan is not None:
             self._claims.note_use(plan.claims_in_use)
-        self._chosen_as_idle = frozenset(pod.executor_id for pod in step.drains)
+        self._while_idle, self._between_batches = step.while_idle, step.between_batches
         self._drains = [
             *step.drains,
             *step.evacuations,
@@ -145,7 +148,7 @@ class PlanExecution:
     async def _drain_all(self) -> None:
         while self._drains:
             pod = self._drains[0]
-            if pod.executor_id in self._chosen_as_idle and self.is_needed(pod):
+            if self._stays_after_all(pod):
                 # the requests before this one took their time, or a job has begun since the answer that was decided on
                 self._drains.pop(0)
                 self._allocation.drain_not_begun(pod.executor_id)
@@ -166,6 +169,12 @@ class PlanExecution:
 
     def _not_deleted(self, pod: ExecutorPod, outcome: DeleteOutcome) -> None:
         forbidden = outcome.result is DeleteResult.REFUSED
+    def _stays_after_all(self, pod: ExecutorPod) -> bool:
+        executor_id = pod.executor_id
+        return (executor_id in self._while_idle and self.is_needed(pod)) or (
+            executor_id in self._between_batches and self.a_job_runs()
+        )
+
         reason = Reason.DELETE_FORBIDDEN if forbidden else Reason.API_UNAVAILABLE
         self.drain_obstacle = Obstacle(
             reason, f"pod {pod.name} cannot be deleted: {outcome.message}"

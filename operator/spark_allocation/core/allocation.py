@@ -130,6 +130,8 @@ class Step:
     """
 
     plan: PodsPlan | None
+        while_idle: of executors to remove those that were chosen because they run nothing: they go only if that still holds.
+        between_batches: and those of them that go only while no job runs at all.
     drains: tuple[ExecutorPod, ...]
     delete: tuple[PodDeletion, ...]
     removals: tuple[ExecutorRemoval, ...]
@@ -153,6 +155,8 @@ class Step:
 
     @property
     def is_at_rest(self) -> bool:
+    while_idle: frozenset[ExecutorId] = frozenset()
+    between_batches: frozenset[ExecutorId] = frozenset()
         """Nothing is to be done and nothing is under way: until a timer runs out, only news can change anything."""
         leaving = (
             self.drains,
@@ -176,6 +180,7 @@ class _Asked:
 
 
 class Allocation:
+    between_batches: set[ExecutorId] = field(default_factory=set)
     """Decides for one life of a driver.
 
     Args:
@@ -406,6 +411,11 @@ class Allocation:
             removals=review.removals,
             held_back=self.failures.held_back,
             failures=self.failures.toward_limit(now_ms),
+            while_idle=frozenset(
+                pod.executor_id
+                for pod in (*self._asked.drains, *filter(self._is_idle, above_streams))
+            ),
+            between_batches=frozenset(self._asked.between_batches),
             avoid_nodes=self.avoid_nodes,
             retry_at_ms=self.failures.next_attempt_at,
             start_problem=self.failures.start_problem(snapshot, leaving=leaving, now_ns=now_ns),
@@ -640,7 +650,7 @@ class Allocation:
             loses_nothing = surplus > 0 and any(
                 self._may_be_given_back(each.id) for each in self._staying(profile_id)
             )
-            count = self._streams.may_leave(
+            decided = self._streams.may_leave(
                 profile_id,
                 surplus,
                 now=now_ns / _NANOSECONDS_PER_SECOND,
@@ -648,17 +658,31 @@ class Allocation:
                 leaving=pods.leaving.get(profile_id, 0),
                 idle=not self._jobs_run,
             )
-            begun += self._let_go(
-                {profile_id: count} if count else {},
+            if not decided.executors:
+                continue
+            between = decided.between_batches
+            begin = self._let_go(
+                {profile_id: decided.executors},
                 going_nodes,
-                self._may_be_given_back if loses_nothing else self._is_free_between_batches,
+                self._is_free_between_batches if between else self._may_be_given_back,
+                free=sum(
+                    self._is_free_between_batches(each.id) for each in self._staying(profile_id)
+                )
+                if surplus > 0
+                else 0,
             )
         return begun
 
     def _is_free_between_batches(self, executor_id: ExecutorId) -> bool:
         """What batches that have ended have shuffled nobody reads again; cached blocks may be."""
         executor = self.feeder.executors.get(executor_id)
+            if between:
+                self._asked.between_batches.update(pod.executor_id for pod in begin)
+            begun += begin
         return executor is not None and executor.active_tasks == 0 and executor.rdd_blocks == 0
+
+    def _is_idle(self, pod: ExecutorPod) -> bool:
+        return self.feeder.executors[pod.executor_id].active_tasks == 0
 
     # -- who may go --------------------------------------------------------------------------------------------------
 

@@ -236,6 +236,7 @@ class StreamBatches:
             backlog,
             None if progress is None else progress.partitions,
             seen.map_only,
+            _keeps_state(gauges),
         )
 
     def _ended_at(self, progress: QueryProgress, now: float, epoch_ms: float | None) -> float:
@@ -366,6 +367,12 @@ def _shown(seen: _Seen, gauges: QueryGauges, now: float, *, runs: bool) -> Batch
         processing_rate=gauges.processing_rate,
         largest_stage_tasks=None if seen.ran is None else seen.ran.largest_stage_tasks,
     )
+
+
+def _keeps_state(gauges: QueryGauges | None) -> bool | None:
+    if gauges is None or gauges.state_rows is None or not gauges.state_rows >= 0:
+        return None
+    return gauges.state_rows > 0
 
 
 def _begin_anew(seen: _Seen) -> None:

@@ -5,12 +5,17 @@ Theory of operation
 What a batch shuffles is read by the same batch alone. So between two batches an executor holds nothing that a stream needs
 again, but for its local copy of the state, which is loaded from the checkpoint where it is missed.
 
-- *With migration*, what leaves is handed on: one executor at a time, after a batch has ended if one does within
+- *In a gap* (no batch and no job runs, and the next trigger is some seconds away) executors without a task and without
+  cached blocks lose nothing by leaving, whether they hand on or not. They all leave at once then; one at a time where a query
+  keeps state, or may: what was local of it is loaded anew by the next batch, which should not have to do so for all.
+- *Elsewhere, with migration*, what leaves is handed on: one executor at a time, after a batch has ended if one does within
   `StreamingSettings.boundary_wait_s`, else while one runs.
-- *Without*, what a running batch has shuffled would be lost with its executor and be computed again. So executors leave
-  in a gap only: no batch and no job runs, and the next trigger is some seconds away. They all leave at once then. When
-  no gap has come for long enough (batches take their whole interval, or follow each other without one), it is refused
-  with `StreamingCondition.NO_BATCH_GAP`.
+- *Elsewhere, without*, what a running batch has shuffled would be lost with its executor and be computed again, so nobody
+  leaves. When no gap has come for long enough (batches take their whole interval, or follow each other without one), or
+  cached blocks hold everybody in it, it is refused with `StreamingCondition.NO_BATCH_GAP`.
+
+Between the decision and the deletion a batch may begin. So who was chosen between two batches goes only while no job runs, as
+the driver is asked once more right before.
 """
 
 from dataclasses import dataclass
@@ -41,12 +46,14 @@ class BatchBoundaries:
         ended_at: when the last batch has ended, of any query.
         next_at: when the next one can begin at the earliest; None when it may be at any moment.
         period_s: the longest trigger interval; None when unknown.
+        keeps_state: a query has rows in its state stores, or nobody says whether it has.
     """
 
     running: bool
     ended_at: float | None = None
     next_at: float | None = None
     period_s: float | None = None
+    keeps_state: bool = False
 
     def is_gap(self, now: float) -> bool:
         """No batch runs, and none begins soon."""
@@ -55,10 +62,18 @@ class BatchBoundaries:
 
 @dataclass(frozen=True, slots=True)
 class GapDecision:
-    """How many may leave now, and if none, why."""
+    """How many may leave now, and if none, why.
+
+    Attributes:
+        between_batches: only executors that hold nothing but what ended batches have shuffled, and only while no job runs.
+    """
 
     executors: int
     verdict: GapVerdict
+    between_batches: bool = False
+
+
+NOBODY_LEAVES = GapDecision(0, GapVerdict.WAIT)
 
 
 class BatchGap:
@@ -76,6 +91,7 @@ class BatchGap:
         migrates: bool,
         leaving: int,
         idle: bool,
+        free: int,
         boundary_wait_s: float,
     ) -> GapDecision:
         """Decide.
@@ -86,6 +102,7 @@ class BatchGap:
             migrates: what leaves is handed on.
             leaving: executors that are on their way out already.
             idle: no job of the application runs.
+            free: executors that run nothing and have no cached blocks.
             boundary_wait_s: see `StreamingSettings`.
         """
         if surplus <= 0:
@@ -94,18 +111,22 @@ class BatchGap:
         if self._waiting_since is None:
             self._waiting_since = now
         waited_s = now - self._waiting_since
+        if free > 0 and idle and boundaries.is_gap(now):
+            self._waiting_since = now
+            count = min(surplus, free)
+            if boundaries.keeps_state:
+                count = 1 if leaving == 0 else 0
+            verdict = GapVerdict.GO if count else GapVerdict.WAIT
+            return GapDecision(count, verdict, between_batches=True)
         if migrates:
             if leaving > 0:
                 self._waiting_since = now
-                return GapDecision(0, GapVerdict.WAIT)
+                return NOBODY_LEAVES
             ended = boundaries.ended_at is not None and boundaries.ended_at >= self._waiting_since
             if ended or not boundaries.running or waited_s >= boundary_wait_s:
                 self._waiting_since = now
                 return GapDecision(1, GapVerdict.GO)
-            return GapDecision(0, GapVerdict.WAIT)
-        if idle and boundaries.is_gap(now):
-            self._waiting_since = now
-            return GapDecision(surplus, GapVerdict.GO)
+            return NOBODY_LEAVES
         patience_s = max(boundary_wait_s, LONGEST_WAIT_PERIODS * (boundaries.period_s or 0.0))
         verdict = GapVerdict.NO_GAP if waited_s >= patience_s else GapVerdict.WAIT
         return GapDecision(0, verdict)

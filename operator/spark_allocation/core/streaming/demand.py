@@ -192,6 +192,7 @@ class StreamingDemand:
             ended_at=ended_at,
             next_at=next_at if math.isfinite(next_at) else None,
             period_s=max(periods, default=None),
+            keeps_state=any(each.last.keeps_state is not False for each in self._queries.values()),
         )
 
     def decide(

@@ -108,6 +108,7 @@ class QueryObservation:
             None when unknown. It goes before `BatchSample.backlog_rows`.
         source_partitions: tasks with which it reads its sources.
         map_only: it has no shuffle, so no stage has more tasks than its sources have partitions.
+        keeps_state: its state stores have rows; None when nobody says (the gauge ``states-rowsTotal``).
     """
 
     name: QueryName
@@ -120,6 +121,7 @@ class QueryObservation:
     backlog_rows: float | None = None
     source_partitions: int | None = None
     map_only: bool = False
+    keeps_state: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)

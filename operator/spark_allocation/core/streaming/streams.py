@@ -15,7 +15,12 @@ from spark_allocation.core.allocation_decisions import StreamTarget
 from spark_allocation.core.dynamic_allocation_conf import ExecutorBounds
 from spark_allocation.core.resource_profiles import ProfileId
 from spark_allocation.core.streaming.batch_cost import LearnedCost
-from spark_allocation.core.streaming.batch_gap import BatchGap, GapVerdict
+from spark_allocation.core.streaming.batch_gap import (
+    NOBODY_LEAVES,
+    BatchGap,
+    GapDecision,
+    GapVerdict,
+)
 from spark_allocation.core.streaming.decisions import (
     StreamingCondition,
     StreamingDecision,
@@ -126,7 +131,8 @@ class Streams:
         migrates: bool,
         leaving: int,
         idle: bool,
-    ) -> int:
+        free: int,
+    ) -> GapDecision:
         """Of executors beyond the target of a profile with streams, how many may begin to leave now.
 
         Args:
@@ -134,10 +140,11 @@ class Streams:
             migrates: what they hold is handed on, or they hold nothing.
             leaving: executors of the profile that are on their way out.
             idle: no job of the application runs.
+            free: executors of the profile that run nothing and have no cached blocks.
         """
         demand, settings = self._demands.get(profile_id), self._settings
         if demand is None or settings is None:
-            return 0
+            return NOBODY_LEAVES
         gap = self._gaps.setdefault(profile_id, BatchGap())
         decided = gap.decide(
             surplus,
@@ -146,13 +153,14 @@ class Streams:
             migrates=migrates,
             leaving=leaving,
             idle=idle,
+            free=free,
             boundary_wait_s=settings.boundary_wait_s,
         )
         if decided.verdict is GapVerdict.NO_GAP:
             decision = self._decisions[profile_id]
             problem = StreamingProblem(StreamingCondition.NO_BATCH_GAP, detail=str(surplus))
             self._decisions[profile_id] = replace(decision, problems=(*decision.problems, problem))
-        return decided.executors
+        return decided
 
     def _forget(self) -> None:
         self._restored = dict(self.learned)
