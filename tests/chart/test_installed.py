@@ -242,20 +242,27 @@ def test_a_job_outlives_an_upgrade_and_an_uninstallation(
     assert space.allocation(name) is None
 
 
+@pytest.mark.parametrize("deleted", ["the CRDs", "the namespace"])
 def test_what_an_operator_left_that_is_gone_can_be_released_by_hand(
-    helm: Helm, home: str, space: Workspace
+    helm: Helm, home: str, space: Workspace, deleted: str
 ) -> None:
     cluster = space.cluster
+    what, name = {
+        "the CRDs": (("-f", str(manifests.CRDS)), f"crd/{CRD}"),
+        "the namespace": (("namespace", space.namespace), f"namespace/{space.namespace}"),
+    }[deleted]
     # given an operator that was taken away without its hook, and objects with its finalizer
     values = {"image": IMAGE, "replicas": 1}
     helm.run("install", RELEASE, str(CHART), f"--namespace={home}", *WAIT, values=values)
     space.allocate("left", "no-such-driver")
     eventually(lambda: finalizers(space, "left"), what="the finalizer is there", within=120)
     helm.run("uninstall", RELEASE, f"--namespace={home}", "--no-hooks", *WAIT)
+    # when what they need is deleted first
+    cluster.kubectl("delete", *what, "--wait=false")
+    # then it waits for them
+    eventually(lambda: is_being_deleted(space, "left"), what="the object is to go", within=60)
     assert finalizers(space, "left")
-    # when the CRDs are deleted first
-    cluster.kubectl("delete", "-f", str(manifests.CRDS), "--wait=false")
-    # then they wait for it, and go when it is released
+    # and goes when they are released
     release = [
         *(
             str(Path(sys.executable).with_name("spark-allocation")),
@@ -268,7 +275,29 @@ def test_what_an_operator_left_that_is_gone_can_be_released_by_hand(
     ]
     said = subprocess.run(release, capture_output=True, text=True, check=True).stdout
     assert f"{space.namespace}/left" in said
-    cluster.kubectl("wait", "--for=delete", f"crd/{CRD}", "--timeout=60s")
+    cluster.kubectl("wait", "--for=delete", name, "--timeout=90s")
+
+
+def test_nothing_is_stuck_when_the_crds_go_before_the_operator(
+    helm: Helm, home: str, space: Workspace
+) -> None:
+    api, cluster = space.api, space.cluster
+    # given an operator that serves
+    values = {"image": IMAGE, "replicas": 1}
+    helm.run("install", RELEASE, str(CHART), f"--namespace={home}", *WAIT, values=values)
+    space.allocate("served", "no-such-driver")
+    eventually(lambda: finalizers(space, "served"), what="the finalizer is there", within=120)
+    # when the CRDs are deleted, then it lets go of what is of them
+    cluster.kubectl("delete", "-f", str(manifests.CRDS), "--timeout=90s")
+    assert space.allocation("served") is None
+    # and the hook of the uninstallation finds nothing to release, which is no failure
+    helm.run("uninstall", RELEASE, f"--namespace={home}", *WAIT)
+    eventually(lambda: not operator_pods(api, home), what="the operator is gone", within=60)
+
+
+def is_being_deleted(space: Workspace, name: str) -> bool:
+    found = space.allocation(name)
+    return found is not None and "deletionTimestamp" in found["metadata"]
 
 
 def finalizers(space: Workspace, name: str) -> list[str]:

@@ -287,6 +287,48 @@ def test_the_rights_are_those_that_the_manifests_grant() -> None:
     assert granted == everywhere | {("Role", right) for right in IN_ITS_OWN_NAMESPACE}
 
 
+INSTALLATION = ("doctor", "--installation", "-n", "jobs", "-n", "others", "-o", "wide")
+
+
+def test_an_installation_is_judged_without_what_tenants_have_written(
+    healthy: FakeApiServer,
+) -> None:
+    # given a driver that does not answer, and a spec that makes no sense
+    job = healthy.objects[f"{JOBS}/sparkallocations/job"]
+    job["status"]["conditions"] = [{"type": "DriverReachable", "status": "False", "reason": "ConnectionRefused", "message": "no"}]  # fmt: skip
+    job["spec"]["dynamicAllocation"] = {"minExecutors": 9, "maxExecutors": 1}
+    # then somebody who asks for everything is told, and `helm test` is content
+    assert run("doctor", "-n", "jobs").exit_code == 1
+    result = run(*INSTALLATION)
+    assert result.exit_code == 0, result.output
+    assert "jobs/job" not in result.output
+    assert {review["spec"]["resourceAttributes"].get("namespace") for review in healthy.reviews} >= {"jobs", "others"}  # fmt: skip
+
+
+@pytest.mark.parametrize("lacking", ["a right", "a leader", "the kind"])
+def test_an_installation_that_cannot_work_fails(healthy: FakeApiServer, lacking: str) -> None:
+    if lacking == "a right":
+        healthy.denied.add(("", "pods", "create"))
+    elif lacking == "a leader":
+        del healthy.objects[LEASE]
+    else:
+        healthy.absent.add(GROUP)
+    result = run(*INSTALLATION)
+    assert result.exit_code == 1
+    assert result.output.count("FAIL ") == (2 if lacking == "a right" else 1), result.output
+
+
+def test_an_installation_may_do_without_nodes(healthy: FakeApiServer) -> None:
+    healthy.denied |= {("", "nodes", "list"), ("", "nodes", "watch")}
+    result = run("doctor", "--installation", "-A")
+    assert (result.exit_code, "may not watch nodes" in result.output) == (0, True)
+
+
+def test_the_operator_s_account_need_not_read_definitions(healthy: FakeApiServer) -> None:
+    healthy.forbidden |= {"/apis/apiextensions.k8s.io", "/apis/admissionregistration.k8s.io"}
+    assert run(*INSTALLATION).exit_code == 0
+
+
 @pytest.mark.parametrize(
     ("properties", "check", "words"),
     [
@@ -584,6 +626,22 @@ def test_release_ends_where_the_operator_may_not_be_stopped(
     result = release_of_all()
     assert (result.exit_code, "cannot be scaled" in result.output) == (1, True)
     assert finalizers(running_operator) == [FINALIZER, "other"]
+
+
+def test_where_the_kind_is_gone_nothing_is_left_to_release(server: FakeApiServer) -> None:
+    # given CRDs that were deleted, and with them every SparkAllocation
+    server.absent.add(GROUP)
+    # then the hook of an uninstallation, which releases all, does not fail
+    result = run("release", "--all", "-A", "--yes")
+    assert (result.exit_code, "No SparkAllocation has" in result.output) == (0, True)
+    # but whoever named one is told that it is not there
+    assert run("release", "job", "-n", "jobs", "--yes").exit_code == 1
+
+
+def test_what_may_not_be_listed_may_well_be_there(server: FakeApiServer) -> None:
+    server.forbidden.add(f"{GROUP}/sparkallocations")
+    result = run("release", "--all", "-A", "--yes")
+    assert (result.exit_code, "may not be listed" in result.output) == (1, True)
 
 
 def test_release_in_several_namespaces(server: FakeApiServer) -> None:

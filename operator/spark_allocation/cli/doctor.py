@@ -10,7 +10,6 @@ from spark_allocation.cli.connection import (
     AllNamespaces,
     Context,
     Kubeconfig,
-    Namespace,
     Output,
     OutputOption,
     connected,
@@ -23,8 +22,22 @@ _SIGNS = {Verdict.OK: "ok", Verdict.WARNING: "WARN", Verdict.FAILURE: "FAIL", Ve
 
 
 def doctor(  # noqa: PLR0917  (options of a command)
-    namespace: Namespace = None,
+    namespace: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--namespace",
+            "-n",
+            help="Namespace; repeat for several. Left out: that of the context.",
+        ),
+    ] = None,
     all_namespaces: AllNamespaces = False,
+    installation: Annotated[
+        bool,
+        typer.Option(
+            "--installation",
+            help="Only the operator's installation, as its own account in a pod: what it lacks is a failure. `helm test` runs this.",
+        ),
+    ] = False,
     operator_namespace: Annotated[
         str, typer.Option(help="Where the operator runs.")
     ] = "spark-allocation-system",
@@ -54,12 +67,16 @@ def doctor(  # noqa: PLR0917  (options of a command)
     if service_account:
         place, _, account = service_account.rpartition("/")
         user = f"system:serviceaccount:{place or operator_namespace}:{account}"
+    places: tuple[str, ...] = ()
+    if not all_namespaces:
+        places = tuple(dict.fromkeys(namespace or [namespace_of(None, kubeconfig, context)]))
     extent = Extent(
-        namespaces=() if all_namespaces else (namespace_of(namespace, kubeconfig, context),),
+        namespaces=places,
         operator_namespace=operator_namespace,
         lease_name=lease_name,
         user=user,
         clock=time.time,
+        as_operator=installation,
     )
     findings = connected(kubeconfig, context, lambda reading: check_up(reading, extent))
     if output in (Output.JSON, Output.YAML):

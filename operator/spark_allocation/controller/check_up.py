@@ -15,8 +15,10 @@ from typing import Any
 from spark_allocation.api.admission import admission_policies
 from spark_allocation.api.conditions import ConditionType
 from spark_allocation.api.crd import cluster_policy_crd, policy_crd, sparkallocation_crd
+from spark_allocation.api.group import PLURAL
 from spark_allocation.controller.explanation import Explanation, explain_body, read_policies
 from spark_allocation.controller.operator_rights import (
+    FOR_NODES,
     IN_ALL_NAMESPACES,
     IN_EACH_NAMESPACE,
     IN_ITS_OWN_NAMESPACE,
@@ -83,6 +85,8 @@ class Extent:
         operator_namespace: where the operator runs.
         user: whose rights are asked for; "" for the caller's own.
         clock: epoch seconds by this machine's clock.
+        as_operator: the caller is the operator's account and asks for its installation alone: what it lacks is a
+            failure, and what tenants have written is not looked at.
     """
 
     namespaces: tuple[str, ...]
@@ -90,10 +94,11 @@ class Extent:
     lease_name: str
     user: str
     clock: Callable[[], float]
+    as_operator: bool = False
 
 
 async def check_up(reading: ClusterReading, extent: Extent) -> list[Finding]:
-    """Look at everything.
+    """Look at everything, or at the installation alone.
 
     Raises:
         ApiUnavailable: the API server does not answer.
@@ -102,6 +107,8 @@ async def check_up(reading: ClusterReading, extent: Extent) -> list[Finding]:
     findings += await _admission(reading)
     findings += await _rights(reading, extent)
     findings += await _leader(reading, extent)
+    if extent.as_operator:
+        return [*findings, await _kind(reading)]
     served: set[str] = set()
     for namespace in extent.namespaces or (None,):
         bodies = await reading.allocations(namespace)
@@ -210,6 +217,13 @@ async def _definitions(reading: ClusterReading) -> Iterable[Finding]:
     return found
 
 
+async def _kind(reading: ClusterReading) -> Finding:
+    """The operator's account may not read CustomResourceDefinitions, but sees whether its kind is served."""
+    if await reading.knows_allocations():
+        return Finding("kind", PLURAL, Verdict.OK, "is served")
+    return Finding("kind", PLURAL, Verdict.FAILURE, "is not served", "kubectl apply -f crds/")
+
+
 def _fields(definition: Mapping[str, Any]) -> set[str]:
     def walk(schema: Any, path: str) -> Iterator[str]:
         for name, inner in (schema.get("properties") or {}).items():
@@ -291,13 +305,22 @@ async def _rights(reading: ClusterReading, extent: Extent) -> Iterable[Finding]:
     if not lacking:
         return [Finding("rights", who, Verdict.OK, f"has all {len(needed)} rights of the operator")]
     # people need not have the operator's rights: only of its own account is that a failure
-    verdict = Verdict.FAILURE if extent.user else Verdict.WARNING
+    is_operator = bool(extent.user) or extent.as_operator
     remedy = (
         "kubectl apply -f deploy/"
-        if extent.user
+        if is_operator
         else "name the operator's account with --service-account to ask for its rights instead"
     )
-    return [Finding("rights", who, verdict, f"may not {right}", remedy) for right in lacking]
+    return [
+        Finding(
+            "rights",
+            who,
+            Verdict.FAILURE if is_operator and right not in FOR_NODES else Verdict.WARNING,
+            f"may not {right}",
+            remedy,
+        )
+        for right in lacking
+    ]
 
 
 async def _leader(reading: ClusterReading, extent: Extent) -> Iterable[Finding]:
@@ -310,7 +333,7 @@ async def _leader(reading: ClusterReading, extent: Extent) -> Iterable[Finding]:
             Finding(
                 "operator",
                 about,
-                Verdict.UNKNOWN,
+                Verdict.FAILURE if extent.as_operator else Verdict.UNKNOWN,
                 "there is no such Lease, or it may not be read",
                 "is the operator installed there? --operator-namespace names another place",
             )

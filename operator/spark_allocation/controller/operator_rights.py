@@ -20,10 +20,13 @@ IN_EACH_NAMESPACE: tuple[Right, ...] = (
 )
 """In every namespace that is served."""
 
+FOR_NODES: tuple[Right, ...] = _rights("", "nodes", "list", "watch")
+"""Which may be left out (``watch.nodes`` of the chart): then no executor is replaced before its node goes."""
+
 IN_ALL_NAMESPACES: tuple[Right, ...] = (
     *_rights(GROUP, CLUSTER_POLICY_PLURAL, "list", "watch"),
     *_rights(GROUP, f"{CLUSTER_POLICY_PLURAL}/status", "patch"),
-    *_rights("", "nodes", "list", "watch"),
+    *FOR_NODES,
 )
 """Cluster-wide; an install of Roles alone goes without."""
 

@@ -10,6 +10,7 @@ from http import HTTPStatus
 from typing import Any, Protocol
 from urllib.parse import quote
 
+from spark_allocation.api.group import GROUP, PLURAL, VERSION
 from spark_allocation.kube.api_client import (
     JSON,
     MERGE_PATCH,
@@ -19,7 +20,7 @@ from spark_allocation.kube.api_client import (
 )
 from spark_allocation.kube.write_outcomes import WriteOutcome, write_outcome
 
-GROUP_PATH = "/apis/sparkallocation.dev/v1alpha1"
+GROUP_PATH = f"/apis/{GROUP}/{VERSION}"
 PROXY_PATIENCE_SECONDS = 5.0
 _NOT_FOR_US = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND)
 
@@ -89,11 +90,20 @@ class ClusterReading:
 
     async def allocations(self, namespace: str | None) -> list[Document] | None:
         """SparkAllocations; ``namespace`` None for all."""
-        return await self.all_of(collection("sparkallocations", namespace))
+        return await self.all_of(collection(PLURAL, namespace))
+
+    async def knows_allocations(self) -> bool:
+        """Whether the API server may have SparkAllocations: False when their CustomResourceDefinition is not there."""
+        answer = await self._api.request("GET", GROUP_PATH)
+        if answer.status == HTTPStatus.NOT_FOUND:
+            return False
+        if not _readable(answer, GROUP_PATH):
+            return True
+        return any(each.get("name") == PLURAL for each in answer.json().get("resources") or ())
 
     async def allocation(self, namespace: str, name: str) -> Document | None:
         """One SparkAllocation."""
-        return await self.one(f"{collection('sparkallocations', namespace)}/{quote(name)}")
+        return await self.one(f"{collection(PLURAL, namespace)}/{quote(name)}")
 
     async def pod(self, namespace: str, name: str) -> Document | None:
         """One pod."""
@@ -143,7 +153,7 @@ class ClusterReading:
         return write_outcome(
             await self._api.request(
                 "PATCH",
-                f"{collection('sparkallocations', namespace)}/{quote(name)}",
+                f"{collection(PLURAL, namespace)}/{quote(name)}",
                 body={
                     "metadata": {
                         "finalizers": finalizers or None,

@@ -10,7 +10,9 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from spark_allocation.api.group import PLURAL
 from spark_allocation.kube.api_client import JSON, ApiAnswer, ApiUnavailable
+from spark_allocation.kube.cluster_reading import GROUP_PATH
 
 Document = dict[str, Any]
 
@@ -21,6 +23,7 @@ class FakeApiServer:
     Attributes:
         objects: by path.
         forbidden: beginnings of paths that answer 403.
+        absent: beginnings of paths that answer 404, as those of a kind that is not installed.
         denied: (group, resource, verb) that an access review refuses.
         pages: raw answers by path, such as what a driver says through the proxy of its pod.
         skew_seconds: of the server's clock against ours.
@@ -29,8 +32,12 @@ class FakeApiServer:
 
     def __init__(self) -> None:
         self.objects: dict[str, Document] = {}
-        self.pages: dict[str, Any] = {"/version": {"gitVersion": "v1.35.4"}}
+        self.pages: dict[str, Any] = {
+            "/version": {"gitVersion": "v1.35.4"},
+            GROUP_PATH: {"resources": [{"name": PLURAL}]},
+        }
         self.forbidden: set[str] = set()
+        self.absent: set[str] = set()
         self.denied: set[tuple[str, str, str]] = set()
         self.reviews: list[Document] = []
         self.skew_seconds = 0.0
@@ -64,6 +71,8 @@ class FakeApiServer:
             raise ApiUnavailable(f"{method} {path}: nothing answers")
         if any(path.startswith(prefix) for prefix in self.forbidden):
             return self._answer(403, {"reason": "Forbidden", "message": f"{path} is forbidden"})
+        if any(path.startswith(prefix) for prefix in self.absent):
+            return self._answer(404, {"reason": "NotFound", "message": f"{path} is not there"})
         if method == "POST":
             return self._reviewed(body)
         if method == "PATCH":
