@@ -6,7 +6,13 @@ from typing import Any
 
 import pytest
 from tests.conformance.oracle_jvm import SPARK_VERSIONS, batch
-from tests.documents.keys_of_spark import KUBERNETES_KEYS, all_keys, kubernetes_keys
+from tests.documents.keys_of_spark import (
+    KUBERNETES_KEYS,
+    SPARK_KEYS,
+    all_keys,
+    documented_keys,
+    kubernetes_keys,
+)
 
 from spark_allocation.core.executor_java_options import is_executor_startup_conf
 from spark_allocation.core.executor_pod_settings import POD_SETTINGS
@@ -86,3 +92,7 @@ WITHOUT_EFFECT_ON_OURS = {"spark.authenticate.secret"}
 def test_the_list_of_kubernetes_settings_is_that_of_the_jars() -> None:
     known = set().union(*map(kubernetes_keys, SPARK_VERSIONS))
     assert set(KUBERNETES_KEYS.read_text().split()) == known
+
+
+def test_the_list_for_the_documentation_is_that_of_the_jars() -> None:
+    assert set(SPARK_KEYS.read_text().split()) == documented_keys()

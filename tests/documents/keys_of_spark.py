@@ -1,6 +1,6 @@
 """The names of settings inside Spark's jars: the texts in the constant pools of the classes that declare them.
 
-python -m tests.documents.keys_of_spark     writes spark_kubernetes_keys.txt from the jars of the comparison
+python -m tests.documents.keys_of_spark     writes spark_kubernetes_keys.txt and spark_keys.txt from the jars of the comparison
 """
 
 import re
@@ -12,8 +12,11 @@ from pathlib import Path
 from tests.conformance.oracle_jvm import SPARK_VERSIONS, class_path
 
 KUBERNETES_KEYS = Path(__file__).parent / "spark_kubernetes_keys.txt"
+SPARK_KEYS = Path(__file__).parent / "spark_keys.txt"
+"""What documentation and examples may speak of: the settings of Spark's core, Kubernetes module and SQL, of any version."""
 KUBERNETES_CONFIG = "org/apache/spark/deploy/k8s/Config$"
 _CORE = ("org/apache/spark/internal/config/", "org/apache/spark/SparkConf$")
+_SQL = tuple(f"org/apache/spark/sql/internal/{name}$" for name in ("SQLConf", "StaticSQLConf"))
 _KEY = re.compile(r"spark\.[A-Za-z0-9._-]+")
 _UTF8 = 1
 _SIZES = {
@@ -47,6 +50,14 @@ def all_keys(version: str) -> set[str]:
     return kubernetes_keys(version) | set(_keys(version, "spark-core_*.jar", _CORE))
 
 
+def documented_keys() -> set[str]:
+    """All of these, of every version of the comparison."""
+    found: set[str] = set()
+    for version in SPARK_VERSIONS:
+        found |= all_keys(version) | set(_keys(version, "spark-catalyst_*.jar", _SQL))
+    return found
+
+
 def _keys(version: str, jar: str, classes: tuple[str, ...]) -> Iterator[str]:
     folder = Path(class_path(version).split(":")[-1]).parent
     (found,) = folder.glob(jar)
@@ -73,4 +84,5 @@ def _texts(code: bytes) -> Iterator[str]:
 
 if __name__ == "__main__":
     known = set().union(*map(kubernetes_keys, SPARK_VERSIONS))
-    KUBERNETES_KEYS.write_text("".join(f"{key}\n" for key in sorted(known)))
+    for file, keys in ((KUBERNETES_KEYS, known), (SPARK_KEYS, documented_keys())):
+        file.write_text("".join(f"{key}\n" for key in sorted(keys)))
