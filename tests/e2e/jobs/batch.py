@@ -22,16 +22,18 @@ def main() -> int:
     driver = DriverApi(context)
     answers = Answers()
     first_life = options.halts_in_first_life
+    tasks, seconds = options.tasks, options.task_seconds
     if first_life is not None and not first_life.exists():
         first_life.touch()
+        tasks *= 10  # one executor is not to be done with them before the second is there
         threading.Thread(target=halt_halfway, args=(context, driver), daemon=True).start()
-    count, seconds = options.tasks * 100, options.task_seconds
+    count = tasks * 100
 
     def slowly(numbers):
         time.sleep(seconds)
         return ((number % KEYS, number) for number in numbers)
 
-    slow = context.parallelize(range(count), options.tasks).mapPartitions(slowly)
+    slow = context.parallelize(range(count), tasks).mapPartitions(slowly)
     if options.without_shuffle:
         total = slow.values().sum()
     else:
