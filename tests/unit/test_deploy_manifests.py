@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 import yaml
 
+from spark_allocation.api.group import MANAGED_LABEL
+
 DEPLOY = Path(__file__).parents[2] / "deploy"
 Object = dict[str, Any]
 
@@ -134,3 +136,26 @@ def test_a_network_policy_lets_out_what_is_asked_and_no_more(found: list[Object]
     assert {port["port"] for port in probes["ports"]} == {
         port["containerPort"] for port in container["ports"]
     }
+
+
+@pytest.mark.parametrize("found", [CLUSTER, NAMESPACED], ids=["cluster", "namespaced"])
+def test_a_network_policy_lets_the_operator_reach_every_driver(found: list[Object]) -> None:
+    # given a driver that Spark has labelled, one that asks for a SparkAllocation, and that of the quick start
+    (example,) = documents(DEPLOY.parent / "examples/driver-pod.yaml")
+    drivers = [{"spark-role": "driver"}, {MANAGED_LABEL: "true"}, example["metadata"]["labels"]]
+    (rule,) = (each for each in one(found, "NetworkPolicy")["spec"]["egress"] if "to" in each)
+    wanted = [peer["podSelector"]["matchLabels"] for peer in rule["to"]]
+    for labels in drivers:
+        assert any(each.items() <= labels.items() for each in wanted)
+    # and none that is an executor
+    assert not any(each.items() <= {"spark-role": "executor"}.items() for each in wanted)
+
+
+def test_the_sample_for_isolated_drivers_covers_that_of_the_quick_start() -> None:
+    (example,) = documents(DEPLOY.parent / "examples/driver-pod.yaml")
+    (sample,) = documents(DEPLOY / "samples/drivers-network-policy.yaml")
+    wanted = sample["spec"]["podSelector"]["matchLabels"]
+    assert wanted.items() <= example["metadata"]["labels"].items()
+    (operator, _) = sample["spec"]["ingress"]
+    pod = one(CLUSTER, "Deployment")["spec"]["template"]["metadata"]["labels"]
+    assert operator["from"][0]["podSelector"]["matchLabels"].items() <= pod.items()
