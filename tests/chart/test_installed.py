@@ -112,14 +112,14 @@ def home(cluster: Cluster) -> Iterator[str]:
     cluster.kubectl("delete", "namespace", NAMESPACE, "--timeout=90s")
 
 
-def start_job(space: Workspace, *, seconds: float) -> None:
-    """A job that takes at least so long with all executors at work."""
+def start_job(space: Workspace, *, seconds: float, most: int = EXECUTORS) -> None:
+    """A job that takes at least so long with all executors at work, and asks for so many of them at most."""
     tasks = round(EXECUTORS * seconds / TASK_SECONDS)
     space.start_driver(
         DRIVER,
         *(f"--tasks={tasks}", f"--task-seconds={TASK_SECONDS}"),
         annotations={
-            "spec.sparkallocation.dev/dynamicAllocation.maxExecutors": str(EXECUTORS),
+            "spec.sparkallocation.dev/dynamicAllocation.maxExecutors": str(most),
             "spec.sparkallocation.dev/dynamicAllocation.executorIdleTimeout": "60s",
         },
         conf=PATIENCE,
@@ -159,6 +159,48 @@ def ends_well(space: Workspace) -> None:
 
 def operator_pods(api: Api, namespace: str) -> list[Object]:
     return api.pods(namespace, f"app.kubernetes.io/name={RELEASE}")
+
+
+def outlives_an_upgrade(
+    helm: Helm, home: str, space: Workspace, before: set[str], *, chart: str, values: Object
+) -> str:
+    """Upgrade to another image in the middle of a job; returns the name of the job's SparkAllocation."""
+    values = {**values, "image": {**IMAGE, "tag": NEXT_TAG}}
+    helm.run("upgrade", RELEASE, chart, f"--namespace={home}", *WAIT, values=values)
+    eventually(lambda: len(operator_pods(space.api, home)) == 2, what="the former pods go", within=180)  # fmt: skip
+    images = {pod["spec"]["containers"][0]["image"] for pod in operator_pods(space.api, home)}
+    assert images == {f"{REPOSITORY}:{NEXT_TAG}"}
+    # then nobody lost an executor, and the new operator serves on
+    done = space.completed_tasks(DRIVER)
+    throughout(
+        lambda: uids(space) == before,
+        until=lambda: space.completed_tasks(DRIVER) >= done + 30,
+        what="the executors stay over the upgrade",
+        within=300,
+    )
+    name = space.await_allocation_of(DRIVER)
+    space.await_condition(name, "Ready", status="True", reason="Running", within=120)
+    return name
+
+
+def outlives_an_uninstallation(
+    helm: Helm, home: str, space: Workspace, before: set[str], name: str
+) -> None:
+    """Uninstall while the job runs: its executors work on, and nothing holds its SparkAllocation or the namespace."""
+    helm.run("uninstall", RELEASE, f"--namespace={home}", *WAIT)
+    assert uids(space) == before
+    assert space.allocation(name) is not None, "CRDs and SparkAllocations stay"
+    assert not finalizers(space, name)
+    eventually(lambda: not operator_pods(space.api, home), what="the operator is gone", within=60)
+
+
+def of_the_release(cluster: Cluster) -> set[str]:
+    found = cluster.kubectl(
+        *("get", "all,roles,rolebindings,serviceaccounts,clusterroles,clusterrolebindings"),
+        *("--all-namespaces", f"--selector=app.kubernetes.io/instance={RELEASE}", "--output=name"),
+        "--ignore-not-found",
+    )
+    return set(found.split())
 
 
 def next_version(folder: Path) -> Path:
@@ -206,36 +248,13 @@ def test_a_job_outlives_an_upgrade_and_an_uninstallation(
     before = at_work(space)
     # and the chart is upgraded in the middle of it, to another image and another CRD
     assert "Mode" not in columns(cluster)
-    values = {"image": {**IMAGE, "tag": NEXT_TAG}}
-    chart = str(next_version(tmp_path))
-    helm.run("upgrade", RELEASE, chart, f"--namespace={home}", *WAIT, values=values)
+    name = outlives_an_upgrade(
+        helm, home, space, before, chart=str(next_version(tmp_path)), values={}
+    )
     assert "Mode" in columns(cluster)
-    eventually(lambda: len(operator_pods(api, home)) == 2, what="the former pods go", within=180)
-    images = {pod["spec"]["containers"][0]["image"] for pod in operator_pods(api, home)}
-    assert images == {f"{REPOSITORY}:{NEXT_TAG}"}
-    # then nobody lost an executor, and the new operator serves on
-    done = space.completed_tasks(DRIVER)
-    throughout(
-        lambda: uids(space) == before,
-        until=lambda: space.completed_tasks(DRIVER) >= done + 30,
-        what="the executors stay over the upgrade",
-        within=300,
-    )
-    name = space.await_allocation_of(DRIVER)
-    space.await_condition(name, "Ready", status="True", reason="Running", within=120)
-    # when the chart is uninstalled while the job runs
-    helm.run("uninstall", RELEASE, f"--namespace={home}", *WAIT)
-    # then the executors are still there and work, and nothing holds the SparkAllocation
-    assert uids(space) == before
-    assert space.allocation(name) is not None, "CRDs and SparkAllocations stay"
-    assert not finalizers(space, name)
-    eventually(lambda: not operator_pods(api, home), what="the operator is gone", within=60)
-    left = cluster.kubectl(
-        *("get", "all,roles,rolebindings,serviceaccounts,clusterroles,clusterrolebindings"),
-        *("--all-namespaces", f"--selector=app.kubernetes.io/instance={RELEASE}", "--output=name"),
-        "--ignore-not-found",
-    )
-    assert left.strip() == ""
+    # and the chart is uninstalled while the job still runs
+    outlives_an_uninstallation(helm, home, space, before, name)
+    assert not of_the_release(cluster)
     ends_well(space)
     # and the CRDs can go with all that is of them
     cluster.kubectl("delete", "-f", str(manifests.CRDS), "--timeout=60s")
@@ -318,7 +337,7 @@ def of_the_cluster(cluster: Cluster) -> Iterator[None]:
 def test_the_administrator_of_a_namespace_installs_it_with_roles_alone(
     helm: Helm, space: Workspace
 ) -> None:
-    api, cluster, namespace = space.api, space.cluster, space.namespace
+    cluster, namespace = space.cluster, space.namespace
     # given somebody who is admin of one namespace
     cluster.kubectl(
         *("create", "rolebinding", "team-lead", f"--namespace={namespace}"),
@@ -334,39 +353,36 @@ def test_the_administrator_of_a_namespace_installs_it_with_roles_alone(
     with pytest.raises(HelmError, match="forbidden"):
         lead.run("install", RELEASE, str(CHART), f"--namespace={namespace}", values={"image": IMAGE})  # fmt: skip
     # but may for that one
-    lead.run(
-        *("upgrade", "--install", RELEASE, str(CHART), f"--namespace={namespace}", *WAIT),
-        values={
-            "image": IMAGE,
-            "crds": {"install": False},
-            "watch": {"namespaces": [namespace]},
-            "policies": [
-                {
-                    "name": "limit",
-                    "spec": {
-                        "selector": {"namespaces": ["*"]},
-                        "limits": {"dynamicAllocation": {"maxExecutors": {"max": EXECUTORS}}},
-                    },
-                }
-            ],
-        },
-    )
+    the_administrator_s = of_the_release(cluster)
+    values: Object = {
+        "image": IMAGE,
+        "crds": {"install": False},
+        "watch": {"namespaces": [namespace]},
+        "policies": [
+            {
+                "name": "limit",
+                "spec": {
+                    "selector": {"namespaces": ["*"]},
+                    "limits": {"dynamicAllocation": {"maxExecutors": {"max": EXECUTORS}}},
+                },
+            }
+        ],
+    }
+    began = time.monotonic()
+    install = ("upgrade", "--install", RELEASE, str(CHART), f"--namespace={namespace}", *WAIT)
+    lead.run(*install, values=values)
+    installed_in = time.monotonic() - began
     assert "Succeeded" in lead.run("test", RELEASE, f"--namespace={namespace}", "--timeout=300s")
     # when a job asks for more than the policy of the values allows
-    space.start_driver(
-        DRIVER,
-        *("--tasks=150", f"--task-seconds={TASK_SECONDS}"),
-        annotations={"spec.sparkallocation.dev/dynamicAllocation.maxExecutors": "9"},
-        conf=PATIENCE,
-    )
-    at_work(space)
+    start_job(space, seconds=60 + 4 * installed_in, most=3 * EXECUTORS)
+    before = at_work(space)
     name = space.await_allocation_of(DRIVER)
     space.await_condition(name, "Limited", status="True", reason="LimitsApplied")
+    # then it outlives an upgrade and an uninstallation as it does with rights over the cluster
+    assert outlives_an_upgrade(lead, namespace, space, before, chart=str(CHART), values=values) == name  # fmt: skip
+    outlives_an_uninstallation(lead, namespace, space, before, name)
+    assert of_the_release(cluster) == the_administrator_s
     ends_well(space)
-    # then nothing is left that would hold the namespace
-    lead.run("uninstall", RELEASE, f"--namespace={namespace}", *WAIT)
-    assert not operator_pods(api, namespace)
-    assert not finalizers(space, name)
 
 
 def may(cluster: Cluster, verb: str, resource: str, namespace: str) -> bool:
