@@ -220,6 +220,8 @@ REFUSED: dict[str, tuple[Values, str]] = {
     "an interval without a unit": ({"metrics": {"podMonitor": {"interval": "30"}}}, "at '/metrics/podMonitor/interval': '30' does not match pattern"),
     "an installation's name that is none": ({"managedBy": "Blue"}, "at '/managedBy': 'Blue' does not match pattern"),
     "a policy without a name": ({"policies": [{"spec": {}}]}, "at '/policies/0': missing property 'name'"),
+    "a limit that is misspelt": ({"policies": [{"name": "a", "spec": {"limits": {"dynamicAllocation": {"maxExecutor": {"max": 5}}}}}]}, "at '/policies/0/spec/limits/dynamicAllocation': additional properties 'maxExecutor' not allowed"),
+    "a limit that is no number": ({"policies": [{"name": "a", "spec": {"limits": {"dynamicAllocation": {"maxExecutors": {"max": "five"}}}}}]}, "at '/policies/0/spec/limits/dynamicAllocation/maxExecutors/max': got string, want integer"),
     "two policies of one name": ({"policies": [{"name": "a", "spec": {}}, {"name": "a", "spec": {}}]}, "policies has two of the same name"),
     "two scrapes": ({"metrics": {"podMonitor": {"enabled": True}, "serviceMonitor": {"enabled": True}}}, "would scrape the same pods twice: enable one of them"),
     "a FlowSchema for a team": ({"watch": {"namespaces": ["a"]}, "flowSchema": {"enabled": True}}, "flowSchema.enabled makes cluster-scoped objects and watch.namespaces asks for none"),
@@ -238,6 +240,16 @@ def test_bad_values_are_refused_with_a_sentence(program: Helm, what: str) -> Non
 def test_an_old_kubernetes_is_refused(program: Helm) -> None:
     with pytest.raises(HelmError, match=r"1\.30"):
         program.template({}, "--kube-version=1.29.0")
+
+
+@pytest.mark.parametrize("name", ["cluster-policy", "budgets", "gpu-policy", "streaming-policy"])
+def test_the_example_of_a_policy_may_be_among_the_values(program: Helm, name: str) -> None:
+    (policy,) = parsed((ROOT / f"examples/{name}.yaml").read_text())
+    given = {"name": policy["metadata"]["name"], "spec": policy["spec"]}
+    objects = program.objects({"policies": [given]})
+    (file,) = one(objects, "ConfigMap", f"{RELEASE}-policies")["data"].values()
+    (stored,) = parsed(file)
+    assert stored["spec"] == policy["spec"]
 
 
 def test_the_schema_knows_each_value_and_no_other() -> None:
@@ -265,6 +277,7 @@ def test_copies_and_the_readme_are_up_to_date() -> None:
     there = {file.name for file in (CHART / "files/crds").iterdir()}
     assert there == {file.name for file in (ROOT / "crds").iterdir()}
     assert chart_files.README.read_text() == chart_files.readme(), "make chart"
+    assert chart_files.VALUES_SCHEMA.read_text() == chart_files.values_schema(), "make chart"
 
 
 def test_crds_are_those_of_the_repository_and_stay_after_the_release(rendered: Rendered) -> None:

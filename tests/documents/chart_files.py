@@ -1,9 +1,10 @@
-"""Writes what the chart has from elsewhere: CRDs and alerts; and its README.md.
+"""Writes what the chart has from elsewhere: CRDs and alerts, the schema of policies among its values; and its README.md.
 
 python -m tests.documents.chart_files
 
 A chart can read files of its own folder alone, so these are copies; a test fails when one of them is out of date. The
-README is made of the comments in values.yaml: a line `# -- ` above a key says what the value is.
+README is made of the comments in values.yaml: a line `# -- ` above a key says what the value is. Policies among the values
+have the schema of their CustomResourceDefinition, so that Helm refuses a misspelt limit instead of installing none.
 """
 
 import json
@@ -15,6 +16,8 @@ import yaml
 ROOT = Path(__file__).parents[2]
 CHART = ROOT / "charts" / "spark-allocation-operator"
 README = CHART / "README.md"
+VALUES_SCHEMA = CHART / "values.schema.json"
+POLICIES_CRD = ROOT / "crds" / "clustersparkallocationpolicies.sparkallocation.dev.yaml"
 _SAID = "# -- "
 
 _HEAD = """\
@@ -55,6 +58,32 @@ def readme() -> str:
         for path, default, said in described_values((CHART / "values.yaml").read_text())
     ]
     return head + "\n".join(rows) + "\n"
+
+
+def values_schema() -> str:
+    """The chart's values.schema.json: what is written by hand, and below `$defs` what a policy may say."""
+    schema = json.loads(VALUES_SCHEMA.read_text())
+    (version,) = yaml.safe_load(POLICIES_CRD.read_text())["spec"]["versions"]
+    spec = version["schema"]["openAPIV3Schema"]["properties"]["spec"]
+    schema["$defs"]["policySpec"] = _json_schema(spec)
+    return json.dumps(schema, indent=2) + "\n"
+
+
+def _json_schema(structural: dict[str, Any]) -> dict[str, Any]:
+    """A schema of Kubernetes as one of JSON: without texts and rules in CEL, and closed where objects name their fields."""
+    made: dict[str, Any] = {}
+    for key, value in structural.items():
+        if key == "properties":
+            made[key] = {name: _json_schema(each) for name, each in value.items()}
+            made["additionalProperties"] = False
+        elif key in {"items", "additionalProperties"} and isinstance(value, dict):
+            made[key] = _json_schema(value)
+        elif key in {"exclusiveMinimum", "exclusiveMaximum"}:
+            if value:  # Kubernetes says it of the bound beside it
+                made[key] = structural[key.removeprefix("exclusive").lower()]
+        elif key != "description" and not key.startswith("x-kubernetes-"):
+            made[key] = value
+    return made
 
 
 def described_values(text: str) -> list[tuple[str, Any, str]]:
@@ -100,6 +129,7 @@ def write() -> None:
         copy.write_bytes(original.read_bytes())
     for file in set((CHART / "files/crds").glob("*.yaml")) - copies().keys():
         file.unlink()
+    VALUES_SCHEMA.write_text(values_schema())
     README.write_text(readme())
 
 

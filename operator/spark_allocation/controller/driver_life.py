@@ -142,9 +142,9 @@ class DriverLife:
             count_poll=count_poll,
         )
         execution.is_needed = self._is_needed
+        execution.a_job_runs = self._a_job_runs
         self._logged: tuple[str, ...] = ()
 
-        execution.a_job_runs = self._a_job_runs
     def wake(self) -> None:
         """Something changed: take a step soon."""
         self._wake.set()
@@ -279,13 +279,13 @@ class DriverLife:
             or self._driver.is_about_to_work(pod.profile_id)
         )
 
-    async def _rest(self, *, until: float) -> None:
-        """Wait until something changes, but not longer than it may take to notice an end."""
     def _a_job_runs(self) -> bool:
         """Whether a job runs by now; also when the driver does not say."""
         report = self._driver.report
         return self._driver.unreachable is not None or report is None or bool(report.running_jobs)
 
+    async def _rest(self, *, until: float) -> None:
+        """Wait until something changes, but not longer than it may take to notice an end."""
         await asyncio.sleep(SHORTEST_PAUSE_SECONDS)  # gathers pod events that come in bursts
         pause = min(until - time.monotonic(), self._idle_poll_seconds)
         with contextlib.suppress(TimeoutError):

@@ -167,14 +167,14 @@ class PlanExecution:
                     self._allocation.drain_refused(kept.executor_id)
                 self._not_deleted(pod, outcome)
 
-    def _not_deleted(self, pod: ExecutorPod, outcome: DeleteOutcome) -> None:
-        forbidden = outcome.result is DeleteResult.REFUSED
     def _stays_after_all(self, pod: ExecutorPod) -> bool:
         executor_id = pod.executor_id
         return (executor_id in self._while_idle and self.is_needed(pod)) or (
             executor_id in self._between_batches and self.a_job_runs()
         )
 
+    def _not_deleted(self, pod: ExecutorPod, outcome: DeleteOutcome) -> None:
+        forbidden = outcome.result is DeleteResult.REFUSED
         reason = Reason.DELETE_FORBIDDEN if forbidden else Reason.API_UNAVAILABLE
         self.drain_obstacle = Obstacle(
             reason, f"pod {pod.name} cannot be deleted: {outcome.message}"

@@ -127,11 +127,11 @@ class Step:
             (`ShuffleHolders.busy_for_ms`); else 0.
         streaming: what streams ask for, and why, by profile; empty without settings for them, and before any was observed.
         above_streams: running executors to remove because streams ask for fewer.
+        while_idle: of executors to remove those that were chosen because they run nothing: they go only if that still holds.
+        between_batches: and those of them that go only while no job runs at all.
     """
 
     plan: PodsPlan | None
-        while_idle: of executors to remove those that were chosen because they run nothing: they go only if that still holds.
-        between_batches: and those of them that go only while no job runs at all.
     drains: tuple[ExecutorPod, ...]
     delete: tuple[PodDeletion, ...]
     removals: tuple[ExecutorRemoval, ...]
@@ -152,11 +152,11 @@ class Step:
     above_maximum: tuple[ExecutorPod, ...] = ()
     streaming: tuple[StreamingDecision, ...] = ()
     above_streams: tuple[ExecutorPod, ...] = ()
+    while_idle: frozenset[ExecutorId] = frozenset()
+    between_batches: frozenset[ExecutorId] = frozenset()
 
     @property
     def is_at_rest(self) -> bool:
-    while_idle: frozenset[ExecutorId] = frozenset()
-    between_batches: frozenset[ExecutorId] = frozenset()
         """Nothing is to be done and nothing is under way: until a timer runs out, only news can change anything."""
         leaving = (
             self.drains,
@@ -177,10 +177,10 @@ class _Asked:
     drains: list[ExecutorPod] = field(default_factory=list)
     plan_now: bool = False
     would_leave: Counter[ProfileId] = field(default_factory=Counter)
+    between_batches: set[ExecutorId] = field(default_factory=set)
 
 
 class Allocation:
-    between_batches: set[ExecutorId] = field(default_factory=set)
     """Decides for one life of a driver.
 
     Args:
@@ -657,6 +657,11 @@ class Allocation:
                 migrates=loses_nothing,
                 leaving=pods.leaving.get(profile_id, 0),
                 idle=not self._jobs_run,
+                free=sum(
+                    self._is_free_between_batches(each.id) for each in self._staying(profile_id)
+                )
+                if surplus > 0
+                else 0,
             )
             if not decided.executors:
                 continue
@@ -665,20 +670,15 @@ class Allocation:
                 {profile_id: decided.executors},
                 going_nodes,
                 self._is_free_between_batches if between else self._may_be_given_back,
-                free=sum(
-                    self._is_free_between_batches(each.id) for each in self._staying(profile_id)
-                )
-                if surplus > 0
-                else 0,
             )
+            if between:
+                self._asked.between_batches.update(pod.executor_id for pod in begin)
+            begun += begin
         return begun
 
     def _is_free_between_batches(self, executor_id: ExecutorId) -> bool:
         """What batches that have ended have shuffled nobody reads again; cached blocks may be."""
         executor = self.feeder.executors.get(executor_id)
-            if between:
-                self._asked.between_batches.update(pod.executor_id for pod in begin)
-            begun += begin
         return executor is not None and executor.active_tasks == 0 and executor.rdd_blocks == 0
 
     def _is_idle(self, pod: ExecutorPod) -> bool:
