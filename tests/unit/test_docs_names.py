@@ -43,17 +43,18 @@ def text_of(name: str) -> str:
 # -- settings of Spark ------------------------------------------------------------------------------------------------
 
 KEYS = set(SPARK_KEYS.read_text().split())
-FAMILIES = tuple(key for key in KEYS if key.endswith("."))
 MADE_OF_PIECES = {
     "spark.app.name",
     "spark.executorEnv.",
     "spark.kubernetes.authenticate.driver.serviceAccountName",
     "spark.kubernetes.authenticate.executor.serviceAccountName",
     "spark.local.dir",
+    "spark.scheduler.listenerbus.eventqueue.",
     "spark.ssl.ui.enabled",
     "spark.task.resource.gpu.amount",
 }
 """Names that Spark puts together, or has in classes that are not looked at."""
+FAMILIES = tuple(key for key in KEYS | MADE_OF_PIECES if key.endswith("."))
 NO_SETTINGS = {"spark.apache.org", "spark.conf.set", "spark.properties", "spark.readStream", "spark.x"}  # fmt: skip
 GENERATED = "docs/reference/executor-pod-configuration.md"
 """Its names are given to Spark's own classes (tests/conformance/test_pod_settings.py)."""
@@ -265,3 +266,10 @@ def test_targets_and_files_are_there(name: str) -> None:
     folders = "tests|operator|deploy|examples|crds|charts|requirements"
     for path in re.findall(rf"(?<![\w/.-])(?:{folders})/[\w./-]*\w", text_of(name)):
         assert (ROOT / path).exists(), path
+
+
+@pytest.mark.parametrize("name", [".github/workflows/tests.yaml", ".ci/run"])
+def test_ci_makes_what_there_is(name: str) -> None:
+    made = re.findall(r"\bmake ([a-z][a-z-]+)", text_of(name))
+    assert made
+    assert set(made) <= TARGETS
