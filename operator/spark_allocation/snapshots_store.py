@@ -6,9 +6,13 @@ by tenants and are not unique; a pod whose labels lie can therefore only ever ap
 Spark: ``ExecutorPodsSnapshotsStoreImpl``. The two verbs are the same, `update` and `replace_all`; a subscriber is
 woken and takes a `PodsView` when it is ready, instead of being handed every intermediate snapshot. So that nothing is
 lost between two takes, a view also carries the pods that went away since the last one.
+
+A watch can be late. Who decides for a driver knows which pods it has just made; who comes after does not, and asks
+`may_be_behind` first.
 """
 
 import asyncio
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -17,6 +21,9 @@ from spark_allocation.core.executor_pods import ExecutorPod
 
 DEPARTED_KEPT = 10_000
 """Departed pods kept for a subscriber that does not take; beyond that the oldest are forgotten."""
+
+LANDED_AFTER_NS = 60 * 1_000_000_000
+"""A creation whose request was broken off can be carried out for so long: an API server gives up a request after a minute."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +82,8 @@ class ExecutorPodsSnapshotsStore:
         self._scopes: dict[str, dict[str, DriverKey]] = {}
         self._expected_scopes = scopes
         self._full_sync_at: dict[str, float] = {}
+        self._asked_ns: dict[str, int] = {}
+        self._served_until_ns: dict[DriverKey, int] = {}
         self._changes = 0
         self.synced = asyncio.Event()
 
@@ -103,8 +112,14 @@ class ExecutorPodsSnapshotsStore:
             self._take_from(key, uid)
             self._wake(key)
 
-    def replace_all(self, scope: str, pods: Iterable[SeenPod], at: float) -> None:
-        """The full list of one watch: what is missing from it is gone, whatever was not said."""
+    def replace_all(
+        self, scope: str, pods: Iterable[SeenPod], at: float, *, asked_ns: int = 0
+    ) -> None:
+        """The full list of one watch: what is missing from it is gone, whatever was not said.
+
+        Args:
+            at: epoch seconds, asked_ns: monotonic nanoseconds at which it was asked for.
+        """
         before = self._scopes.get(scope, {})
         self._scopes[scope] = {}
         changed: set[DriverKey] = set()
@@ -116,9 +131,13 @@ class ExecutorPodsSnapshotsStore:
             if after.get(uid) != key:
                 self._take_from(key, uid)
                 changed.add(key)
-        self._full_sync_at[scope] = at
+        self._full_sync_at[scope], self._asked_ns[scope] = at, asked_ns
         if len(self._full_sync_at) >= self._expected_scopes:
             self.synced.set()
+            told_ns = min(self._asked_ns.values()) - LANDED_AFTER_NS
+            self._served_until_ns = {
+                key: until for key, until in self._served_until_ns.items() if until > told_ns
+            }
         for key, driver in list(self._drivers.items()):
             # a full list is news to every subscriber: it may end the wait for a pod that never appeared
             if driver.wakes or key in changed:
@@ -132,6 +151,11 @@ class ExecutorPodsSnapshotsStore:
             return PodsView((), (), full_sync_at)
         departed, driver.departed = tuple(driver.departed), []
         return PodsView(tuple(driver.pods.values()), departed, full_sync_at)
+
+    def may_be_behind(self, key: DriverKey) -> bool:
+        """Whether somebody served this driver since the last full list: pods may have been made that no watch has told of."""
+        driver = self._drivers.get(key)
+        return key in self._served_until_ns or (driver is not None and bool(driver.wakes))
 
     def drivers(self) -> list[tuple[DriverKey, int]]:
         """Every driver with executor pods, and a number that is another one after each change to them."""
@@ -158,6 +182,7 @@ class ExecutorPodsSnapshotsStore:
             driver.wakes.remove(wake)
             if not driver.wakes:
                 driver.departed.clear()
+            self._served_until_ns[key] = time.monotonic_ns()
             self._forget_if_unused(key)
 
     def _put(self, scope: str, pod: SeenPod) -> None:

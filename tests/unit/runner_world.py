@@ -49,10 +49,10 @@ class Stop:
 class Operator:
     """Everything around runners, real but for the API server."""
 
-    def __init__(self, session: aiohttp.ClientSession) -> None:
-        self.pods = FakePodsApi()
-        self.allocations = FakeAllocationsApi()
-        self.objects = FakeObjectsApi()
+    def __init__(self, session: aiohttp.ClientSession, former: "Operator | None" = None) -> None:
+        self.pods = FakePodsApi() if former is None else former.pods
+        self.allocations = FakeAllocationsApi() if former is None else former.allocations
+        self.objects = FakeObjectsApi() if former is None else former.objects
         self.store = ExecutorPodsSnapshotsStore()
         self.directory = DriverDirectory()
         self.claims = Claims()
@@ -152,9 +152,10 @@ class Operator:
 
 
 @asynccontextmanager
-async def running() -> AsyncIterator[Operator]:
+async def running(former: Operator | None = None) -> AsyncIterator[Operator]:
+    """An operator, or the process that comes after a former one that has ended."""
     async with aiohttp.ClientSession() as session:
-        operator = Operator(session)
+        operator = Operator(session, former)
         operator.tasks = [asyncio.create_task(watch.run()) for watch in operator.watches]
         try:
             yield operator

@@ -12,7 +12,7 @@ from spark_allocation.kube.api_client import ApiAnswer
 from spark_allocation.snapshots_store import DriverKey, ExecutorPodsSnapshotsStore
 from spark_allocation.sources.executor_pods import EXECUTOR_SELECTOR, seen_pod
 from spark_allocation.sources.pods_watch import PodsWatch
-from spark_allocation.testing.faults import UNANSWERED
+from spark_allocation.testing.faults import HANGS, UNANSWERED
 from spark_allocation.testing.pods import FakePodsApi
 
 DRIVER = DriverKey("jobs", "driver")
@@ -205,3 +205,51 @@ async def test_a_watch_that_leads_nowhere_is_no_storm(how: str) -> None:
             await asyncio.sleep(0.001)
         # with pauses of 2, 4, 8, … ms few fit into the time; without, there would be a hundred and more
         assert len(world.pods.made("watch")) < 30
+
+
+async def test_a_list_that_somebody_needs_has_what_a_deaf_watch_has_not_told() -> None:
+    async with watched() as world:
+        world.create(1)
+        await world.until(lambda: world.ids == {1})
+        await world.watching()
+        world.pods._watches, deaf = [], world.pods._watches
+        world.create(2)
+        world.pods._watches = deaf
+        async with asyncio.timeout(5):
+            await world.watch.list_anew()
+        assert world.ids == {1, 2}
+        world.create(3)
+        await world.until(lambda: world.ids == {1, 2, 3})
+
+
+async def test_a_list_that_was_asked_for_before_is_broken_off_for_one_that_is_needed() -> None:
+    pods = FakePodsApi()
+    pods.put(executor_document(1))
+    pods.will("list_page", HANGS)
+    world = Watched(pods)
+    running = asyncio.create_task(world.watch.run())
+    try:
+        await world.until(lambda: len(pods.made("list_page")) == 1)
+        async with asyncio.timeout(5):
+            await world.watch.list_anew()
+        assert (world.ids, len(pods.made("list_page"))) == ({1}, 2)
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_several_who_need_a_list_share_it() -> None:
+    async with watched() as world:
+        await world.watching()
+        async with asyncio.timeout(5):
+            await asyncio.gather(*(world.watch.list_anew() for _ in range(100)))
+        assert world.watch.lists == 2
+
+
+async def test_who_needs_a_list_waits_until_the_api_server_is_back() -> None:
+    async with watched() as world:
+        await world.watching()
+        world.pods.will("list_page", *[UNANSWERED] * 3)
+        async with asyncio.timeout(5):
+            await world.watch.list_anew()
+        assert world.watch.lists == 2

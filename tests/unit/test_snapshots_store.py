@@ -1,5 +1,6 @@
 """The one mutable picture of executor pods: who owns what, who is woken, what is handed out once."""
 
+import time
 from dataclasses import replace
 
 import pytest
@@ -8,7 +9,12 @@ from hypothesis import strategies as st
 
 from spark_allocation.core.executor_pods import ExecutorId, ExecutorPod, PodState
 from spark_allocation.core.resource_profiles import DEFAULT_PROFILE_ID
-from spark_allocation.snapshots_store import DriverKey, ExecutorPodsSnapshotsStore, SeenPod
+from spark_allocation.snapshots_store import (
+    LANDED_AFTER_NS,
+    DriverKey,
+    ExecutorPodsSnapshotsStore,
+    SeenPod,
+)
 
 ALICE = DriverKey("jobs", "alice")
 BOB = DriverKey("jobs", "bob")
@@ -167,3 +173,32 @@ def test_lost_events_and_one_full_list_give_the_picture_without_loss(events) -> 
     for key in (ALICE, BOB):
         assert ids(told, key) == ids(faithful, key)
     assert len(told) == len(faithful) == len(there)
+
+
+def test_for_a_driver_that_was_served_it_may_be_behind_until_a_list_that_was_asked_for_later(
+    store: ExecutorPodsSnapshotsStore,
+) -> None:
+    store.replace_all("all", [seen(1)], 1.0, asked_ns=time.monotonic_ns())
+    assert not store.may_be_behind(ALICE), "whoever served it before this process is in that list"
+    with store.subscription(ALICE, lambda: None):
+        assert store.may_be_behind(ALICE)
+    assert store.may_be_behind(ALICE)
+    assert not store.may_be_behind(BOB)
+    ended_ns = time.monotonic_ns()
+    store.replace_all("all", [seen(1)], 2.0, asked_ns=ended_ns)
+    assert store.may_be_behind(ALICE), "a creation that was broken off may be carried out still"
+    store.replace_all("all", [seen(1)], 3.0, asked_ns=ended_ns + LANDED_AFTER_NS)
+    assert not store.may_be_behind(ALICE)
+
+
+def test_it_may_be_behind_until_every_scope_has_listed_later() -> None:
+    store = ExecutorPodsSnapshotsStore(scopes=2)
+    for scope in ("a", "b"):
+        store.replace_all(scope, [], 1.0, asked_ns=time.monotonic_ns())
+    with store.subscription(ALICE, lambda: None):
+        pass
+    later_ns = time.monotonic_ns() + LANDED_AFTER_NS
+    store.replace_all("a", [], 2.0, asked_ns=later_ns)
+    assert store.may_be_behind(ALICE)
+    store.replace_all("b", [], 2.0, asked_ns=later_ns)
+    assert not store.may_be_behind(ALICE)

@@ -48,7 +48,14 @@ class DriverDirectory:
         if not self.is_watched(uid):
             self._drop(uid)
 
-    def replace_all(self, scope: str, pods: Iterable[DriverPod], at: float) -> None:  # noqa: ARG002
+    def replace_all(
+        self,
+        scope: str,
+        pods: Iterable[DriverPod],
+        at: float,  # noqa: ARG002
+        *,
+        asked_ns: int,  # noqa: ARG002
+    ) -> None:
         """The full list of one watch."""
         self._watched.add(scope)
         listed = {pod.uid: pod for pod in pods}

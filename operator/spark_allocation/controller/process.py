@@ -1,10 +1,13 @@
 """The life of the operator process: connect, take the Lease, watch, serve, and end in order.
 
-    API server ─► Lease ─► pods watches ─► (all pods seen) ─► kopf ─► runners
+    API server ─► pods watches ─► Lease ─► (all pods listed since then) ─► kopf ─► runners
 
 Everything runs in one task group: when one part ends, the process ends, and the next one begins from what is in the
 cluster. Nothing is done at the end: an operator that exits or restarts touches no pod. Only kopf is begun anew when it
 gives up (`kopf_keeper`). It cancels every task that it did not find in its loop when it began, so it is started last.
+
+A standby watches pods too, but what it knows may be late by a few pods that the leader has just made. So all executor pods
+are listed once after the Lease is taken, and nothing is served before: one list instead of one for each driver.
 """
 
 import asyncio
@@ -261,6 +264,8 @@ class Process:
             self._leading = (group.create_task(_ours(self._lease.hold())),)
             await self._lease.leading.wait()
         began = time.monotonic()
+        if self._lease is not None:
+            await asyncio.gather(*(watch.list_anew() for watch in self._executor_watches))
         await self._store.synced.wait()
         # nobody is served before the limits are known
         for watch in self._policies_watches:

@@ -9,7 +9,8 @@ times the CPU a pod (docs/designs/0001-own-pods-watch.md). The contract here:
 - An event that is older than what is known of its pod changes nothing: a server that repeats itself brings no deleted
   pod back. (Resource versions of one resource are ordered numbers.)
 - Watches that end at once, and lists that are asked for again at once, are asked for more and more slowly.
-- The picture is listed anew every ten minutes or so even when nothing looks wrong.
+- The picture is listed anew every ten minutes or so even when nothing looks wrong, and at once when somebody needs one
+  that is not older than a certain moment (`PodsWatch.list_anew`).
 - A lost API server is asked again after a pause that doubles from half a second to ten seconds, with jitter, so
   that a thousand watchers do not return in the same moment: an operator that starts in an outage has its picture, and
   so a plan, well within half a minute of its end.
@@ -44,8 +45,10 @@ log = structlog.get_logger("pods_watch")
 class PodsSink(Protocol[T_contra]):
     """Where the picture goes. ``scope`` names the watch, so that several can feed one sink."""
 
-    def replace_all(self, scope: str, pods: Iterable[T_contra], at: float) -> None:
-        """The full picture of this scope, asked for at epoch seconds ``at``."""
+    def replace_all(
+        self, scope: str, pods: Iterable[T_contra], at: float, *, asked_ns: int
+    ) -> None:
+        """The full picture of this scope, asked for at epoch seconds ``at`` and monotonic nanoseconds ``asked_ns``."""
 
     def update(self, scope: str, pod: T_contra) -> None:
         """A pod was added or changed."""
@@ -87,11 +90,25 @@ class PodsWatch(Generic[T]):
         self._selector = selector
         self._project = project
         self._sink = sink
+        self._round: asyncio.Timeout | None = None
+        self._awaited: list[asyncio.Event] = []
         self.scope = f"{namespace or '*'}/{selector}"
         self.last_word_at = 0.0
         """Monotonic seconds of the last list page, event or bookmark; for the staleness metric."""
         self.lists = 0
         self.events = 0
+
+    async def list_anew(self) -> None:
+        """Return when the sink has the full picture of a list that was asked for after this call.
+
+        Whatever was done before the call is in it, however late the watch is. A list or a watch that goes on is broken off
+        for it; while the API server is away, this waits.
+        """
+        listed = asyncio.Event()
+        self._awaited.append(listed)
+        if self._round is not None and not self._round.expired():
+            self._round.reschedule(asyncio.get_running_loop().time())
+        await listed.wait()
 
     async def run(self) -> None:
         """List and watch until cancelled."""
@@ -99,20 +116,27 @@ class PodsWatch(Generic[T]):
         while True:
             events = self.events
             try:
-                version, listed_at = await self._list()
-                events = self.events
-                await self._watch_from(
-                    version,
-                    until=listed_at + RELIST_SECONDS * random.uniform(0.8, 1.2),  # noqa: S311
-                )
+                async with asyncio.timeout(None) as self._round:
+                    version, listed_at = await self._list()
+                    events = self.events
+                    await self._watch_from(
+                        version,
+                        until=listed_at + RELIST_SECONDS * random.uniform(0.8, 1.2),  # noqa: S311
+                    )
                 pause = self._first_pause
                 continue
+            except TimeoutError:
+                if self._round is None or not self._round.expired():
+                    raise
+                continue  # somebody needs a list that is asked for from now on
             except _ListAgain as reason:
                 log.info("pods_relist", scope=self.scope, reason=str(reason))
             except ApiUnavailable as error:
                 log.warning(
                     "api_unavailable", scope=self.scope, error=str(error), retry_in_seconds=pause
                 )
+            finally:
+                self._round = None
             if self.events > events:
                 pause = self._first_pause  # it worked for a while
             await self._pause(pause)
@@ -125,13 +149,15 @@ class PodsWatch(Generic[T]):
         pods: list[T] = []
         versions: dict[str, int] = {}
         token = ""
-        asked_at = epoch_seconds()
+        awaited = list(self._awaited)
+        asked_at, asked_ns = epoch_seconds(), time.monotonic_ns()
         while True:
             answer = await self._pods.list_page(self._namespace, self._selector, token)
             if answer.status == HTTPStatus.GONE:
                 # the snapshot that the pages belong to was compacted away: begin a new one
-                pods, token, asked_at = [], "", epoch_seconds()
                 await self._pause(self._first_pause)
+                pods, token = [], ""
+                asked_at, asked_ns = epoch_seconds(), time.monotonic_ns()
                 continue
             if not answer.ok:
                 raise ApiUnavailable(f"list {self.scope}: {answer.status} {answer.message}")
@@ -152,7 +178,10 @@ class PodsWatch(Generic[T]):
                 break
         self.lists += 1
         self._versions = versions
-        self._sink.replace_all(self.scope, pods, asked_at)
+        self._sink.replace_all(self.scope, pods, asked_at, asked_ns=asked_ns)
+        for listed in awaited:
+            listed.set()
+            self._awaited.remove(listed)
         return page.metadata.resource_version, time.monotonic()
 
     async def _watch_from(self, version: str, until: float) -> None:
