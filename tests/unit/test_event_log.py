@@ -11,7 +11,8 @@ from tests.unit.event_log_builder import EPOCH_MS, EventLog, rdd
 
 from spark_allocation.core.simulation.application import Follows, RecordedApplication
 from spark_allocation.sources.event_log.log_files import LogFiles, NoLog, find_logs
-from spark_allocation.sources.event_log.reading import LogNotes, ReadLog, read_log
+from spark_allocation.sources.event_log.log_notes import LogNotes
+from spark_allocation.sources.event_log.reading import ReadLog, read_log
 
 
 def read(log: EventLog | str, tmp_path: Path) -> ReadLog:
