@@ -11,6 +11,8 @@ from http import HTTPStatus
 from typing import Any, Protocol
 from urllib.parse import quote
 
+import msgspec
+
 from spark_allocation.kube.api_client import WATCH_SECONDS, ApiAnswer, KubernetesApi
 
 PAGE_SIZE = 500
@@ -101,7 +103,7 @@ class KubernetesPodsApi:
         """See `PodsApi.create`."""
         answer = await self._api.request("POST", _pods(namespace), body=pod)
         if answer.ok:
-            uid = (answer.json().get("metadata") or {}).get("uid", "")
+            uid = _uid(answer.body)
             result = CreateResult.CREATED if uid else CreateResult.SERVER_ERROR
             return CreateOutcome(result, "" if uid else "the answer holds no pod", uid=uid)
         return CreateOutcome(_create_result(answer), answer.message, answer.retry_after_seconds)
@@ -168,6 +170,25 @@ class KubernetesPodsApi:
             "timeoutSeconds": str(WATCH_SECONDS),
         }
         return self._api.stream(_pods(namespace), query=query)
+
+
+class _Named(msgspec.Struct, gc=False):
+    uid: str = ""
+
+
+class _Made(msgspec.Struct, gc=False):
+    metadata: _Named
+
+
+_decode_made = msgspec.json.Decoder(_Made).decode
+
+
+def _uid(body: bytes) -> str:
+    """Of a pod that the server has made; all else that it says of it is skipped, which costs a tenth of reading it."""
+    try:
+        return _decode_made(body).metadata.uid
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return ""
 
 
 def _pods(namespace: str | None) -> str:

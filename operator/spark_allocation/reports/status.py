@@ -57,6 +57,13 @@ class Conditions:
         """Set a condition; returns whether its status or reason changed."""
         status = {True: "True", False: "False", None: "Unknown"}[statement.holds]
         before = self._conditions.get(condition_type)
+        if before is not None and (
+            before.status,
+            before.reason,
+            before.message,
+            before.observed_generation,
+        ) == (status, statement.reason.value, statement.message[:1024], generation):
+            return False  # as nearly always: a condition is said again after each step
         changed = before is None or (before.status, before.reason) != (
             status,
             statement.reason.value,
@@ -122,6 +129,7 @@ class StatusWriter:
         self._name = name
         self._written: dict[str, Any] = dict(stored)
         self._written_at = -COUNTS_EVERY_SECONDS
+        self._settled: SparkAllocationStatus | None = None
         self.object_gone = False
 
     async def write(self, status: SparkAllocationStatus, *, now: float | None = None) -> float:
@@ -133,6 +141,8 @@ class StatusWriter:
         Raises:
             ApiUnavailable: the next call tries again.
         """
+        if self._settled is not None and _say_the_same(self._settled, status):
+            return 0.0  # without making a document of it: most steps change nothing
         moment = time.monotonic() if now is None else now
         wanted = within_size(status.model_dump(mode="json", by_alias=True, exclude_none=True))
         changes = {key: value for key, value in wanted.items() if self._written.get(key) != value}
@@ -141,7 +151,9 @@ class StatusWriter:
             if getattr(status, name) is None and self._written.get(key) is not None:
                 changes[key] = None  # in a merge patch: take the field away
         if not changes:
+            self._settled = status
             return 0.0
+        self._settled = None
         pause = CHANGES_EVERY_SECONDS if self._is_news(changes) else COUNTS_EVERY_SECONDS
         if moment - self._written_at < pause:
             return self._written_at + pause - moment
@@ -154,6 +166,7 @@ class StatusWriter:
         )
         if outcome.done:
             self._written.update(changes)
+            self._settled = status
             return 0.0
         current = await self._allocations.get(self._namespace, self._name)
         self.object_gone = current is None or current["metadata"]["uid"] != self._uid
@@ -188,6 +201,11 @@ class StatusWriter:
             for item in changes.get("profiles") or ()
             for key in ("target", "granted", "reason", "decommissioning")
         )
+
+
+def _say_the_same(one: SparkAllocationStatus, other: SparkAllocationStatus) -> bool:
+    """A field that is None because it was set so is taken away from the status; one that was left out is not."""
+    return one.model_fields_set == other.model_fields_set and one == other
 
 
 def _gist(conditions: Iterable[Mapping[str, Any]]) -> set[tuple[str, str, str, int]]:
