@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from spark_allocation.api.conditions import Reason
@@ -18,6 +19,7 @@ from spark_allocation.controller.incarnation import pod_name_prefix
 from spark_allocation.controller.pod_creation import Obstacle
 from spark_allocation.controller.profile_settings import ProfileSettings
 from spark_allocation.core.executor_ids import ExecutorIds
+from spark_allocation.core.executor_pod_blueprint import ExecutorPodBlueprint
 from spark_allocation.core.executor_pod_builder import ExecutorPodManifest, build_executor_pod
 from spark_allocation.core.executor_pod_context import ExecutorPodContext
 from spark_allocation.core.executor_pods import ExecutorId
@@ -26,7 +28,7 @@ from spark_allocation.core.feature_steps.volumes import POD_NAME_PREFIX, describ
 from spark_allocation.core.pod_allow_list import NOTHING_MORE, PodAllowList, offending_fields
 from spark_allocation.core.pod_refusals import PodNotBuildableError, PodRefused
 from spark_allocation.core.pod_size import PodSize, size_of_manifest
-from spark_allocation.core.resource_profiles import ProfileId
+from spark_allocation.core.resource_profiles import ProfileId, ResourceProfile
 from spark_allocation.core.spark_conf import SparkConf
 from spark_allocation.core.spark_conf_references import with_references_replaced
 
@@ -100,6 +102,7 @@ class ExecutorBuilding:
         self._ids = ids
         self._wish = wish
         self._allowed = allowed
+        self._blueprints: dict[ProfileId, tuple[object, ExecutorPodBlueprint[Obstacle]]] = {}
         self.prefix = pod_name_prefix(
             _wanted_prefix(connection.configuration.conf),
             connection.application.name,
@@ -141,8 +144,22 @@ class ExecutorBuilding:
                 Reason.POD_NOT_BUILT,
                 f"resource profile {profile_id}: the driver has not described it, or Spark would refuse it",
             )
+        wish, allowed = self._wish(profile_id), self._allowed()
+        kind = (profile, wish, allowed, self._ids.reserved_until)
+        known = self._blueprints.get(profile_id)
+        if known is None or known[0] != kind:
+            build = partial(self._build_in_whole, profile, wish, allowed)
+            known = self._blueprints[profile_id] = kind, ExecutorPodBlueprint(build)
+        return known[1].manifest(executor_id)
+
+    def _build_in_whole(
+        self,
+        profile: ResourceProfile,
+        wish: ExecutorWish,
+        allowed: PodAllowList,
+        executor_id: ExecutorId,
+    ) -> ExecutorPodManifest | Obstacle:
         configuration = self._connection.configuration
-        wish = self._wish(profile_id)
         template = configuration.pod_template if wish.template is None else wish.template
         if template is None and configuration.pod_template_problem:
             return Obstacle(Reason.POD_NOT_BUILT, configuration.pod_template_problem)
@@ -173,7 +190,7 @@ class ExecutorBuilding:
                 Reason.POD_NOT_BUILT,
                 f"{manifest.reason}: {manifest.key}={manifest.value!r}: {manifest.rule}",
             )
-        return self._within_limits(self._without_token(manifest), template)
+        return self._within_limits(self._without_token(manifest), template, allowed)
 
     def _without_token(self, manifest: ExecutorPodManifest) -> ExecutorPodManifest:
         """A driver pod that goes without a token has executors that do, unless their template asks for one."""
@@ -188,13 +205,13 @@ class ExecutorBuilding:
         return replace(manifest, pod=pod)
 
     def _within_limits(
-        self, manifest: ExecutorPodManifest, template: PodTemplate | None
+        self, manifest: ExecutorPodManifest, template: PodTemplate | None, allowed: PodAllowList
     ) -> ExecutorPodManifest | Obstacle:
         config_map = self._connection.configuration.config_map
         offending = offending_fields(
             manifest.pod,
             self._connection.driver_document,
-            self._allowed(),
+            allowed,
             own_config_maps=[config_map.name] if config_map is not None else [],
             own_claims=manifest.resources,
             template=template,
