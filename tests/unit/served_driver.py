@@ -28,6 +28,7 @@ def stage(
     profile_id: int = 0,
     attempt: int = 0,
     submitted_at_ms: int | None = None,
+    shuffle: int = 0,
 ) -> StageReport:
     return StageReport(
         stage_id=stage_id,
@@ -37,6 +38,7 @@ def stage(
         completed_indices=done,
         active_tasks=active,
         submitted_at_ms=submitted_at_ms,
+        shuffle_write_bytes=shuffle,
     )
 
 

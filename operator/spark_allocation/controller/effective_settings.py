@@ -23,6 +23,7 @@ from spark_allocation.core import passive_driver
 from spark_allocation.core.allocation import AllocationSettings
 from spark_allocation.core.dynamic_allocation_conf import EXECUTOR_INSTANCES, DynamicAllocationConf
 from spark_allocation.core.failure_tracker import FailureLimitConf
+from spark_allocation.core.idle_sight import IdleSightConf
 from spark_allocation.core.lifecycle_manager import LifecycleConf
 from spark_allocation.core.pods_allocator_conf import PodsAllocatorConf, default_batch_size
 from spark_allocation.core.profile_entries import ProfileEntry
@@ -179,6 +180,7 @@ def effective_settings(
             failures=FailureLimitConf.from_spark_conf(conf),
             max_concurrent_drains=None if most_drains == NO_LIMIT else int(most_drains),
             streaming=streaming_settings(spec, resolution),
+            idle_sight=IdleSightConf.from_spark_conf(driver_conf),
         )
         drain_grace_seconds = _grace_seconds(resolution, drains) if can_drain else None
     except InvalidSetting as error:

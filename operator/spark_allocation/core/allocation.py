@@ -49,6 +49,7 @@ from spark_allocation.core.executor_monitor import ExecutorMonitor
 from spark_allocation.core.executor_pods import ExecutorId, ExecutorPod
 from spark_allocation.core.exit_reasons import FailureClass
 from spark_allocation.core.failure_tracker import FailureCount, FailureLimitConf
+from spark_allocation.core.idle_sight import IdleSight, IdleSightConf
 from spark_allocation.core.jvm_numbers import LONG_MAX
 from spark_allocation.core.lifecycle_manager import (
     DriverExecutor,
@@ -85,6 +86,7 @@ class AllocationSettings:
         shuffle: what becomes of shuffle data, and so who is held for it.
         max_concurrent_drains: executors that may be leaving at once, at least one; None for no limit.
         streaming: how streams are served; None: like any other tasks, as in Spark.
+        idle_sight: how late the driver tells what its executors do.
     """
 
     dynamic: DynamicAllocationConf
@@ -94,6 +96,7 @@ class AllocationSettings:
     failures: FailureLimitConf = field(default_factory=FailureLimitConf)
     max_concurrent_drains: int | None = None
     streaming: StreamingSettings | None = None
+    idle_sight: IdleSightConf = field(default_factory=IdleSightConf)
 
     @property
     def drains(self) -> DrainConf:
@@ -225,7 +228,8 @@ class Allocation:
             settings.shuffle,
             lambda profile_id: self._settings.dynamic.timeouts(profile_id).shuffle_ns,
         )
-        self.feeder = DriverFeeder(self.monitor, self._holders)
+        self._sight = IdleSight(settings.idle_sight)
+        self.feeder = DriverFeeder(self.monitor, self._holders, self._sight)
         self._drains = Drains(settings.drains, self._holders, lambda: self.feeder.executors)
         self._cap = BudgetCap()
         self._evacuation = NodeEvacuation(
@@ -256,6 +260,7 @@ class Allocation:
         self.pods.reconfigure(settings.pods)
         self.lifecycle.reconfigure(settings.lifecycle)
         self._holders.reconfigure(settings.shuffle)
+        self._sight.reconfigure(settings.idle_sight)
         self._drains.reconfigure(settings.drains)
         self.failures.reconfigure(settings.failures)
         self._streams.reconfigure(settings.streaming)
@@ -406,16 +411,16 @@ class Allocation:
             above_maximum=above_maximum,
             streaming=self._streams.decisions,
             above_streams=above_streams,
-            demands=self._demands(plan) if self._cap.applies else (),
-            delete=review.delete if acts else (),
-            removals=review.removals,
-            held_back=self.failures.held_back,
-            failures=self.failures.toward_limit(now_ms),
             while_idle=frozenset(
                 pod.executor_id
                 for pod in (*self._asked.drains, *filter(self._is_idle, above_streams))
             ),
             between_batches=frozenset(self._asked.between_batches),
+            demands=self._demands(plan) if self._cap.applies else (),
+            delete=review.delete if acts else (),
+            removals=review.removals,
+            held_back=self.failures.held_back,
+            failures=self.failures.toward_limit(now_ms),
             avoid_nodes=self.avoid_nodes,
             retry_at_ms=self.failures.next_attempt_at,
             start_problem=self.failures.start_problem(snapshot, leaving=leaving, now_ns=now_ns),
@@ -676,13 +681,13 @@ class Allocation:
             begun += begin
         return begun
 
+    def _is_idle(self, pod: ExecutorPod) -> bool:
+        return self.feeder.executors[pod.executor_id].active_tasks == 0
+
     def _is_free_between_batches(self, executor_id: ExecutorId) -> bool:
         """What batches that have ended have shuffled nobody reads again; cached blocks may be."""
         executor = self.feeder.executors.get(executor_id)
         return executor is not None and executor.active_tasks == 0 and executor.rdd_blocks == 0
-
-    def _is_idle(self, pod: ExecutorPod) -> bool:
-        return self.feeder.executors[pod.executor_id].active_tasks == 0
 
     # -- who may go --------------------------------------------------------------------------------------------------
 

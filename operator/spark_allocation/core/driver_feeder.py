@@ -16,7 +16,7 @@ between two of them into the same calls:
   does not show. A backlog began when the stage was submitted, not when it was noticed. With neither, the queue is empty.
 - *Executors.* One that appears in the driver's list has registered, one that disappears is removed. Idle is 0 active
   tasks, since the poll that saw it first; when the total of tasks has changed, it worked in between and the idle time
-  starts anew. That is never earlier than Spark's own idle start.
+  starts anew. That is never earlier than Spark's own idle start. Whether it is believed is judged by `idle_sight`.
 - *Cached blocks and shuffle.* ``rddBlocks`` above 0 holds as a cached block does. Who is held for shuffle data is judged
   by `shuffle_holders`.
 
@@ -33,6 +33,7 @@ from typing import Protocol
 from spark_allocation.core.driver_report import DriverReport, ExecutorReport, StageReport
 from spark_allocation.core.executor_monitor import ExecutorMonitor
 from spark_allocation.core.executor_pods import ExecutorId
+from spark_allocation.core.idle_sight import IdleSight, IdleSightConf
 from spark_allocation.core.resource_profiles import ProfileId
 from spark_allocation.core.shuffle_holders import ShuffleHolders
 from spark_allocation.core.workload import NO_TASKS, ProfileWorkload
@@ -66,11 +67,15 @@ class DriverFeeder:
     Args:
         monitor: is told of executors, their tasks and what they store.
         holders: says who is held for shuffle data.
+        sight: says who is believed to be idle.
     """
 
-    def __init__(self, monitor: ExecutorMonitor, holders: ShuffleHolders) -> None:
+    def __init__(
+        self, monitor: ExecutorMonitor, holders: ShuffleHolders, sight: IdleSight | None = None
+    ) -> None:
         self._monitor = monitor
         self._holders = holders
+        self._sight = sight or IdleSight(IdleSightConf())
         self._workload: dict[ProfileId, ProfileWorkload] = {}
         self._stages: dict[tuple[int, int], ProfileId] = {}
         self._executors: dict[ExecutorId, ExecutorReport] = {}
@@ -126,7 +131,8 @@ class DriverFeeder:
             now_ms: epoch milliseconds, to place the driver's own times.
         """
         self._holders.take(report, leaving=leaving, now_ms=now_ms)
-        self._take_executors(report, now_ns)
+        self._sight.take(report, now_ns)
+        self._take_executors(report, leaving, now_ns)
         self._gauge = report.max_needed_executors
         self._workload = _workload(report)
         new = self._new_stages(report)
@@ -146,7 +152,9 @@ class DriverFeeder:
         visible = (hooks.max_needed(profile_id) or 0 for profile_id in self.profiles_at_work)
         return self._gauge > sum(visible)
 
-    def _take_executors(self, report: DriverReport, now_ns: int) -> None:
+    def _take_executors(
+        self, report: DriverReport, leaving: AbstractSet[ExecutorId], now_ns: int
+    ) -> None:
         listed = {executor.id: executor for executor in report.executors}
         reasons = {executor.id: executor.remove_reason for executor in report.dead_executors or ()}
         for gone in self._executors.keys() - listed.keys():
@@ -156,11 +164,15 @@ class DriverFeeder:
             name = str(executor.id)
             if before is None:
                 self._monitor.executor_added(name, executor.profile_id, now_ns)
+                if executor.id in leaving:
+                    # it was asked to go before the driver ever told of it: it must not count as one that stays
+                    self._monitor.executors_decommissioned([name])
             self._monitor.observe_running_tasks(
                 name,
                 executor.active_tasks,
                 now_ns,
                 worked_since=before is not None and before.total_tasks != executor.total_tasks,
+                believed_at_ns=self._sight.believed_at_ns(executor),
             )
             self._monitor.observe_cached_blocks(name, cached=executor.rdd_blocks > 0)
             self._monitor.observe_shuffle(

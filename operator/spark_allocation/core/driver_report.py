@@ -68,7 +68,11 @@ class Environment:
 
 @dataclass(frozen=True, slots=True)
 class StageReport:
-    """One active stage attempt (``status.api.v1.StageData``)."""
+    """One active stage attempt (``status.api.v1.StageData``).
+
+    Attributes:
+        shuffle_write_bytes: of its tasks that have ended.
+    """
 
     stage_id: int
     attempt_id: int
@@ -77,6 +81,12 @@ class StageReport:
     completed_indices: int
     active_tasks: int
     submitted_at_ms: int | None = None
+    shuffle_write_bytes: int = 0
+
+    @property
+    def may_write_shuffle(self) -> bool:
+        """Its tasks leave shuffle data behind, or none has ended that would tell."""
+        return self.shuffle_write_bytes > 0 or self.completed_indices == 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +117,7 @@ class DriverReport:
             itself computes it, with what REST cannot show. None when the driver has no such gauge.
         dead_executors: executors that the driver has removed, when this poll asked for them.
         streaming: what it tells of streaming queries.
+        events_behind: events of the driver that its REST API does not show yet.
     """
 
     stages: tuple[StageReport, ...]
@@ -115,6 +126,7 @@ class DriverReport:
     max_needed_executors: int | None
     dead_executors: tuple[ExecutorReport, ...] | None = None
     streaming: StreamingReport = NO_STREAMS
+    events_behind: int = 0
 
     @property
     def waiting_profiles(self) -> frozenset[ProfileId]:

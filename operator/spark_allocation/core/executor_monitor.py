@@ -372,7 +372,13 @@ class ExecutorMonitor:
     # -- driven by observation ---------------------------------------------------------------------------------------
 
     def observe_running_tasks(
-        self, executor_id: str, running: int, now_ns: int, *, worked_since: bool = False
+        self,
+        executor_id: str,
+        running: int,
+        now_ns: int,
+        *,
+        worked_since: bool = False,
+        believed_at_ns: int = 0,
     ) -> None:
         """How many tasks an executor was seen to run.
 
@@ -381,13 +387,19 @@ class ExecutorMonitor:
             running: tasks that run, at least 0.
             now_ns: when it was seen.
             worked_since: some task ended since the last observation: an idle executor's idle time starts again.
+            believed_at_ns: before that it does not time out, whatever it seems to run.
         """
         tracker = self._executors.get(executor_id)
         if tracker is None:
             return
-        if running == tracker.running_tasks and not (running == 0 and worked_since):
+        same = running == tracker.running_tasks and not (running == 0 and worked_since)
+        if same and believed_at_ns == tracker.believed_at:
             return
-        self._update_running_tasks(tracker, running - tracker.running_tasks, now_ns)
+        tracker.believed_at = believed_at_ns
+        if same:
+            self._update_timeout(tracker)
+        else:
+            self._update_running_tasks(tracker, running - tracker.running_tasks, now_ns)
 
     def observe_cached_blocks(self, executor_id: str, *, cached: bool) -> None:
         """Whether an executor was seen to hold cached blocks; its idle start stays."""

@@ -52,6 +52,7 @@ class ExecutorTracker:
     """The state of one executor (``ExecutorMonitor.Tracker``)."""
 
     __slots__ = (
+        "believed_at",
         "cached_blocks",
         "decommissioning",
         "has_active_shuffle",
@@ -74,6 +75,7 @@ class ExecutorTracker:
         self.decommissioning = False
         self.has_active_shuffle = False
         self.idle_start = BUSY
+        self.believed_at = 0
         self.running_tasks = 0
         self.cached_blocks: dict[int, set[int]] = {}
         self.shuffle_ids: set[int] = set()
@@ -93,7 +95,7 @@ class ExecutorTracker:
         if self.shuffle_ids:
             timeout = max(timeout, self.timeouts.shuffle_ns)
         deadline = wrap_long(self.idle_start + timeout)
-        return deadline if deadline >= 0 else LONG_MAX
+        return max(deadline, self.believed_at) if deadline >= 0 else LONG_MAX
 
     def held_by(self) -> HeldBy:
         """What keeps it longer than the plain idle timeout."""

@@ -60,6 +60,8 @@ UI_PORT_RETRIES = 3
 MOST_ACTIVE_STAGES = 10_000
 """More are no workload but an attack."""
 MAX_NEEDED_GAUGE = ".driver.ExecutorAllocationManager.executors.numberMaxNeededExecutors"
+EVENTS_BEHIND_GAUGE = ".driver.LiveListenerBus.queue.appStatus.size"
+"""Of the queue through which the driver tells its REST API of tasks (``AsyncEventQueue``)."""
 
 T = TypeVar("T")
 
@@ -101,6 +103,7 @@ class _Stage(msgspec.Struct, rename="camel", gc=False):
     num_tasks: int = 0
     num_completed_indices: int = 0
     num_active_tasks: int = 0
+    shuffle_write_bytes: int = 0
     resource_profile_id: _Id = 0
     submission_time: str | None = None
 
@@ -241,7 +244,8 @@ class DriverRest:
             executors=tuple(report for report in reports if report.active),
             running_jobs=tuple(job.job_id for job in jobs),
             streaming=_streaming(metrics, jobs),
-            max_needed_executors=_max_needed(metrics),
+            max_needed_executors=_whole_gauge(metrics, MAX_NEEDED_GAUGE),
+            events_behind=_whole_gauge(metrics, EVENTS_BEHIND_GAUGE) or 0,
             dead_executors=tuple(report for report in reports if not report.active)
             if with_dead_executors
             else None,
@@ -463,6 +467,7 @@ def _stage_report(stage: _Stage) -> StageReport:
         completed_indices=_count(stage.num_completed_indices),
         active_tasks=_count(stage.num_active_tasks),
         submitted_at_ms=_epoch_ms(stage.submission_time),
+        shuffle_write_bytes=_bytes(stage.shuffle_write_bytes),
     )
 
 
@@ -540,9 +545,9 @@ def _resource_profile(profile: _Profile) -> ResourceProfile:
     )
 
 
-def _max_needed(metrics: _Metrics) -> int | None:
+def _whole_gauge(metrics: _Metrics, ending: str) -> int | None:
     for name, gauge in metrics.gauges.items():
-        if name.endswith(MAX_NEEDED_GAUGE) and isinstance(gauge.value, int):
+        if name.endswith(ending) and isinstance(gauge.value, int):
             return _count(gauge.value)
     return None
 
