@@ -31,7 +31,8 @@ async def have_work(world: OperatorWorld, driver: FakeDriver) -> None:
             await world.run_pod(pod["metadata"]["name"], "spark-kubernetes-executor")
     ids = [pod["metadata"]["labels"]["spark-exec-id"] for pod in pods]
     driver.executors = [driver.executor(each, active=1) for each in ids]
-    driver.stages = [driver.stage(tasks=100, active=len(ids))]
+    # a task has ended, and has left no shuffle data behind
+    driver.stages = [driver.stage(tasks=100, active=len(ids), done=1)]
     running = len(ids)
 
     async def counted() -> bool:

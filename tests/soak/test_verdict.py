@@ -210,6 +210,16 @@ def test_without_migration_a_loss_is_owed_to_the_holder_alone(log: EventLog) -> 
     assert (by_another, by_itself) == (0.0, 2.0)
 
 
+def test_what_a_lowered_maximum_lets_go_is_the_operator_s_own_and_told_apart(log: EventLog) -> None:
+    log.stage(0, rdd=5)
+    log.task(0, 0, executor=1)
+    log.task(0, 0, executor=2)
+    found = figures([run_with(log.work, let_go=["1"])])
+    assert (found.again, found.again_by_hand, found.again_by_bounds) == (2.0, 0.0, 2.0)
+    both = figures([run_with(log.work, hit=["1"], let_go=["1"])])
+    assert (both.again_by_hand, both.again_by_bounds) == (2.0, 0.0)
+
+
 def test_cached_parts_that_are_computed_again_are_a_complaint_unless_somebody_was_ended(
     log: EventLog,
 ) -> None:

@@ -17,7 +17,9 @@ class Figures:
 
     Attributes:
         again: task-seconds that were for nothing or had to be done again.
-        again_by_hand: those of them that go back to executors which the faults ended, or a maximum that was lowered.
+        again_by_hand: those of them that go back to executors which the faults ended.
+        again_by_bounds: those of the others that go back to executors which a lowered maximum let go. Spark's own bounds cannot be
+            lowered; but nobody is to go with whom something would be lost.
         charged, charged_by_hand: tasks that Spark counts a failure against.
         retries, retries_by_hand: further attempts of stages.
         retries_with_migration: not by hand, of runs whose executors hand on what they hold.
@@ -33,6 +35,7 @@ class Figures:
     task_seconds: float
     again: float
     again_by_hand: float
+    again_by_bounds: float
     charged: int
     charged_by_hand: int
     retries: int
@@ -48,8 +51,8 @@ class Figures:
 
 
 def by_hand(run: Run, event: Loss | Retry) -> bool:
-    """Whether it goes back to an executor that the faults ended, or a maximum that was lowered."""
-    return run.work.owed_to([*run.hit, *run.let_go], event, migrate=run.job.migrate)
+    """Whether it goes back to an executor that the faults ended."""
+    return run.work.owed_to(run.hit, event, migrate=run.job.migrate)
 
 
 def figures(runs: Sequence[Run]) -> Figures:
@@ -68,6 +71,11 @@ def figures(runs: Sequence[Run]) -> Figures:
         task_seconds=sum(run.work.task_seconds for run in runs),
         again=sum(loss.seconds for _, loss in losses),
         again_by_hand=sum(loss.seconds for run, loss in losses if by_hand(run, loss)),
+        again_by_bounds=sum(
+            loss.seconds
+            for run, loss in losses
+            if loss.executor in run.let_go and not by_hand(run, loss)
+        ),
         charged=len(charged),
         charged_by_hand=sum(by_hand(run, loss) for run, loss in charged),
         retries=len(retries),
@@ -141,7 +149,8 @@ def table(rounds: Sequence[Played]) -> str:
         ("tasks", [str(each.tasks) for each in sides]),
         ("task-seconds", [f"{each.task_seconds:.0f}" for each in sides]),
         ("recomputed task-seconds", [f"{each.again:.1f}" for each in sides]),
-        ("  of them by these two", [f"{each.again_by_hand:.1f}" for each in sides]),
+        ("  of them by the faults", [f"{each.again_by_hand:.1f}" for each in sides]),
+        ("  of the rest by lowered bounds", [f"{each.again_by_bounds:.1f}" for each in sides]),
         ("  share of the others", [f"{each.again_share:.2%}" for each in sides]),
         ("charged tasks", [str(each.charged) for each in sides]),
         ("  of them by the faults", [str(each.charged_by_hand) for each in sides]),
@@ -151,8 +160,8 @@ def table(rounds: Sequence[Played]) -> str:
         ("cached parts computed again", [str(each.kept_again) for each in sides]),
         ("stuck executors", [str(each.stuck) for each in sides]),
     ]
-    lines = [f"{'':30}{'operator':>12}{'Spark alone':>14}"]
-    lines += [f"{name:30}{ours:>12}{theirs:>14}" for name, (ours, theirs) in rows]
+    lines = [f"{'':34}{'operator':>12}{'Spark alone':>14}"]
+    lines += [f"{name:34}{ours:>12}{theirs:>14}" for name, (ours, theirs) in rows]
     return "\n".join(lines)
 
 

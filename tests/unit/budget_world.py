@@ -88,7 +88,7 @@ class BudgetedApplication:
         if self.answers:
             self.life.says(
                 report(
-                    *((stage(tasks=self.tasks, active=min(self.tasks, self.staying)),) if self.tasks else ()),
+                    *((stage(tasks=self.tasks + 1, done=1, active=min(self.tasks, self.staying)),) if self.tasks else ()),
                     executors=tuple(
                         executor(pod.executor_id, active=int(place < self.tasks))
                         for place, pod in enumerate(self.pods.values())

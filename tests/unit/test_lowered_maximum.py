@@ -9,6 +9,7 @@ from tests.unit.served_driver import ServedDriver, executor, report, settings, s
 from spark_allocation.core.allocation import AllocationSettings, Step
 from spark_allocation.core.driver_report import DriverReport, ExecutorReport
 from spark_allocation.core.executor_pods import ExecutorId
+from spark_allocation.core.shuffle_holders import ShuffleHoldConf
 
 BUSY = 6
 
@@ -22,9 +23,13 @@ def busy_driver(**wishes: object) -> ServedDriver:
     return driver
 
 
-def working(driver: ServedDriver, *executors: ExecutorReport) -> DriverReport:
+def working(
+    driver: ServedDriver, *executors: ExecutorReport, done: int = 1, shuffled: int = 0
+) -> DriverReport:
+    """A stage of which a task has ended, and left no shuffle data, unless said otherwise."""
     listed = executors or driver.alive(active=1)
-    return report(stage(tasks=500, active=len(listed)), executors=listed)
+    running = stage(tasks=500, done=done, active=len(listed), shuffle=shuffled)
+    return report(running, executors=listed)
 
 
 def lower(driver: ServedDriver, most: int) -> AllocationSettings:
@@ -80,13 +85,50 @@ def test_who_holds_what_would_be_lost_stays_until_its_own_timeout() -> None:
     assert sorted(gone(step)) == [4, 5, 6]
 
 
+def test_who_is_about_to_write_what_would_be_lost_stays_too() -> None:
+    """Its tasks would end well, and their output leave with it."""
+    driver = busy_driver()
+    lower(driver, 1)
+    at_rest = executor(6)
+    at_work = [executor(each, active=1) for each in (1, 2, 3, 4, 5)]
+    step = driver.turn(working(driver, *at_work, at_rest, shuffled=100))
+    assert gone(step) == [6]
+
+
+def test_a_stage_of_which_no_task_has_ended_may_be_one_that_writes() -> None:
+    driver = busy_driver()
+    lower(driver, 1)
+    assert gone(driver.turn(working(driver, done=0))) == []
+    assert len(gone(driver.turn(working(driver, done=1)))) == BUSY - 1
+
+
+def test_with_migration_those_that_write_may_go() -> None:
+    driver = busy_driver(shuffle=ShuffleHoldConf(hands_over=True, migrates=True))
+    lower(driver, 1)
+    assert len(gone(driver.turn(working(driver, shuffled=100)))) == BUSY - 1
+
+
+def test_so_they_may_where_shuffle_data_lies_elsewhere() -> None:
+    driver = busy_driver(shuffle=ShuffleHoldConf(local=False))
+    lower(driver, 1)
+    assert len(gone(driver.turn(working(driver, shuffled=100)))) == BUSY - 1
+
+
+def test_cached_blocks_stay_where_only_shuffle_data_is_handed_on() -> None:
+    hands_on = ShuffleHoldConf(hands_over=True, migrates=True, cached_too=False)
+    driver = busy_driver(shuffle=hands_on)
+    lower(driver, 1)
+    listed = (executor(1, active=1, blocks=3), *(executor(each, active=1) for each in range(2, 7)))
+    assert 1 not in gone(driver.turn(working(driver, *listed)))
+
+
 def test_a_driver_that_cannot_decommission_loses_idle_ones_alone() -> None:
     driver = busy_driver(decommission_enabled=False)
     lower(driver, 1)
-    step = driver.turn(
-        working(driver, *(executor(each, active=int(each != 4)) for each in sorted(driver.pods)))
-    )
-    assert gone(step) == [4]
+    told = working(driver, *(executor(each, active=int(each != 4)) for each in sorted(driver.pods)))
+    # a task that has just begun there would be lost, and might not be visible yet
+    assert [gone(driver.turn(told)) for _ in range(12)] == [[]] * 12
+    assert [each for _ in range(3) for each in gone(driver.turn(told))] == [4]
 
 
 def test_an_old_answer_of_the_driver_lets_nobody_go() -> None:
@@ -115,9 +157,9 @@ def test_no_more_leave_than_are_too_many_and_no_busier_one_before_an_idler(
     listed = tuple(
         executor(each, active=count, fits=4) for each, count in zip(ids, tasks, strict=True)
     )
-    driver.turn(report(stage(tasks=500, active=sum(tasks)), executors=listed))
+    driver.turn(report(stage(tasks=500, done=1, active=sum(tasks)), executors=listed))
     lower(driver, most)
-    step = driver.turn(report(stage(tasks=500, active=sum(tasks)), executors=listed))
+    step = driver.turn(report(stage(tasks=500, done=1, active=sum(tasks)), executors=listed))
     left = gone(step)
     assert len(left) <= max(0, len(ids) - most)
     if drains_at_once is not None:

@@ -78,7 +78,9 @@ class Cluster(ServedDriver):
             for pod in self.pods.values()
             if registers or pod.node == "old"
         )
-        stages = (stage(tasks=self.tasks, active=len(listed)),) if self.tasks else ()
+        # one more has ended and left no shuffle data behind
+        running = stage(tasks=self.tasks + 1, done=1, active=len(listed))
+        stages = (running,) if self.tasks else ()
         self.says(report(*stages, executors=listed, gauge=self.tasks or None))
         step = self.allocation.step(
             self.snapshot(),

@@ -42,4 +42,5 @@ def shuffle_hold_conf(
         migrates=migrates,
         migration_obstacle=obstacle if wanted else "",
         fallback_storage="spark.storage.decommission.fallbackStorage.path" in driver_conf,
+        cached_too=driver_conf.boolean("spark.storage.decommission.rddBlocks.enabled", True),
     )

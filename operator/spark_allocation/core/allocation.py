@@ -218,7 +218,7 @@ class Allocation:
         self._acts = True
         self.avoid_nodes: frozenset[str] = frozenset()
         """Nodes that the next pods should not go to."""
-        self._now_ms = 0
+        self._now_ms, self._now_ns = 0, now_ns
         self._profiles = profiles
         self.lifecycle = ExecutorPodsLifecycleManager(settings.lifecycle)
         self.failures = ExecutorFailures(settings.failures)
@@ -333,7 +333,7 @@ class Allocation:
         """
         self._snapshot = snapshot
         self._acts = acts
-        self._now_ms = now_ms
+        self._now_ms, self._now_ns = now_ms, now_ns
         news = self._drains.take(snapshot, going_nodes=going_nodes, now_ns=now_ns)
         if news:
             self.monitor.executors_decommissioned(map(str, news))
@@ -413,7 +413,14 @@ class Allocation:
             above_streams=above_streams,
             while_idle=frozenset(
                 pod.executor_id
-                for pod in (*self._asked.drains, *filter(self._is_idle, above_streams))
+                for pod in (
+                    *self._asked.drains,
+                    *evacuations,
+                    *surplus,
+                    *above_maximum,
+                    *above_streams,
+                )
+                if self._is_idle(pod)
             ),
             between_batches=frozenset(self._asked.between_batches),
             demands=self._demands(plan) if self._cap.applies else (),
@@ -696,9 +703,11 @@ class Allocation:
         executor = self.feeder.executors.get(executor_id)
         if executor is None:
             return False
-        if executor.active_tasks > 0 and not self._settings.dynamic.decommission_enabled:
+        if not self._settings.dynamic.decommission_enabled and (
+            executor.active_tasks > 0 or self._sight.believed_at_ns(executor) > self._now_ns
+        ):
             return False
-        return self._holders.hands_on or not self._holds_something(executor)
+        return not self._holders.would_lose(executor)
 
     def _demands(self, plan: PodsPlan | None) -> tuple[ProfileDemand, ...]:
         dynamic = self._settings.dynamic
@@ -714,10 +723,7 @@ class Allocation:
         executor = self.feeder.executors.get(executor_id)
         if executor is None or not self._settings.dynamic.decommission_enabled:
             return True
-        return self._holds_something(executor) and not self._holders.hands_on
-
-    def _holds_something(self, executor: ExecutorReport) -> bool:
-        return self._holders.holds(executor) or executor.rdd_blocks > 0
+        return self._holders.would_lose(executor)
 
     def _within_bounds(self, profile_id: ProfileId, target: int) -> int:
         bounds = self._settings.dynamic.bounds(profile_id)

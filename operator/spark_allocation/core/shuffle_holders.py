@@ -21,6 +21,8 @@ show it, by our own clock: never later than it began. From these:
 - Nobody holds when shuffle data does not go with its executor.
 - With migration, a holder may leave as if it held nothing, as long as somebody is there to take its blocks; the last one
   is held like any other.
+- An executor that runs tasks of a stage which writes shuffle data holds what they are about to write, though nothing is there
+  yet. A stage of which no task has ended may be one.
 
 After the jobs have ended, the monitor keeps a holder for the shuffle timeout, which is endless by default, as in Spark.
 
@@ -58,6 +60,7 @@ class ShuffleHoldConf:
         migrates: and that may be relied on to let executors go. Implies ``hands_over``.
         migration_obstacle: why it may not, although it was asked for; "" when there is no such contradiction.
         fallback_storage: and to a storage of its own when nobody stays (``spark.storage.decommission.fallbackStorage.path``).
+        cached_too: whoever hands its shuffle data on hands on its cached blocks as well.
     """
 
     local: bool = True
@@ -66,6 +69,7 @@ class ShuffleHoldConf:
     migrates: bool = False
     migration_obstacle: str = ""
     fallback_storage: bool = False
+    cached_too: bool = True
 
 
 @dataclass(slots=True)
@@ -100,6 +104,7 @@ class ShuffleHolders:
         self._shuffle_timeout_ns = shuffle_timeout_ns
         self._work: dict[ExecutorId, _Work] = {}
         self._received: set[ExecutorId] = set()
+        self._writing: frozenset[ProfileId] = frozenset()
         self._jobs_since_ms: dict[int, int] = {}
         self._oldest_job_ms = 0
         self._polled_at_ms: int | None = None
@@ -131,6 +136,9 @@ class ShuffleHolders:
         self._oldest_job_ms = min(self._jobs_since_ms.values(), default=0)
         self._polled_at_ms = now_ms
         self._note_turns(jobs, now_ms)
+        self._writing = frozenset(
+            stage.profile_id for stage in report.stages if stage.may_write_shuffle
+        )
         listed = {executor.id for executor in report.executors}
         staying = listed - leaving
         self._received &= listed
@@ -156,6 +164,17 @@ class ShuffleHolders:
     def hands_on(self) -> bool:
         """Holders may leave, because others take over what they hold."""
         return self._conf.local and self._conf.migrates and self._some_take_over
+
+    def would_lose(self, executor: ExecutorReport) -> bool:
+        """With it would go what it holds, or what its tasks are about to leave on it."""
+        if executor.rdd_blocks > 0 and not (self.hands_on and self._conf.cached_too):
+            return True
+        return not self.hands_on and (self.holds(executor) or self._may_be_writing(executor))
+
+    def _may_be_writing(self, executor: ExecutorReport) -> bool:
+        return (
+            self._conf.local and executor.active_tasks > 0 and executor.profile_id in self._writing
+        )
 
     def busy_for_ms(self, now_ms: int) -> int:
         """For how long jobs have taken turns without a pause; 0 where that holds nobody."""

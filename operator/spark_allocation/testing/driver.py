@@ -204,8 +204,8 @@ class FakeDriver:
         return {key: json.dumps(document)}
 
     def work(self, tasks: int) -> None:
-        """A job with one stage of so many tasks waits; 0 for none."""
-        self.stages = [self.stage(tasks=tasks)] if tasks else []
+        """A job with one stage of which so many tasks wait, and one has ended without shuffle data; 0 for none."""
+        self.stages = [self.stage(tasks=tasks + 1, done=1)] if tasks else []
         self.jobs = [0] if tasks else []
         self.gauge = tasks
 
