@@ -53,7 +53,9 @@ from spark_allocation.sources.driver_rest import DriverRest, Unreachable
 
 SHORTEST_PAUSE_SECONDS = 0.05
 CONFIRMED_SECONDS = 0.2
-"""How old the answer may be on which idle executors are let go."""
+"""How old the answer may be on which the first of idle executors is let go."""
+CONFIRMED_AMONG_MANY_SECONDS = 1.0
+"""And on which the others are, one after the other."""
 AFTER_API_FAILURE_SECONDS = 1.0
 FIRST_ANSWER_SECONDS = 5.0
 AT_REST_SECONDS = 10.0
@@ -142,6 +144,7 @@ class DriverLife:
             count_poll=count_poll,
         )
         execution.is_needed = self._is_needed
+        execution.look_again = self._look_again
         execution.a_job_runs = self._a_job_runs
         self._logged: tuple[str, ...] = ()
 
@@ -271,11 +274,15 @@ class DriverLife:
             await asyncio.sleep(AFTER_API_FAILURE_SECONDS)
             return time.monotonic() + AFTER_API_FAILURE_SECONDS
 
+    async def _look_again(self) -> None:
+        """Know the driver as it is, however long the deletions before the next one have taken."""
+        await self._driver.confirm(CONFIRMED_AMONG_MANY_SECONDS)
+
     def _is_needed(self, pod: ExecutorPod) -> bool:
-        """Whether an executor that was idle has work by now, or may have in a moment."""
+        """Whether an executor that was idle has worked since, or may have work in a moment."""
         return (
             self._driver.unreachable is not None
-            or pod.executor_id in self._driver.listed_at_work
+            or self._driver.has_worked(pod.executor_id)
             or self._driver.is_about_to_work(pod.profile_id)
         )
 
@@ -393,7 +400,7 @@ class DriverLife:
         # an executor that this driver lists as alive belongs to its life, whatever the annotation says
         return (
             seen.incarnation == self._incarnation
-            or seen.pod.executor_id in self._driver.listed_alive
+            or seen.pod.executor_id in self._driver.listed
         )
 
     def _sorted(self, view: PodsView) -> tuple[list[SeenPod], list[SeenPod]]:

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Mapping
 
 from spark_allocation.api.conditions import Reason
-from spark_allocation.core.driver_report import DriverReport
+from spark_allocation.core.driver_report import DriverReport, ExecutorReport
 from spark_allocation.core.executor_pods import ExecutorId
 from spark_allocation.core.resource_profiles import (
     InvalidProfile,
@@ -46,8 +46,7 @@ class DriverPolling:
         report: the last good answer.
         asked_at, answered_at_ns: monotonic seconds and nanoseconds of that.
         unreachable: why the last poll failed; None when it did not.
-        listed_alive: executors of the last good answer.
-        listed_at_work: those of them that run tasks.
+        listed: executors of the last good answer that live.
         profile_errors: what is wrong with resource profiles that the driver named; "" when nothing is.
         at_rest: set it to True while nothing but a new job would be urgent news.
     """
@@ -88,8 +87,8 @@ class DriverPolling:
         self.asked_at = 0.0
         self.answered_at_ns = 0
         self.unreachable: Unreachable | None = None
-        self.listed_alive: frozenset[ExecutorId] = frozenset()
-        self.listed_at_work: frozenset[ExecutorId] = frozenset()
+        self.listed: Mapping[ExecutorId, ExecutorReport] = {}
+        self._listed_when_taken: Mapping[ExecutorId, ExecutorReport] = {}
         self.profile_errors = profile_errors
         self.at_rest = False
 
@@ -117,6 +116,7 @@ class DriverPolling:
         if self._taken:
             return None
         self._taken = True
+        self._listed_when_taken = self.listed
         return self.report
 
     async def run(self) -> None:
@@ -138,10 +138,19 @@ class DriverPolling:
         """Have an answer that was asked for so lately, if the driver gives one.
 
         A driver that did not answer the last time is not pressed: `run` asks it again in its time, and how often it has
-        failed in a row goes on meaning for how long.
+        failed in a row goes on meaning for how long. Nor is one whose answers take long to read.
         """
+        within_seconds = max(within_seconds, self._rest.rest_seconds)
         if self.unreachable is None and time.monotonic() - self.asked_at > within_seconds:
             await self._ask_in_whole()
+
+    def has_worked(self, executor_id: ExecutorId) -> bool:
+        """Whether an executor runs tasks, or has begun some since the answer that was taken last."""
+        newest, decided = self.listed.get(executor_id), self._listed_when_taken.get(executor_id)
+        if newest is None:
+            return False
+        begun = decided is not None and newest.total_tasks != decided.total_tasks
+        return newest.active_tasks > 0 or begun
 
     def is_about_to_work(self, profile_id: ProfileId) -> bool:
         """Whether executors of a profile that are idle may well have tasks in a moment.
@@ -190,10 +199,7 @@ class DriverPolling:
             self.unreachable = None
             self._failed = 0
             self.report = answer
-            self.listed_alive = frozenset(executor.id for executor in answer.executors)
-            self.listed_at_work = frozenset(
-                executor.id for executor in answer.executors if executor.active_tasks > 0
-            )
+            self.listed = {executor.id: executor for executor in answer.executors}
             self._work_begins = {
                 profile_id: self._work_begins.get(profile_id, began)
                 for profile_id in _profiles_that_begin(answer)

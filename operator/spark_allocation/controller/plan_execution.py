@@ -6,10 +6,11 @@ deletion names the uid, with the resource version where only a pod that has not 
 
 The core marks a pod as leaving in the moment in which it decides so. Whatever keeps a decision from being carried out
 therefore takes the mark back: an executor that nobody was asked to let go would otherwise be left out of every count
-for ever.
+for ever. Where it is not known whether the API server was asked, the pod is looked at before anything else is done: an
+executor that leaves and counts as one that stays could be the one to which others hand on what they hold.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import structlog
@@ -29,6 +30,7 @@ from spark_allocation.core.executor_pods import ExecutorId, ExecutorPod
 from spark_allocation.core.lifecycle_manager import DeletionCause, PodDeletion
 from spark_allocation.core.pods_plan import ExcessPods, GivenUpPods
 from spark_allocation.epoch_clock import epoch_ms
+from spark_allocation.kube.api_client import ApiUnavailable
 from spark_allocation.kube.pods_api import DeleteOutcome, DeleteResult
 
 PAUSE_AFTER_REFUSAL_MS = 10_000
@@ -70,6 +72,7 @@ class PlanExecution:
         )
         self._claims = claims
         self._drains: list[ExecutorPod] = []
+        self._unclear: list[ExecutorPod] = []
         self._while_idle: frozenset[ExecutorId] = frozenset()
         self._between_batches: frozenset[ExecutorId] = frozenset()
         self._withdrawals: list[ExecutorId] = []
@@ -79,6 +82,8 @@ class PlanExecution:
         """Grace of a drain; None removes idle executors with the pod's own grace."""
         self.is_needed: Callable[[ExecutorPod], bool] = lambda _: False
         """Whether the driver's newest answer shows work for an executor that was idle."""
+        self.look_again: Callable[[], Awaitable[None]] = _as_it_was
+        """Has the driver answer anew, unless it has done so a moment ago."""
         self.drain_obstacle: Obstacle | None = None
         """Why the last executor that was to go was not let go; None when it went."""
         self.a_job_runs: Callable[[], bool] = lambda: False
@@ -112,6 +117,7 @@ class PlanExecution:
             for executor_id in excess.executor_ids
         ]
         try:
+            await self._look_at_unclear()
             await self._creation.settle()
             for deletion in step.delete:
                 await self._delete_ended(deletion)
@@ -145,15 +151,31 @@ class PlanExecution:
         if outcome.result not in _LEFT:
             self._not_deleted(deletion.pod, outcome)
 
+    async def _look_at_unclear(self) -> None:
+        """See whether pods are on their way whose deletion was not answered; the others stay."""
+        while self._unclear:
+            pod = self._unclear[0]
+            found = await self._pods.get(pod.namespace, pod.name)
+            self._unclear.pop(0)
+            metadata = found["metadata"] if found is not None else {}
+            if metadata.get("uid") == pod.uid and not metadata.get("deletionTimestamp"):
+                self._allocation.drain_not_begun(pod.executor_id)
+
     async def _drain_all(self) -> None:
         while self._drains:
             pod = self._drains[0]
+            if pod.executor_id in self._while_idle:
+                await self.look_again()
             if self._stays_after_all(pod):
                 # the requests before this one took their time, or a job has begun since the answer that was decided on
                 self._drains.pop(0)
                 self._allocation.drain_not_begun(pod.executor_id)
                 continue
-            outcome = await self._delete(pod, grace_seconds=self.drain_grace_seconds)
+            try:
+                outcome = await self._delete(pod, grace_seconds=self.drain_grace_seconds)
+            except ApiUnavailable:
+                self._unclear.append(self._drains.pop(0))
+                raise
             if outcome.result is DeleteResult.NOT_THE_SAME:
                 # another pod has the name: this one is gone, and the next picture says so
                 self._drains.pop(0)
@@ -237,3 +259,7 @@ class PlanExecution:
         return await self._pods.delete(
             pod.namespace, pod.name, pod.uid, grace_seconds=grace_seconds
         )
+
+
+async def _as_it_was() -> None:
+    """The driver has not said anything new."""

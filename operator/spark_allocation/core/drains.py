@@ -16,7 +16,8 @@ A driver that cannot decommission loses what a deleted executor runs. There only
 answer not older than `PLAIN_DELETION_FRESH_MS`.
 
 A pod that is being deleted is *leaving*, whoever deletes it, since a deletion cannot be undone. When the API server
-refuses to let an executor go, nobody is drained for `DRAIN_PAUSE_SECONDS`.
+refuses to let an executor go, nobody is drained for `DRAIN_PAUSE_SECONDS`; when one is needed after all, or it is not known
+whether it was asked to go, for `SECOND_THOUGHTS_SECONDS`.
 
 Source: ``ExecutorAllocationManager.removeExecutors``, ``CoarseGrainedSchedulerBackend.killExecutors``; the order is ours.
 """
@@ -34,6 +35,7 @@ from spark_allocation.core.shuffle_holders import ShuffleHolders
 from spark_allocation.core.snapshots import EMPTY_SNAPSHOT, ExecutorPodsSnapshot
 
 DRAIN_PAUSE_SECONDS = 10
+SECOND_THOUGHTS_SECONDS = 1
 PLAIN_DELETION_FRESH_MS = 3_000
 
 _NANOSECONDS_PER_SECOND = 1_000_000_000
@@ -189,11 +191,16 @@ class Drains:
         """Nobody was asked to let the executor go: it stays."""
         self.leaving.discard(executor_id)
         self.own.discard(executor_id)
+        self._pause(SECOND_THOUGHTS_SECONDS)
 
     def refused(self, executor_id: ExecutorId) -> None:
         """The API server does not let the executor go: nobody is asked again for a while."""
         self.not_begun(executor_id)
-        self._paused_until_ns = self._now_ns + DRAIN_PAUSE_SECONDS * _NANOSECONDS_PER_SECOND
+        self._pause(DRAIN_PAUSE_SECONDS)
+
+    def _pause(self, seconds: int) -> None:
+        until = self._now_ns + seconds * _NANOSECONDS_PER_SECOND
+        self._paused_until_ns = max(self._paused_until_ns, until)
 
     def _a_holder_leaves(self, reports: Mapping[ExecutorId, ExecutorReport]) -> bool:
         """One that was asked to leave before may still be handing on what it holds."""
