@@ -95,6 +95,7 @@ def kinds() -> tuple[Kind, ...]:
         Kind("security", (*PYTEST, "tests/security", "-m", "not cluster")),
         Kind("chart", (*PYTEST, "tests/chart", "-m", "not cluster"), no_go),
         Kind("fuzz", (*PYTEST, "tests/fuzz")),
+        Kind("perf", (*PYTEST, "tests/perf")),
         Kind("soak", (*PYTEST, "tests/soak", "-m", "not slow")),
         Kind("conformance", (*PYTEST, "tests/conformance"), no_jdk),
         Kind(

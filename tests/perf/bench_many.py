@@ -1,203 +1,158 @@
 """What many SparkAllocations cost one operator process: CPU, memory, requests, and how fast it reacts.
 
-    python -m tests.perf.bench_many --applications 1000 --pods 10000 --seconds 60
-    python -m tests.perf.bench_many --applications 10,100,1000 --pods 10 --per-application --json many.json
+    python -m tests.perf.bench_many                                            # 10, 100, 300 and 1,000, and how it grows
+    python -m tests.perf.bench_many --applications 1000 --seconds 300 --json many.json
+    python -m tests.perf.bench_many --applications 100 --restart --foreign 49000
 
 The operator is a process of its own, as in a cluster. Its API server is one in memory and its drivers are a fleet that
 answers real HTTP with bodies as long as a real driver's; both, with the kubelets, are one other process (`many_world`).
-CPU and memory are the operator's own, read from /proc; reactions and requests are what the world saw.
+CPU and memory are the operator's own, read from /proc; reactions and requests are what the world saw. Where there is
+less than a core for each of the two, figures of seconds and of cores say more of the machine than of the operator:
+``cpu_ms_per_driver_request`` and the counts hold all the same.
+
+With ``--restart`` the operator is killed once all executors are there, and begun anew: what it has used, how often it
+has listed, and how long it took until it had its picture of all pods, and until it served every driver again.
 """
 
 import argparse
-import json
-import math
-import os
-import platform
-import re
-import statistics
-import subprocess
 import sys
-import tempfile
 import time
-import urllib.request
 from pathlib import Path
 from typing import Any
 
-from tests.day.samples import process_figures
+from tests.perf import machine
+from tests.perf.many_processes import OperatorProcess, WorldProcess, operator_of
 
-COMPLETE_WITHIN_SECONDS = 600.0
-
-
-class WorldProcess:
-    """`tests.perf.many_world` in a process of its own."""
-
-    def __init__(self, applications: int, pods: int, share_active: float, seed: int) -> None:
-        serving = f"asyncio.run(serve({applications}, {pods}, {share_active}, {seed}))"
-        code = f"import asyncio; from tests.perf.many_world import serve; {serving}"
-        self._process = subprocess.Popen(
-            [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
-        self.kubeconfig = str(self._answer()["kubeconfig"])
-
-    @property
-    def pid(self) -> int:
-        return self._process.pid
-
-    def ask(self, command: str) -> dict[str, Any]:
-        assert self._process.stdin is not None
-        print(command, file=self._process.stdin, flush=True)
-        return self._answer()
-
-    def _answer(self) -> dict[str, Any]:
-        assert self._process.stdout is not None
-        line = self._process.stdout.readline()
-        if not line:
-            raise SystemExit("the world ended by itself, see above")
-        answer: dict[str, Any] = json.loads(line)
-        return answer
-
-    def close(self) -> None:
-        self._process.kill()
-        self._process.wait(10)
+GROWTH = ("cpu_cores", "cpu_ms_per_driver_request", "rss_mib", "complete_cpu_seconds")
+RESTART_GROWTH = ("served_cpu_seconds", "lists")
 
 
-class OperatorProcess:
-    """`spark-allocation run` against that world."""
-
-    def __init__(self, kubeconfig: str, folder: Path, environment: dict[str, str]) -> None:
-        path = folder / "kubeconfig"
-        path.write_text(kubeconfig)
-        self.log = folder / "operator.log"
-        with self.log.open("wb") as output:
-            self.process = subprocess.Popen(
-                [
-                    *("setpriv", "--pdeathsig", "KILL", "--"),
-                    *(str(Path(sys.executable).with_name("spark-allocation")), "run"),
-                ],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                env={
-                    **{
-                        key: value
-                        for key, value in os.environ.items()
-                        if not key.startswith("KUBE")
-                    },
-                    "POD_NAMESPACE": "",
-                    "SPARK_ALLOCATION_KUBECONFIG": str(path),
-                    "SPARK_ALLOCATION_HEALTH_HOST": "127.0.0.1",
-                    "SPARK_ALLOCATION_HEALTH_PORT": "18080",
-                    **environment,
-                },
-            )
-
-    @property
-    def figures(self) -> tuple[float, float]:
-        """Resident MiB and CPU seconds."""
-        found = process_figures(self.process.pid)
-        if found is None:
-            raise SystemExit(f"the operator ended: {self.log.read_text()[-2000:]}")
-        return found
-
-    def loop_lag(self) -> float:
-        """Seconds by which its event loop was late at the last look."""
-        with urllib.request.urlopen("http://127.0.0.1:18080/metrics", timeout=10) as answer:
-            text = answer.read().decode()
-        found = re.search(r"^spark_allocation_event_loop_lag_seconds (\S+)", text, re.MULTILINE)
-        return float(found.group(1)) if found else math.nan
-
-    def close(self) -> None:
-        self.process.kill()
-        self.process.wait(10)
-
-
-def measure(options: argparse.Namespace, applications: int) -> dict[str, Any]:
-    """One run."""
-    pods = options.pods * applications if options.per_application else options.pods
-    folder = Path(tempfile.mkdtemp(prefix="bench-many-"))
-    world = WorldProcess(applications, pods, options.active, options.seed)
-    operator = None
-    try:
-        began = time.monotonic()
-        operator = OperatorProcess(
-            world.kubeconfig,
-            folder,
-            {
-                "SPARK_ALLOCATION_IDLE_POLL_SECONDS": str(options.idle_poll),
-                "SPARK_ALLOCATION_CREATES_PER_SECOND": "1000",
-            },
-        )
-        while not (state := world.ask("complete"))["complete"]:
-            if time.monotonic() - began > COMPLETE_WITHIN_SECONDS:
-                raise SystemExit(f"not all executors came: {state}, see {operator.log}")
-            operator.figures  # noqa: B018  (it must be alive)
-            time.sleep(0.5)
-        complete_after, (_, complete_cpu) = time.monotonic() - began, operator.figures
-        _say(
-            f"{applications} applications, {state['registered']} executors after {complete_after:.1f} s"
-        )
-        world.ask(f"jobs {options.jobs}")
-        time.sleep(options.settle)
+def run(options: argparse.Namespace, applications: int) -> dict[str, Any]:
+    """One number of applications."""
+    pods = options.pods * applications
+    settings = {
+        "idle_poll_seconds": str(options.idle_poll),
+        "creates_per_second": "1000",
+    }
+    found: dict[str, Any] = {
+        "applications": applications,
+        "load": machine.machine()["load"],
+    }
+    with WorldProcess(
+        applications,
+        pods,
+        foreign_pods=options.foreign,
+        active=options.active,
+        seed=options.seed,
+    ) as world:
+        with operator_of(world, **settings) as operator:
+            found |= completed(world, operator, options.patience)
+            _say(f"{applications} applications: {found}")
+            if not options.restart:
+                return found | steady(world, operator, options)
         world.ask("begin")
-        _, cpu_before = operator.figures
-        world_before = process_figures(world.pid)
-        lags: list[float] = []
-        began = time.monotonic()
-        while time.monotonic() - began < options.seconds:
-            time.sleep(1.0)
-            lags.append(operator.loop_lag())
-        figures = world.ask("figures")
-        rss, cpu_after = operator.figures
-        world_after = process_figures(world.pid)
-        seconds = figures["seconds"]
-        assert world_before is not None
-        assert world_after is not None
-        return {
-            "applications": applications,
-            "pods": figures["pods"],
-            "seconds": round(seconds, 1),
-            "complete_after_seconds": round(complete_after, 1),
-            "complete_cpu_seconds": round(complete_cpu, 2),
-            "cpu_cores": round((cpu_after - cpu_before) / seconds, 3),
-            "world_cpu_cores": round((world_after[1] - world_before[1]) / seconds, 3),
-            "rss_mib": round(rss, 1),
-            "jobs": figures["jobs"],
-            "lost": figures["lost"],
-            "reaction_active": _quantiles(figures["reactions_active"]),
-            "reaction_resting": _quantiles(figures["reactions_resting"]),
-            "loop_lag": _quantiles(lags),
-            "requests_per_second": {
-                name: round(count / seconds, 2) for name, count in figures["requests"].items()
-            },
-            "most_statuses_in_a_second": figures["most_statuses_in_a_second"],
-            "api_kib_per_second": round(figures["api_bytes"] / seconds / 1024, 1),
-            "driver_requests_per_second": round(figures["driver_requests"] / seconds, 1),
-            "driver_kib_per_second": round(figures["driver_bytes"] / seconds / 1024, 1),
-            "world_late_seconds": round(figures["late_seconds"], 3),
-            "log": str(operator.log),
-        }
-    finally:
-        if operator is not None:
-            operator.close()
-        world.close()
+        with operator_of(world, **settings) as operator:
+            return found | restarted(world, operator, applications, options.patience)
 
 
-def _quantiles(values: list[float]) -> dict[str, float]:
-    if not values:
-        return {"count": 0}
-    ordered = sorted(values)
+def completed(world: WorldProcess, operator: OperatorProcess, patience: float) -> dict[str, Any]:
+    """Wait until every application has its executors; what that took."""
+    while not (state := world.ask("complete"))["complete"]:
+        if operator.age_seconds > patience:
+            raise SystemExit(f"not all executors came: {state}, see {operator.log}")
+        operator.usage  # noqa: B018  (it must be alive)
+        time.sleep(0.5)
     return {
-        "count": len(ordered),
-        "p50": round(statistics.median(ordered), 3),
-        "p99": round(ordered[min(len(ordered) - 1, math.ceil(0.99 * len(ordered)) - 1)], 3),
-        "worst": round(ordered[-1], 3),
+        "executors": state["registered"],
+        "complete_seconds": round(operator.age_seconds, 1),
+        "complete_cpu_seconds": round(operator.usage.cpu_seconds, 2),
     }
 
 
-def growth(runs: list[dict[str, Any]], figure: str) -> float:
-    """The exponent b of ``figure = a × applications ** b``, fitted in logarithms."""
-    points = [(math.log(each["applications"]), math.log(max(each[figure], 1e-6))) for each in runs]
-    return statistics.linear_regression(*zip(*points, strict=True)).slope
+def steady(
+    world: WorldProcess, operator: OperatorProcess, options: argparse.Namespace
+) -> dict[str, Any]:
+    """While jobs come and go."""
+    world.ask(f"jobs {options.jobs}")
+    time.sleep(options.settle)
+    world.ask("begin")
+    before, world_before = operator.usage, world.usage
+    lags: list[float] = []
+    began = time.monotonic()
+    while time.monotonic() - began < options.seconds:
+        time.sleep(1.0)
+        lags.append(operator.loop_lag())
+    figures = world.ask("figures")
+    after, world_after = operator.usage, world.usage
+    seconds, requests = figures["seconds"], figures["requests"]
+    cpu = after.cpu_seconds - before.cpu_seconds
+    return {
+        "pods": figures["pods"],
+        "seconds": round(seconds, 1),
+        "cpu_cores": round(cpu / seconds, 3),
+        "cpu_ms_per_driver_request": round(cpu / max(1, figures["driver_requests"]) * 1000, 3),
+        "world_cpu_cores": round((world_after.cpu_seconds - world_before.cpu_seconds) / seconds, 3),
+        "rss_mib": round(after.rss_mib, 1),
+        "jobs": figures["jobs"],
+        "lost": figures["lost"],
+        "reaction_active": machine.quantiles(figures["reactions_active"]),
+        "reaction_resting": machine.quantiles(figures["reactions_resting"]),
+        "event_lag": machine.quantiles(lags),
+        "requests": requests,
+        "lists": lists(requests),
+        "status_patches_per_second": round(
+            requests.get("patch sparkallocations/status", 0) / seconds, 2
+        ),
+        "most_statuses_in_a_second": figures["most_statuses_in_a_second"],
+        "api_kib_per_second": round(figures["api_bytes"] / seconds / 1024, 1),
+        "driver_requests_per_second": round(figures["driver_requests"] / seconds, 1),
+        "driver_kib_per_second": round(figures["driver_bytes"] / seconds / 1024, 1),
+        "world_late_seconds": round(figures["late_seconds"], 3),
+    }
+
+
+def restarted(
+    world: WorldProcess, operator: OperatorProcess, applications: int, patience: float
+) -> dict[str, Any]:
+    """Another process goes on where one was killed, until it has decided for every driver."""
+    synced = operator.until("synced", within_seconds=patience)
+    synced_seconds = operator.age_seconds
+    first = operator.until("driver_served", within_seconds=patience)
+    first_seconds = operator.age_seconds
+    served = operator.until("driver_served", applications, within_seconds=patience)
+    figures = world.ask("figures")
+    return {
+        "pods": figures["pods"],
+        "synced_cpu_seconds": round(synced.cpu_seconds, 2),
+        "synced_seconds": round(synced_seconds, 2),
+        "first_served_cpu_seconds": round(first.cpu_seconds, 2),
+        "first_served_seconds": round(first_seconds, 2),
+        "served_cpu_seconds": round(served.cpu_seconds, 2),
+        "served_seconds": round(operator.age_seconds, 2),
+        "rss_mib": round(served.rss_mib, 1),
+        "requests": figures["requests"],
+        "lists": lists(figures["requests"]),
+        "pods_made": figures["pods_made"],
+    }
+
+
+def lists(requests: dict[str, int]) -> int:
+    """Requests for more than one object, pages counted one by one."""
+    return sum(count for name, count in requests.items() if name.startswith("list "))
+
+
+def growth(runs: list[dict[str, Any]]) -> dict[str, float]:
+    """The exponent with which each figure grows with the number of applications."""
+    return {
+        figure: round(
+            machine.exponent(
+                [each["applications"] for each in runs], [each[figure] for each in runs]
+            ),
+            2,
+        )
+        for figure in (*GROWTH, *RESTART_GROWTH)
+        if all(figure in each for each in runs)
+    }
 
 
 def _say(words: str) -> None:
@@ -208,44 +163,30 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("--applications", default="1000", help="one number, or several by commas")
-    parser.add_argument("--pods", type=int, default=10_000, help="executor pods in all")
+    parser.add_argument("--applications", default="10,100,300,1000", help="by commas")
+    parser.add_argument("--pods", type=int, default=10, help="executors of each, in the mean")
     parser.add_argument(
-        "--per-application", action="store_true", help="--pods is for each application"
+        "--foreign",
+        type=int,
+        default=0,
+        help="executor pods of drivers that allocate for themselves",
     )
     parser.add_argument("--active", type=float, default=0.1, help="share that is always at work")
     parser.add_argument("--idle-poll", type=float, default=5.0, help="seconds")
     parser.add_argument("--jobs", type=float, default=2.0, help="that need more, a second")
-    parser.add_argument("--settle", type=float, default=20.0, help="seconds before it is measured")
+    parser.add_argument("--settle", type=float, default=30.0, help="seconds before it is measured")
     parser.add_argument("--seconds", type=float, default=60.0, help="that are measured")
+    parser.add_argument("--patience", type=float, default=1800.0, help="seconds for each phase")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--restart", action="store_true", help="measure a restart instead")
     parser.add_argument("--json", type=Path, help="write the figures there")
     options = parser.parse_args()
-    runs = []
+    document: dict[str, Any] = {"machine": machine.machine(), "runs": []}
     for applications in map(int, options.applications.split(",")):
-        runs.append(measure(options, applications))
-        print(json.dumps(runs[-1], indent=1), flush=True)
-    document: dict[str, Any] = {
-        "machine": {
-            "python": platform.python_version(),
-            "processors": os.cpu_count(),
-            "system": platform.platform(),
-        },
-        "runs": runs,
-    }
-    if len(runs) > 1:
-        document["growth"] = {
-            figure: round(growth(runs, figure), 2)
-            for figure in (
-                "cpu_cores",
-                "rss_mib",
-                "complete_cpu_seconds",
-                "driver_requests_per_second",
-            )
-        }
-        print(json.dumps(document["growth"]))
-    if options.json:
-        options.json.write_text(json.dumps(document, indent=1))
+        document["runs"].append(run(options, applications))
+        if len(document["runs"]) > 1:
+            document["growth"] = growth(document["runs"])
+        machine.write(options.json, document)
     return 0
 
 

@@ -6,7 +6,8 @@ One process plays all of it, so that the operator has the other core for itself:
   is submitted that needs a few more;
 - the others *rest*: their minimum of executors is registered and has nothing to do, until a small job comes.
 
-A pod runs half a second after it was made, and its executor registers then; a deleted one is gone a moment later.
+Beside them there may be executor pods of drivers that allocate for themselves: the operator sees them and serves nobody of
+them. A pod runs half a second after it was made, and its executor registers then; a deleted one is gone a moment later.
 *Reaction* is the time from the submission of a job that needs more executors to the request for the first of them.
 """
 
@@ -21,7 +22,8 @@ from random import Random
 from typing import Any
 
 from tests.fleet.applications import FleetApplication, StagePlan
-from tests.fleet.driver_fleet import SPARK_UI_PORT, DriverFleet
+from tests.fleet.driver_fleet import DriverFleet
+from tests.perf.bench_pods_watch import pod as executor_pod_of_others
 from tests.perf.memory_api import Document, MemoryApi
 
 NAMESPACES = 20
@@ -60,6 +62,7 @@ class Figures:
     driver_bytes: int = 0
     pods: int = 0
     running: int = 0
+    pods_made: int = 0
     jobs: int = 0
     reactions_active: list[float] = field(default_factory=list)
     reactions_resting: list[float] = field(default_factory=list)
@@ -77,6 +80,7 @@ class World:
         *,
         applications: int,
         pods: int,
+        foreign_pods: int,
         share_active: float,
         seed: int,
     ) -> None:
@@ -86,6 +90,7 @@ class World:
         self._by_driver: dict[str, Member] = {}
         self._members: list[Member] = []
         self._pods = pods
+        self._foreign_pods = foreign_pods
         self._active = max(1, round(applications * share_active))
         self._applications = applications
         self._scheduled: deque[tuple[float, str, Document]] = deque()
@@ -107,7 +112,7 @@ class World:
                 f"application-{number}", namespace=f"team-{number % NAMESPACES}", slots={0: 4}
             )
             await self._fleet.open(truth)
-            pod = self._api.put("pods", _driver_pod(truth))
+            pod = self._api.put("pods", _driver_pod(truth, self._fleet.port))
             truth.pod_uid = pod["metadata"]["uid"]
             member = Member(truth, active, executors)
             self._members.append(member)
@@ -115,6 +120,8 @@ class World:
             if active:
                 truth.submit(StagePlan(executors * 4, ALWAYS_RUNNING_SECONDS))
             self._api.put("sparkallocations", _allocation(truth, 0 if active else executors))
+        for number in range(self._foreign_pods):
+            self._api.put("pods", executor_pod_of_others(number, version=0))
 
     async def go_on(self) -> None:
         """Time goes by, until cancelled."""
@@ -152,8 +159,11 @@ class World:
         if labels.get("spark-role") != "executor":
             return
         now = time.monotonic()
-        member = self._by_driver[pod["metadata"]["ownerReferences"][0]["uid"]]
+        member = self._by_driver.get(pod["metadata"]["ownerReferences"][0]["uid"])
+        if member is None:
+            return
         if kind == "ADDED":
+            self._figures.pods_made += 1
             if member.asked_at is not None:
                 seconds = now - member.asked_at
                 reactions = (
@@ -261,7 +271,7 @@ _RUNNING: Document = {
 }
 
 
-def _driver_pod(truth: FleetApplication) -> Document:
+def _driver_pod(truth: FleetApplication, ui_port: int) -> Document:
     running = {
         "name": "spark-kubernetes-driver",
         "ready": True,
@@ -274,7 +284,15 @@ def _driver_pod(truth: FleetApplication) -> Document:
             "namespace": truth.namespace,
             "labels": {"spark-role": "driver", "spark-app-selector": truth.application_id},
         },
-        "spec": {"containers": [{"name": "spark-kubernetes-driver", "image": "spark:test"}]},
+        "spec": {
+            "containers": [
+                {
+                    "name": "spark-kubernetes-driver",
+                    "image": "spark:test",
+                    "ports": [{"name": "spark-ui", "containerPort": ui_port}],
+                }
+            ]
+        },
         "status": {"phase": "Running", "podIP": truth.address, "containerStatuses": [running]},
     }
 
@@ -293,14 +311,22 @@ def _allocation(truth: FleetApplication, minimum: int) -> Document:
     }
 
 
-async def serve(applications: int, pods: int, share_active: float, seed: int) -> None:
+async def serve(
+    applications: int, pods: int, foreign_pods: int, share_active: float, seed: int
+) -> None:
     """Play the world; commands come as lines on stdin, answers are JSON lines on stdout."""
     loop = asyncio.get_running_loop()
     lines = asyncio.StreamReader()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
-    async with MemoryApi() as api, DriverFleet(port=SPARK_UI_PORT) as fleet:
+    async with MemoryApi() as api, DriverFleet() as fleet:
         world = World(
-            api, fleet, applications=applications, pods=pods, share_active=share_active, seed=seed
+            api,
+            fleet,
+            applications=applications,
+            pods=pods,
+            foreign_pods=foreign_pods,
+            share_active=share_active,
+            seed=seed,
         )
         await world.populate()
         going_on = asyncio.create_task(world.go_on())

@@ -29,6 +29,7 @@ _KINDS = {
     "configmaps": ("", "v1", "ConfigMap", True),
     "persistentvolumeclaims": ("", "v1", "PersistentVolumeClaim", True),
     "namespaces": ("", "v1", "Namespace", False),
+    "leases": ("coordination.k8s.io", "v1", "Lease", True),
     "customresourcedefinitions": ("apiextensions.k8s.io", "v1", "CustomResourceDefinition", False),
     "sparkallocations": ("sparkallocation.dev", "v1alpha1", "SparkAllocation", True),
     "sparkallocationpolicies": ("sparkallocation.dev", "v1alpha1", "SparkAllocationPolicy", True),
@@ -75,6 +76,7 @@ class MemoryApi:
         self.port = 0
         self._versions = itertools.count(1)
         self._version = 0
+        self._lists: dict[str, tuple[list[Document], int]] = {}
         self._resources = {name: Resource(name) for name in _KINDS}
         self._runner = web.ServerRunner(
             web.Server(self._handle, access_log=None), shutdown_timeout=0.1
@@ -251,20 +253,25 @@ class MemoryApi:
         return self._answer(found)
 
     def _list(self, request: web.BaseRequest, kept: Resource, namespace: str) -> web.StreamResponse:
-        matches = _matcher(namespace, request.query.get("labelSelector", ""))
-        found = [each for each in kept.objects.values() if matches(each)]
-        start = int(request.query.get("continue") or 0)
+        token = request.query.get("continue", "")
+        if token:
+            found, version = self._lists.pop(token)  # as it was when the first page was asked for
+        else:
+            matches = _matcher(namespace, request.query.get("labelSelector", ""))
+            found = [each for each in kept.objects.values() if matches(each)]
+            version = self._version
         limit = int(request.query.get("limit") or 0) or len(found) or 1
-        metadata: Document = {"resourceVersion": str(self._version)}
-        if start + limit < len(found):
-            metadata["continue"] = str(start + limit)
+        metadata: Document = {"resourceVersion": str(version)}
+        if limit < len(found):
+            metadata["continue"] = str(next(self._versions))
+            self._lists[metadata["continue"]] = found[limit:], version
         group, version, kind, _ = _KINDS[kept.name]
         return self._answer(
             {
                 "apiVersion": f"{group}/{version}" if group else version,
                 "kind": f"{kind}List",
                 "metadata": metadata,
-                "items": found[start : start + limit],
+                "items": found[:limit],
             }
         )
 
