@@ -398,10 +398,7 @@ class DriverLife:
         if not seen.allocation_uid:
             return False
         # an executor that this driver lists as alive belongs to its life, whatever the annotation says
-        return (
-            seen.incarnation == self._incarnation
-            or seen.pod.executor_id in self._driver.listed
-        )
+        return seen.incarnation == self._incarnation or seen.pod.executor_id in self._driver.listed
 
     def _sorted(self, view: PodsView) -> tuple[list[SeenPod], list[SeenPod]]:
         """Pods of this life, and pods that the operator made for a former life of the same driver pod."""
