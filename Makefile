@@ -6,6 +6,7 @@ SEED ?= 1
 SEEDS ?= 1-10
 RUNS ?= 30
 MINUTES ?= 60
+SOURCE ?= files
 DEMO ?=
 VENV := .venv
 VENV_DOCS := .venv-docs
@@ -14,7 +15,7 @@ INSTALLED := $(VENV)/.installed
 SOURCES := operator tests examples
 
 .DEFAULT_GOAL := help
-.PHONY: help docs demo test e2e chart test-chart test-kind slow lint types format unit fuzz faults soak day fidelity conformance integration streaming-plant bench bench-watch crd released-crds kubernetes-schemas requirements image cluster-up \
+.PHONY: help docs demo test e2e chart test-chart test-kind slow lint types format unit fuzz faults soak day fidelity conformance integration streaming-plant bench bench-watch stream stream-page crd released-crds kubernetes-schemas requirements image cluster-up \
 	cluster-down cluster-status clean
 
 help:  ## Show this list
@@ -39,6 +40,7 @@ e2e: $(INSTALLED)  ## Only the tests with a real Spark on a real cluster (SPARK=
 	@SPARK=$(SPARK) $(BIN)/python -m pytest tests/e2e -m cluster
 
 slow: $(INSTALLED)  ## Long tests that `make test` leaves out
+	@SPARK=$(SPARK) $(BIN)/python -m pytest tests/streams -m slow
 	@SPARK=$(SPARK) $(BIN)/python -m pytest tests/integration tests/e2e -m slow
 	@SPARK=$(SPARK) $(BIN)/python -m pytest tests/soak -m slow
 
@@ -72,8 +74,11 @@ day: $(INSTALLED)  ## Two hundred applications of a simulated day under faults, 
 fidelity: $(INSTALLED)  ## Twelve shapes of jobs under two policies each on a real cluster, against what `simulate` makes of their event logs
 	@$(BIN)/python -m tests.fidelity --spark $(SPARK)
 
-stream: $(INSTALLED)  ## A real stream at changing rates, with executors by the operator, by Spark and fixed: a table and demo-output/stream.png
-	@$(BIN)/python -m tests.streams --spark $(SPARK)
+stream: $(INSTALLED)  ## A real stream at changing rates, with executors by the operator, by Spark and fixed: a table and demo-output/stream.png (SOURCE=kafka reads from a broker)
+	@$(BIN)/python -m tests.streams --spark $(SPARK) --source $(SOURCE)
+
+stream-page: $(INSTALLED)  ## Put what the last `make stream` found into docs/howto/streaming.md, with its picture
+	@$(BIN)/python -m tests.documents.stream_course
 
 conformance: $(INSTALLED)  ## Compare with Spark's own classes: N=… scenarios of each kind, SPARK=…, SEED=…
 	@for kind in eam alloc pod; do \

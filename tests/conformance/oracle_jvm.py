@@ -67,6 +67,15 @@ def class_path(version: str) -> str:
     return f"{classes}:{jars}/*"
 
 
+def python_with_pyspark(version: str) -> Path:
+    """A Python that has pyspark of this version, installed if need be."""
+    folder = cache_folder() / version
+    folder.mkdir(parents=True, exist_ok=True)
+    with _locked(folder / "lock"):
+        _spark_jars(folder / "venv", version)
+    return folder / "venv" / "bin" / "python"
+
+
 def _fingerprint() -> str:
     digest = hashlib.sha256()
     for source in sorted([*SOURCES.glob("src/*.scala"), *SOURCES.glob("conf/*")]):

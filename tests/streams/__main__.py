@@ -1,13 +1,13 @@
 """Run the stream in each way, one after the other, and compare: a table, figures as JSON, and a picture.
 
-    python -m tests.streams --png docs/images/stream.png
+    python -m tests.streams --source kafka
     python -m tests.streams --ways operator --phases 60:12,120:48,120:6
 
-The exit code is 1 when rows were lost or doubled, or a driver failed.
+The exit code is 1 when rows were lost or doubled, or a driver failed. `python -m tests.documents.stream_course` puts what
+came of it into docs/howto/streaming.md.
 """
 
 import argparse
-import json
 import os
 import secrets
 import sys
@@ -20,7 +20,16 @@ from tests.demo.installation import delete_namespace, install_on_host, make_name
 from tests.e2e.workspace import Workspace
 from tests.machine.errors import ClusterError
 from tests.machine.reporting import Reporter
-from tests.streams.course import DRIVER, ENDS_WITHIN_SECONDS, Course, Way, course_of, start
+from tests.streams.course import (
+    DRIVER,
+    ENDS_WITHIN_SECONDS,
+    Course,
+    Source,
+    Way,
+    course_of,
+    start,
+    write_courses,
+)
 from tests.streams.picture import write_png
 
 PHASES = "60:12,120:48,120:6"
@@ -31,6 +40,7 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--ways", default=",".join(way.name.lower() for way in Way))
+    parser.add_argument("--source", type=Source, choices=list(Source), default=Source.FILES)
     parser.add_argument("--phases", default=PHASES, help="seconds:rows-a-second,…")
     parser.add_argument("--png", type=Path, default=Path("demo-output") / "stream.png")
     parser.add_argument("--json", type=Path, default=Path("demo-output") / "stream.json")
@@ -56,45 +66,33 @@ def main() -> int:
                 space = Workspace(cluster, api, namespace, image)
                 print(f"{way}: the stream runs", flush=True)
                 try:
-                    start(space, folder / namespace, way, options.phases)
+                    start(space, folder / namespace, way, options.phases, options.source)
                     phase = space.await_end(DRIVER, within=ENDS_WITHIN_SECONDS)
                     course = course_of(way, space.result(DRIVER))
                     courses.append(course)
-                    failed += complaints(course, phase)
+                    wrong = course.complaints()
+                    if phase != "Succeeded":
+                        wrong.append(f"the driver ended {phase}")
+                    failed += [f"{way}: {each}" for each in wrong]
                     print(line(course), flush=True)
                 finally:
                     delete_namespace(cluster, namespace)
     finally:
         installation.close()
     write_png(courses, options.png)
-    options.json.parent.mkdir(parents=True, exist_ok=True)
-    options.json.write_text(json.dumps({each.way: each.result for each in courses}, indent=1))
+    write_courses(options.json, courses, options.source, spark=image.rsplit(":", 1)[1])
     print(f"\n{options.png}, {options.json}; the operator's log is in {folder}")
     for each in failed:
         print(f"BROKEN: {each}")
     return 1 if failed else 0
 
 
-def complaints(course: Course, phase: str) -> list[str]:
-    """What must not be."""
-    wrong = [
-        f"{course.way}: {question}: {answer['computed']} instead of {answer['known']}"
-        for question, answer in course.result["answers"].items()
-        if answer["computed"] != answer["known"]
-    ]
-    if course.result["failedTasks"]:
-        wrong.append(f"{course.way}: {course.result['failedTasks']} tasks failed")
-    return wrong + ([] if phase == "Succeeded" else [f"{course.way}: the driver ended {phase}"])
-
-
 def line(course: Course) -> str:
     """One row of the table."""
     back = course.back_in_time_after(1)
-    peak = max((count for _, count in course.executors), default=0)
-    last = course.executors[-1][1] if course.executors else 0
     return (
         f"{course.way:28} {course.executor_seconds:7.0f} executor-s   {len(course.batches):3} batches, "
-        f"{course.late_share:4.0%} late   peak {peak}, at the end {last}   in time again "
+        f"{course.late_share:4.0%} late   peak {course.peak}, at the end {course.last}   in time again "
         + ("never" if back is None else f"{back:.0f} s after the step")
     )
 

@@ -1,5 +1,9 @@
-"""Runs the stream of `tests/e2e/jobs/stepped_stream.py` in one of three ways, and works out what came of it."""
+"""Runs the stream of `tests/e2e/jobs/stepped_stream.py` in one of three ways, from files or from Kafka, and works out what
+came of it.
+"""
 
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -7,23 +11,35 @@ from pathlib import Path
 from typing import Any
 
 from tests.demo import manifests
+from tests.demo.api import Object
 from tests.e2e.workspace import PROPERTIES, RISE_AND_FALL, Workspace
+from tests.machine.reporting import Reporter
 from tests.soak.drivers import (
     LEAN_JVM,
     RIGHTS_OF_A_SELF_ALLOCATING_DRIVER,
     SELF_ALLOCATING,
 )
+from tests.streams import kafka_broker, kafka_jars
 
 from spark_allocation.core.passive_driver import FALLBACK_SETTINGS, MIGRATION_SETTINGS
 from spark_allocation.driver import streaming_progress
 
-STREAM = Path(__file__).parent.parent / "e2e" / "jobs" / "stepped_stream.py"
+JOBS = Path(__file__).parent.parent / "e2e" / "jobs"
+STREAM = JOBS / "stepped_stream.py"
+STREAM_INPUT = JOBS / "stepped_input.py"
 HELPER = Path(streaming_progress.__file__)
 DRIVER = "stepped"
 INPUT = "/opt/input"
+SOURCE_JARS = "/opt/kafka-source"
 MOST = 8
 FIXED = 6
 INTERVAL_SECONDS = 10
+ROW_SECONDS = 0.1
+PARTS = 24
+"""Tasks of a batch: so many that a few rows more or less in one of them matter little."""
+PARTITIONS = 8
+MOST_ROWS = int(MOST * INTERVAL_SECONDS / ROW_SECONDS)
+"""Of a batch from Kafka: what all executors manage within the interval."""
 ENDS_WITHIN_SECONDS = 900
 STREAMING = {
     "catchUpTime": "60s",
@@ -40,6 +56,13 @@ class Way(StrEnum):
     OPERATOR = "operator"
     SPARK = "Spark's dynamic allocation"
     FIXED = f"{FIXED} executors, fixed"
+
+
+class Source(StrEnum):
+    """Where the rows are until they are read."""
+
+    FILES = "files"
+    KAFKA = "kafka"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +98,16 @@ class Course:
             total += count * (following - at)
         return total
 
+    @property
+    def peak(self) -> int:
+        """The most executors at once."""
+        return max((count for _, count in self.executors), default=0)
+
+    @property
+    def last(self) -> int:
+        """Executors at the end."""
+        return self.executors[-1][1] if self.executors else 0
+
     def is_late(self, batch: Batch) -> bool:
         return batch.seconds > self.interval
 
@@ -83,6 +116,16 @@ class Course:
         """Share of the batches that took longer than the interval."""
         late = sum(self.is_late(each) for each in self.batches)
         return late / len(self.batches) if self.batches else 1.0
+
+    def complaints(self) -> list[str]:
+        """What must not be: rows that were lost or doubled, and tasks that failed."""
+        wrong = [
+            f"{question}: {answer['computed']} instead of {answer['known']}"
+            for question, answer in self.result["answers"].items()
+            if answer["computed"] != answer["known"]
+        ]
+        failed = self.result["failedTasks"]
+        return wrong + ([f"{failed} tasks failed"] if failed else [])
 
     def phase_began(self, number: int) -> float:
         return sum(seconds for seconds, _ in self.phases[:number])
@@ -116,15 +159,18 @@ class Course:
         return late[-1].began + late[-1].seconds - began if late else 0.0
 
 
-def start(space: Workspace, folder: Path, way: Way, phases: str) -> None:
-    """Start the driver, and say what the operator is to do.
+def start(
+    space: Workspace, folder: Path, way: Way, phases: str, source: Source = Source.FILES
+) -> None:
+    """Start the driver, and a broker first where it reads from one, and say what the operator is to do.
 
     Args:
         folder: of this host, for the rows; made.
+
+    Raises:
+        ClusterError: Kafka cannot be fetched.
     """
-    rows = folder / "rows"
-    rows.mkdir(parents=True)
-    rows.chmod(0o777)
+    folder.mkdir(parents=True, exist_ok=True)
     objects = manifests.namespace_objects(space.namespace)
     if way is not Way.OPERATOR:
         for each in objects:
@@ -133,16 +179,15 @@ def start(space: Workspace, folder: Path, way: Way, phases: str) -> None:
     space.cluster.kubectl("apply", "-f", "-", stdin=manifests.to_yaml(objects))
     own = folder / SELF_ALLOCATING
     own.write_text("".join(f"{each.key}={each.value}\n" for each in FALLBACK_SETTINGS))
-    space.put_job_files(RISE_AND_FALL, STREAM, HELPER, PROPERTIES, own)
-    volume = "spark.kubernetes.executor.volumes.hostPath.input"
+    space.put_job_files(RISE_AND_FALL, STREAM, STREAM_INPUT, HELPER, PROPERTIES, own)
+    entered = _from_kafka(space) if source is Source.KAFKA else _from_files(folder)
     settings = {
-        f"{volume}.mount.path": INPUT,
-        f"{volume}.options.path": str(rows),
         "spark.sql.streaming.metricsEnabled": "true",
         "spark.sql.streaming.numRecentProgressUpdates": "1000",
         "spark.driver.extraJavaOptions": LEAN_JVM,
         "spark.executor.extraJavaOptions": LEAN_JVM,
         **{each.key: each.value for each in MIGRATION_SETTINGS},
+        **entered.settings,
     }
     if way is Way.SPARK:
         settings |= {
@@ -156,8 +201,9 @@ def start(space: Workspace, folder: Path, way: Way, phases: str) -> None:
         }
     pod = space.driver_pod(
         DRIVER,
-        *(f"--folder={INPUT}", f"--phases={phases}", f"--interval={INTERVAL_SECONDS}"),
-        *("--row-seconds=0.1", "--parts=24"),
+        *entered.arguments,
+        *(f"--phases={phases}", f"--interval={INTERVAL_SECONDS}"),
+        *(f"--row-seconds={ROW_SECONDS}", f"--parts={PARTS}"),
         job=STREAM,
         conf=tuple(f"{key}={value}" for key, value in settings.items()),
     )
@@ -167,8 +213,7 @@ def start(space: Workspace, folder: Path, way: Way, phases: str) -> None:
         container["args"] = [
             each.replace(PROPERTIES.name, SELF_ALLOCATING) for each in container["args"]
         ]
-    pod["spec"]["volumes"].append({"name": "input", "hostPath": {"path": str(rows)}})
-    container["volumeMounts"].append({"name": "input", "mountPath": INPUT})
+    _mount(pod, "input", entered.mounted_at, entered.folder)
     space.create(pod)
     if way is Way.OPERATOR:
         space.allocate(
@@ -178,6 +223,59 @@ def start(space: Workspace, folder: Path, way: Way, phases: str) -> None:
             decommission={"migrate": True},
             streaming=STREAMING,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class _Input:
+    """What a driver needs to read from a source.
+
+    Attributes:
+        folder: of this host.
+        mounted_at: where the driver finds it.
+    """
+
+    arguments: tuple[str, ...]
+    settings: dict[str, str]
+    folder: Path
+    mounted_at: str
+
+
+def _from_files(folder: Path) -> _Input:
+    rows = folder / "rows"
+    rows.mkdir()
+    rows.chmod(0o777)
+    volume = "spark.kubernetes.executor.volumes.hostPath.input"
+    return _Input(
+        arguments=(f"--folder={INPUT}",),
+        settings={f"{volume}.mount.path": INPUT, f"{volume}.options.path": str(rows)},
+        folder=rows,
+        mounted_at=INPUT,
+    )
+
+
+def _from_kafka(space: Workspace) -> _Input:
+    """Starts a broker. Executors get the source's jars from the driver."""
+    reporter = Reporter()
+    version = space.spark_image.rsplit(":", 1)[1]
+    jars = kafka_jars.source_jars(version, reporter)
+    address = kafka_broker.start_broker(space, kafka_jars.broker_jars(reporter))
+    return _Input(
+        arguments=(
+            f"--kafka={address}",
+            f"--partitions={PARTITIONS}",
+            f"--most-rows={MOST_ROWS}",
+        ),
+        settings={"spark.jars": ",".join(f"{SOURCE_JARS}/{jar.name}" for jar in jars)},
+        folder=jars[0].parent,
+        mounted_at=SOURCE_JARS,
+    )
+
+
+def _mount(pod: Object, name: str, path: str, folder: Path) -> None:
+    """Show a folder of this host to a pod's container."""
+    (container,) = pod["spec"]["containers"]
+    pod["spec"]["volumes"].append({"name": name, "hostPath": {"path": str(folder)}})
+    container["volumeMounts"].append({"name": name, "mountPath": path})
 
 
 def course_of(way: Way, result: dict[str, Any]) -> Course:
@@ -200,4 +298,35 @@ def course_of(way: Way, result: dict[str, Any]) -> Course:
         batches=batches,
         executors=[(at, count) for at, count in result["registered"]],
         result=result,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Courses:
+    """Courses that were run one after the other.
+
+    Attributes:
+        spark: its version.
+    """
+
+    source: Source
+    spark: str
+    courses: tuple[Course, ...]
+
+
+def write_courses(file: Path, courses: Sequence[Course], source: Source, *, spark: str) -> None:
+    """As JSON, for `read_courses`."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    results = {each.way.name: each.result for each in courses}
+    document = {"source": source, "spark": spark, "results": results}
+    file.write_text(json.dumps(document, indent=1))
+
+
+def read_courses(file: Path) -> Courses:
+    """What `write_courses` wrote."""
+    document = json.loads(file.read_text())
+    return Courses(
+        Source(document["source"]),
+        document["spark"],
+        tuple(course_of(Way[way], result) for way, result in document["results"].items()),
     )

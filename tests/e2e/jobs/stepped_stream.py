@@ -1,11 +1,12 @@
 """A stream whose input comes at another rate every while, processed by tasks that wait for so long a row.
 
-    stepped_stream.py --phases 60:10,150:40,120:5 --row-seconds 0.1 --interval 5
+    stepped_stream.py --folder /shared --phases 60:10,150:40,120:5 --row-seconds 0.1 --interval 5
+    stepped_stream.py --kafka 10.88.0.7:9092 --partitions 8 --most-rows 800 --phases …
 
-Rows are numbers from 0 on, in files of a folder that executors see as well; how many there are at a time follows from
-the time alone. The sink keeps what each
-batch had under the batch's number, so a batch that is run again replaces itself. When the last phase is over the stream
-goes on until it has read everything, and the result says what came of it: every row once, or not.
+Rows are numbers from 0 on, in files of a folder that executors see as well or in a topic of Kafka; how many there are at a
+time follows from the time alone. The sink keeps what each batch had under the batch's number, so a batch that is run again
+replaces itself. When the last phase is over the stream goes on until it has read everything, and the result says what came
+of it: every row once, or not.
 """
 
 import argparse
@@ -13,11 +14,12 @@ import json
 import sys
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from pyspark.sql import DataFrame, SparkSession
 from rise_and_fall import RESULT_PREFIX, Answers, DriverApi, work_done
+from stepped_input import Files, Topic
 from streaming_progress import report_streaming_progress
 
 ENDS_WITHIN_SECONDS = 300
@@ -41,16 +43,14 @@ class Phases:
         return int(rows)
 
 
-def write_input(phases: Phases, folder: Path, began: float) -> None:
-    """Write rows as they come, a file a second, until the last phase is over."""
-    written, number = 0, 0
+def write_input(phases: Phases, write: Callable[[range], None], began: float) -> None:
+    """Write rows as they come, once a second, until the last phase is over."""
+    written = 0
     while True:
         rows = phases.rows_after(time.time() - began)
         if rows > written:
-            unfinished = folder / f".{number}"
-            unfinished.write_text("".join(f"{row}\n" for row in range(written, rows)))
-            unfinished.rename(folder / f"{number}.txt")
-            written, number = rows, number + 1
+            write(range(written, rows))
+            written = rows
         if time.time() - began > phases.seconds:
             return
         time.sleep(1.0)
@@ -72,11 +72,16 @@ def watch_executors(driver: DriverApi, began: float, seen: list[tuple[float, int
 
 def main() -> int:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--folder", type=Path, required=True, help="for the input, shared")
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--folder", type=Path, help="for the input, shared")
+    source.add_argument("--kafka", metavar="HOST:PORT", help="a broker, for the input")
+    parser.add_argument("--partitions", type=int, default=8, help="of the topic")
+    parser.add_argument("--most-rows", type=int, default=1000, help="of a batch, with --kafka")
     parser.add_argument("--phases", type=Phases, required=True, help="seconds:rows-a-second,…")
     parser.add_argument("--row-seconds", type=float, default=0.1)
     parser.add_argument("--interval", type=int, default=5, help="of the trigger, seconds")
     parser.add_argument("--parts", type=int, default=8, help="tasks of a batch")
+    parser.add_argument("--checkpoint", default="/tmp/stepped-checkpoint", help="a new folder")
     options = parser.parse_args()
     phases: Phases = options.phases
     spark = SparkSession.builder.getOrCreate()
@@ -100,19 +105,25 @@ def main() -> int:
         )
         sunk[number] = (sum(rows for rows, _ in sums), sum(total for _, total in sums))
 
-    options.folder.mkdir(parents=True, exist_ok=True)
+    came = (
+        Files(spark, options.folder, parts)
+        if options.kafka is None
+        else Topic(
+            spark,
+            options.kafka,
+            partitions=options.partitions,
+            parts=parts,
+            most_rows=options.most_rows,
+        )
+    )
     began = time.time()
     seen: list[tuple[float, int]] = []
     watch_executors(driver, began, seen)
-    threading.Thread(target=write_input, args=(phases, options.folder, began), daemon=True).start()
-    # as many tasks as are wanted, however small the files are
-    spark.conf.set("spark.sql.files.minPartitionNum", parts)
-    spark.conf.set("spark.sql.files.openCostInBytes", 1)
+    threading.Thread(target=write_input, args=(phases, came.write, began), daemon=True).start()
     query = (
-        spark.readStream.format("text")
-        .load(options.folder.as_uri())
+        came.read()
         .writeStream.queryName("stepped")
-        .option("checkpointLocation", "/tmp/stepped-checkpoint")
+        .option("checkpointLocation", options.checkpoint)
         .trigger(processingTime=f"{options.interval} seconds")
         .foreachBatch(sink)
         .start()
