@@ -29,6 +29,7 @@ from spark_allocation.core.simulation.cluster import ClusterModel
 from spark_allocation.core.simulation.outcome import Outcome
 
 AT_ONCE = ClusterModel(start_delays_ms=(0,), leaves_after_ms=0)
+KEPT = {"minExecutors": 4, "maxExecutors": 4, "executorIdleTimeout": "1h"}
 DYNAMIC = "spark.dynamicAllocation"
 _RDD_OF_STAGE = 100_000
 
@@ -86,6 +87,16 @@ def application(
         tail_ms=round(tail * 1000),
         **about,  # type: ignore[arg-type]
     )
+
+
+def shuffle_read_again(pause: float = 60) -> RecordedApplication:
+    """A map stage, its reader, and after a pause another job that reads the same shuffle."""
+    stages = [
+        stage(0, [4] * 4, writes=True),
+        stage(1, [1] * 4, parents=(0,)),
+        stage(2, [1] * 4, parents=(0,)),
+    ]
+    return application(stages, [job(0, 0, 1), job(1, 2, pause=pause, reads=(0,))])
 
 
 def spark(run: RecordedApplication, **settings: object) -> Policy:

@@ -1,13 +1,10 @@
-"""What a simulated run does: places for tasks, what waits for what, and what goes with an executor."""
-
-from dataclasses import replace
+"""What a simulated run does as a whole: how executors rise and fall, and rules that hold for every run."""
 
 import pytest
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from tests.unit.simulated_applications import (
-    AT_ONCE,
     application,
     executors_at,
     job,
@@ -26,33 +23,17 @@ from spark_allocation.controller.what_if import (
     simulated,
 )
 from spark_allocation.core.listener_events import (
-    JobEnd,
-    JobStart,
-    StageSubmitted,
     TaskEnd,
     TaskEndReason,
     TaskStart,
 )
-from spark_allocation.core.resource_profiles import (
-    CORES,
-    CPUS,
-    ExecutorResourceRequest,
-    ProfileId,
-    ResourceProfile,
-    TaskResourceRequest,
-)
 from spark_allocation.core.simulation.application import (
-    Follows,
     RecordedApplication,
-    RecordedUnpersist,
 )
 from spark_allocation.core.simulation.cluster import ClusterModel, chance
 from spark_allocation.core.simulation.timeline import Timeline, area_between
 from spark_allocation.sources.event_log.log_files import find_logs
 from spark_allocation.sources.event_log.reading import read_log
-
-KEPT = {"minExecutors": 4, "maxExecutors": 4, "executorIdleTimeout": "1h"}
-
 
 # -- the rise and the fall --------------------------------------------------------------------------------------------
 
@@ -85,226 +66,6 @@ def test_the_minimum_stays(host) -> None:
     policy = spark(run, **bounds) if host is spark else operator(run, dynamicAllocation=bounds)
     outcome, _ = under(run, policy)
     assert executors_at(outcome, 0.5, 200) == [3, 2]
-
-
-def test_what_starts_late_registers_late() -> None:
-    run = application([stage(0, [5] * 4)])
-    cluster = ClusterModel(start_delays_ms=(3_000, 7_000))
-    outcome, _ = under(run, spark(run, **KEPT), cluster)
-    assert executors_at(outcome, 2.9, 3, 6.9, 7) == [0, 2, 2, 4]
-
-
-def test_delays_of_a_log_count_from_the_moment_at_which_executors_were_wanted() -> None:
-    """Spark asks for ten pods a second; the last of thirty has waited two seconds when it is asked for."""
-    run = application([stage(0, [60] * 30)])
-    bounds = {"minExecutors": 30, "maxExecutors": 30}
-    for counted, expected in ((False, [10, 20, 30]), (True, [30, 30, 30])):
-        cluster = ClusterModel(start_delays_ms=(5_000,), delays_count_from_target=counted)
-        outcome, _ = under(run, spark(run, **bounds), cluster)
-        assert executors_at(outcome, 5.5, 6.5, 7.5) == expected
-
-
-def test_an_executor_takes_tasks_a_while_after_it_registered() -> None:
-    run = application([stage(0, [5])])
-    cluster = ClusterModel(start_delays_ms=(2_000,), first_task_after_ms=700)
-    outcome, heard = under(run, spark(run, **KEPT), cluster)
-    assert [at for at, e in heard if isinstance(e, TaskStart)] == [2_700]
-    assert executors_at(outcome, 2) == [4]
-
-
-def test_only_so_many_pods_begin_to_start_in_a_minute() -> None:
-    run = application([stage(0, [60] * 4)])
-    cluster = ClusterModel(start_delays_ms=(1_000,), pods_per_minute=6)
-    outcome, _ = under(run, spark(run, **KEPT), cluster)
-    assert executors_at(outcome, 1, 10.9, 11, 21, 31) == [1, 1, 2, 3, 4]
-
-
-# -- the order of work ------------------------------------------------------------------------------------------------
-
-
-def test_stages_wait_for_what_they_read_and_then_for_their_pause() -> None:
-    child = replace(stage(1, [1, 1], parents=(0,)), pause_ms=500)
-    run = application([stage(0, [1, 3], writes=True), child])
-    outcome, heard = under(run, spark(run, **KEPT))
-    submitted = {e.stage.stage_id: at for at, e in heard if isinstance(e, StageSubmitted)}
-    assert submitted == {0: 0, 1: 3500}
-    assert outcome.makespan_ms == 4500
-
-
-def test_jobs_follow_the_jobs_that_they_followed() -> None:
-    stages = [stage(number, [seconds]) for number, seconds in enumerate((2, 4, 1))]
-    jobs = [job(0, 0, after=0), job(1, 1, after=0), job(2, 2, after=2, pause=1)]
-    run = application(stages, jobs, tail=2)
-    outcome, heard = under(run, spark(run, **KEPT))
-    assert {e.job_id: at for at, e in heard if isinstance(e, JobStart)} == {0: 0, 1: 0, 2: 5000}
-    assert {e.job_id: at for at, e in heard if isinstance(e, JobEnd)} == {0: 2000, 1: 4000, 2: 6000}
-    assert outcome.makespan_ms == 8000
-
-
-def test_a_new_stage_spreads_over_all_free_executors() -> None:
-    run = application(
-        [stage(0, [9] * 4)], [job(0, 0, pause=1)], properties={"spark.executor.cores": "4"}
-    )
-    _, heard = under(run, spark(run, **KEPT))
-    assert len({e.executor_id for _, e in heard if isinstance(e, TaskStart)}) == 4
-
-
-def test_an_earlier_job_goes_first() -> None:
-    jobs = [job(0, 0, after=0), job(1, 1, after=0)]
-    run = application([stage(0, [1] * 3), stage(1, [1] * 3)], jobs)
-    _, heard = under(run, spark(run, minExecutors=1, maxExecutors=1))
-    assert [e.stage_id for _, e in heard if isinstance(e, TaskStart)] == [0, 0, 0, 1, 1, 1]
-
-
-def test_a_task_that_failed_by_itself_takes_both_times() -> None:
-    run = application([stage(0, [5], failures={0: (2000,)})])
-    outcome, heard = under(run, spark(run, **KEPT))
-    ends = [(at, e.reason) for at, e in heard if isinstance(e, TaskEnd)]
-    assert ends == [(2000, TaskEndReason.FAILED), (7000, TaskEndReason.SUCCESS)]
-    assert outcome.recomputed_ms == 0
-
-
-def test_tasks_of_a_profile_run_on_its_own_executors() -> None:
-    two_each = ResourceProfile(
-        ProfileId(1),
-        {CORES: ExecutorResourceRequest(CORES, 4)},
-        {CPUS: TaskResourceRequest(CPUS, 2)},
-    )
-    run = replace(
-        application([stage(0, [5] * 2), stage(1, [5] * 8, profile=1)]), profiles=(two_each,)
-    )
-    outcome, heard = under(run, spark(run, maxExecutors=4))
-    used = {
-        number: {
-            e.executor_id for _, e in heard if isinstance(e, TaskStart) and e.stage_id == number
-        }
-        for number in (0, 1)
-    }
-    assert not used[0] & used[1]
-    assert len(used[1]) == 4
-    assert outcome.core_ms > outcome.executor_ms
-
-
-def test_a_batch_of_a_stream_does_not_begin_before_its_time() -> None:
-    jobs = [
-        replace(job(n, n), follows=Follows(n, 0, "query"), not_before_ms=10_000 * (n + 1))
-        for n in range(3)
-    ]
-    run = application([stage(0, [1]), stage(1, [15]), stage(2, [1])], jobs)
-    _, heard = under(run, spark(run, **KEPT))
-    assert [at for at, e in heard if isinstance(e, JobStart)] == [10_000, 20_000, 35_000]
-
-
-# -- what goes with an executor ---------------------------------------------------------------------------------------
-
-
-def shuffle_read_again(pause: float = 60) -> RecordedApplication:
-    """A map stage, its reader, and after a pause another job that reads the same shuffle."""
-    stages = [
-        stage(0, [4] * 4, writes=True),
-        stage(1, [1] * 4, parents=(0,)),
-        stage(2, [1] * 4, parents=(0,)),
-    ]
-    return application(stages, [job(0, 0, 1), job(1, 2, pause=pause, reads=(0,))])
-
-
-def test_shuffle_data_that_is_tracked_holds_its_executors() -> None:
-    run = shuffle_read_again()
-    outcome, _ = under(run, spark(run, maxExecutors=4, executorIdleTimeout="10s"))
-    assert (outcome.drains, outcome.recomputed_ms) == (0, 0)
-
-
-def test_what_goes_with_executors_is_computed_again() -> None:
-    run = shuffle_read_again()
-    settings = {"executorIdleTimeout": "10s", "shuffleTracking_timeout": "20s"}
-    outcome, heard = under(run, spark(run, maxExecutors=4, **settings))
-    assert outcome.recomputed_ms == 4 * 4000
-    attempts = [e.stage.attempt for _, e in heard if isinstance(e, StageSubmitted) and e.stage.stage_id == 0]  # fmt: skip
-    assert attempts == [0, 1]
-    assert outcome.finished
-
-
-def test_executors_that_hand_their_data_on_lose_nothing() -> None:
-    run = shuffle_read_again()
-    migration = {
-        "spark.decommission.enabled": "true",
-        "spark.storage.decommission.enabled": "true",
-    }
-    run = replace(run, properties={**run.properties, **migration})
-    policy = spark(run, maxExecutors=4, minExecutors=1, executorIdleTimeout="10s", shuffleTracking_timeout="20s")  # fmt: skip
-    outcome, _ = under(run, policy)
-    assert outcome.drains > 0
-    assert outcome.recomputed_ms == 0
-
-
-def test_shuffle_data_elsewhere_goes_with_nobody() -> None:
-    run = shuffle_read_again()
-    run = replace(run, properties={**run.properties, "spark.shuffle.service.enabled": "true"})
-    outcome, _ = under(run, spark(run, maxExecutors=4, executorIdleTimeout="10s"))
-    assert outcome.drains > 0
-    assert outcome.recomputed_ms == 0
-
-
-def cached_read_again() -> RecordedApplication:
-    return application(
-        [stage(0, [4] * 4, cached=(7,)), stage(1, [1] * 4, cached=(7,))],
-        [job(0, 0), job(1, 1, pause=60)],
-    )
-
-
-def test_cached_blocks_hold_their_executors_and_draw_their_tasks() -> None:
-    run = cached_read_again()
-    outcome, heard = under(run, spark(run, maxExecutors=4, executorIdleTimeout="10s"))
-    assert (outcome.drains, outcome.recomputed_ms) == (0, 0)
-    places = {
-        number: {
-            e.index: e.executor_id
-            for _, e in heard
-            if isinstance(e, TaskStart) and e.stage_id == number
-        }
-        for number in (0, 1)
-    }
-    assert places[0] == places[1]
-
-
-def test_blocks_that_are_gone_are_computed_again() -> None:
-    run = cached_read_again()
-    policy = spark(run, maxExecutors=4, executorIdleTimeout="10s", cachedExecutorIdleTimeout="20s")
-    outcome, _ = under(run, policy)
-    assert outcome.recomputed_ms == 4 * 4000
-
-
-def test_an_rdd_that_is_unpersisted_holds_nobody() -> None:
-    run = replace(cached_read_again(), unpersists=(RecordedUnpersist(7, Follows(1, 1000)),))
-    outcome, _ = under(run, spark(run, maxExecutors=4, executorIdleTimeout="10s"))
-    assert outcome.drains > 0
-
-
-def test_a_task_waits_for_its_executor_only_so_long() -> None:
-    """The executor that has the block is busy for long: after three seconds another one may read it."""
-    stages = [stage(0, [1], cached=(7,)), stage(1, [60] * 2), stage(2, [1], cached=(7,))]
-    jobs = [job(0, 0), job(1, 1, after=1), job(2, 2, after=1, pause=1)]
-    run = application(stages, jobs)
-    outcome, heard = under(
-        run, spark(run, minExecutors=2, maxExecutors=3, executorIdleTimeout="1h")
-    )
-    (began,) = (at for at, e in heard if isinstance(e, TaskStart) and e.stage_id == 2)
-    (submitted,) = (
-        at for at, e in heard if isinstance(e, StageSubmitted) and e.stage.stage_id == 2
-    )
-    assert 3000 <= began - submitted < 4000
-    assert outcome.recomputed_ms == 0
-
-
-def test_tasks_of_a_lost_executor_run_again_elsewhere() -> None:
-    run = application([stage(0, [600] * 4)])
-    cluster = replace(AT_ONCE, failures_per_hour=12.0, seed=5)
-    outcome, heard = under(run, spark(run, **KEPT), cluster)
-    assert outcome.finished
-    assert outcome.losses > 0
-    assert outcome.recomputed_ms > 0
-    succeeded = [e.index for _, e in heard if isinstance(e, TaskEnd) and e.reason is TaskEndReason.SUCCESS]  # fmt: skip
-    assert sorted(succeeded) == [0, 1, 2, 3]
 
 
 def test_who_never_asks_for_an_executor_never_ends() -> None:

@@ -31,9 +31,10 @@ from spark_allocation.core.setting_layers import Layer
 from spark_allocation.core.shuffle_storage import ShuffleStorage, shuffle_storage
 from spark_allocation.core.simulation.application import RecordedApplication
 from spark_allocation.core.simulation.cluster import ClusterModel
+from spark_allocation.core.simulation.executor_data import DataRules
 from spark_allocation.core.simulation.hosts import AllocationHost, OperatorHost, SparkDriverHost
 from spark_allocation.core.simulation.outcome import ExecutorLane, Outcome
-from spark_allocation.core.simulation.run import DataRules, Simulation
+from spark_allocation.core.simulation.run import Simulation
 from spark_allocation.core.simulation.timeline import area_between
 from spark_allocation.core.spark_conf import InvalidSetting, SparkConf
 from spark_allocation.core.spark_version import SparkVersion

@@ -9,11 +9,12 @@ manager ticks every 100 ms, and `ExecutorPodsAllocator` makes its rounds. `Opera
 Ticks and polls at which nothing can come out otherwise than at the last one are left out: nothing has happened since, and
 no timer has run out. They keep the beat, so what is left out changes no moment of a decision.
 
-A host asks for pods and lets executors go through `Scene`, which is the simulated cluster.
+A host asks the simulated cluster for pods and lets executors go there; the simulated driver tells it the rest (`Scene`).
 """
 
 from collections import deque
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from spark_allocation.core.allocation import Allocation, AllocationSettings
@@ -41,8 +42,8 @@ _ORIGIN_NS = 1_000_000_000_000
 _NANOSECONDS_PER_MILLISECOND = 1_000_000
 
 
-class Scene(Protocol):
-    """The simulated cluster and driver, as a host sees them."""
+class Cluster(Protocol):
+    """The simulated cluster, as a host sees it."""
 
     def create(self, profile_id: ProfileId, wanted_since_ms: int | None = None) -> ExecutorId:
         """Ask for a pod; its executor's id.
@@ -64,6 +65,18 @@ class Scene(Protocol):
         """Delete a pod that has ended."""
         ...
 
+    def snapshot(self, now_ms: int) -> ExecutorPodsSnapshot:
+        """The pods; times are epoch milliseconds."""
+        ...
+
+    def take_vanished(self) -> Sequence[ExecutorPod]:
+        """Pods that went since this was last asked."""
+        ...
+
+
+class Driver(Protocol):
+    """The simulated driver, as a host sees it."""
+
     def is_idle(self, executor_id: ExecutorId) -> bool:
         """A registered executor that stays and runs no task."""
         ...
@@ -76,17 +89,17 @@ class Scene(Protocol):
         """Executors that the driver lists."""
         ...
 
-    def snapshot(self, now_ms: int) -> ExecutorPodsSnapshot:
-        """The pods; times are epoch milliseconds."""
-        ...
-
-    def take_vanished(self) -> Sequence[ExecutorPod]:
-        """Pods that went since this was last asked."""
-        ...
-
     def report(self) -> DriverReport:
         """What the driver's REST API says."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """Where a host acts."""
+
+    cluster: Cluster
+    driver: Driver
 
 
 class AllocationHost(Protocol):
@@ -235,7 +248,7 @@ class SparkDriverHost:
         return (
             self._scene is not None
             and executor_id.isdecimal()
-            and self._scene.is_active(ExecutorId(int(executor_id)))
+            and self._scene.driver.is_active(ExecutorId(int(executor_id)))
         )
 
     # -- inside ------------------------------------------------------------------------------------------------------------
@@ -249,28 +262,28 @@ class SparkDriverHost:
         going = []
         for name in executor_ids:
             executor_id = ExecutorId(int(name))
-            stays = self._there.is_idle if only_idle else self._there.is_active
+            stays = self._there.driver.is_idle if only_idle else self._there.driver.is_active
             if stays(executor_id):
-                self._there.leave(executor_id)
+                self._there.cluster.leave(executor_id)
                 going.append(name)
         return going
 
     def _plan(self, now_ms: int) -> None:
         self._round_now = False
         self._planned_at_ms = now_ms
-        snapshot = self._there.snapshot(now_ms)
+        snapshot = self._there.cluster.snapshot(now_ms)
         changed = snapshot is not self._planned_on
         self._planned_on = snapshot
         now = epoch_ms(now_ms)
         plan = self._allocator.plan(
             snapshot if changed else None,
-            registered=self._there.registered(),
+            registered=self._there.driver.registered(),
             now=now,
-            vanished=self._there.take_vanished(),
+            vanished=self._there.cluster.take_vanished(),
         )
         for pod in snapshot.by_state.ended:
-            self._there.delete_ended(pod.executor_id)
-        for executor_id, profile_id in _carried_out(plan, self._there, self._wanted_since):
+            self._there.cluster.delete_ended(pod.executor_id)
+        for executor_id, profile_id in _carried_out(plan, self._there.cluster, self._wanted_since):
             self._allocator.creation_started(executor_id, profile_id, now)
             self._allocator.pod_created(executor_id, now)
 
@@ -278,7 +291,7 @@ class SparkDriverHost:
         """Some profile lacks executors, or has pods that it could withdraw, or a pod has ended."""
         if self._allocator.unseen:
             return True
-        snapshot = self._there.snapshot(now_ms)
+        snapshot = self._there.cluster.snapshot(now_ms)
         if snapshot.by_state.ended:
             return True
         pods = snapshot.staying(frozenset())
@@ -337,40 +350,40 @@ class OperatorHost:
         self._news = False
         self._decided_at_ms = now_ms
         now = epoch_ms(now_ms)
-        allocation.take_report(scene.report(), now_ns=_ns(now_ms), now_ms=now)
+        allocation.take_report(scene.driver.report(), now_ns=_ns(now_ms), now_ms=now)
         step = allocation.step(
-            scene.snapshot(now_ms),
-            vanished=scene.take_vanished(),
+            scene.cluster.snapshot(now_ms),
+            vanished=scene.cluster.take_vanished(),
             now_ns=_ns(now_ms),
             now_ms=now,
             report_is_fresh=True,
         )
         if step.plan is not None:
-            for executor_id, profile_id in _carried_out(step.plan, scene):
+            for executor_id, profile_id in _carried_out(step.plan, scene.cluster):
                 allocation.creation_started(executor_id, profile_id, now)
                 allocation.pods.pod_created(executor_id, now, uid=f"uid-{executor_id}")
                 self._news = True
         for pod in (*step.drains, *step.evacuations, *step.surplus, *step.above_maximum):
-            scene.leave(pod.executor_id)
+            scene.cluster.leave(pod.executor_id)
             self._news = True
         for deletion in step.delete:
-            scene.delete_ended(deletion.pod.executor_id)
+            scene.cluster.delete_ended(deletion.pod.executor_id)
             self._news = True
         at_ns = step.wake_at_ns
         self._wake_at_ms = None if at_ns is None else max(now_ms + 1, _ms_not_before(at_ns))
 
 
 def _carried_out(
-    plan: PodsPlan, scene: Scene, wanted_since: Mapping[ProfileId, deque[int]] | None = None
+    plan: PodsPlan, cluster: Cluster, wanted_since: Mapping[ProfileId, deque[int]] | None = None
 ) -> list[tuple[ExecutorId, ProfileId]]:
     """Withdraw and ask for what a plan says; returns who was asked for."""
     for excess in plan.withdraw:
         for executor_id in excess.executor_ids:
-            scene.withdraw(executor_id)
+            cluster.withdraw(executor_id)
     asked = []
     for request in plan.create:
         since = (wanted_since or {}).get(request.profile_id)
         for _ in range(request.count):
-            executor_id = scene.create(request.profile_id, since.popleft() if since else None)
+            executor_id = cluster.create(request.profile_id, since.popleft() if since else None)
             asked.append((executor_id, request.profile_id))
     return asked
