@@ -18,6 +18,7 @@ from spark_allocation.core.executor_pods import ExecutorId, ExecutorPod
 from spark_allocation.core.pods_plan import PodRequests, PodsPlan
 from spark_allocation.core.resource_profiles import ProfileId
 from spark_allocation.core.snapshots import ExecutorPodsSnapshot
+from spark_allocation.core.trace.driven_allocation import DrivenAllocation
 from spark_allocation.kube.pacing import CreationPacer
 from spark_allocation.sources import wire
 from spark_allocation.sources.executor_pods import seen_pod
@@ -43,8 +44,9 @@ class World:
         self.execution = self._execution()
 
     def _execution(self) -> PlanExecution:
+        driven = DrivenAllocation(self.life.allocation, self.life.profiles)
         execution = PlanExecution(
-            self.life.allocation,
+            driven,
             Apis(self.pods, self.allocations, self.objects, self.pacer),
             Identity("jobs", "job", "allocation", "driver"),
             ids=self.ids,
@@ -52,7 +54,7 @@ class World:
             build_pod=self._build,
             claims=ExecutorClaims(
                 self.objects,
-                self.life.allocation.pods,
+                driven,
                 ClaimOwner(
                     "jobs",
                     "app-1",

@@ -59,6 +59,7 @@ from spark_allocation.reports.events import EventWriter
 from spark_allocation.reports.metrics import AllocationFigures
 from spark_allocation.reports.status import StatusWriter, stored_status
 from spark_allocation.sources.promql import PrometheusQueries
+from spark_allocation.traces.recorder import Subject
 
 LOOK_AGAIN_SECONDS = 3.0
 WHILE_STARTING_SECONDS = 1.0
@@ -80,6 +81,7 @@ class AllocationRunner:
         self._around = surroundings
         stored = stored_status(body.get("status"))
         self._stored = StoredLife(stored)
+        self._trace_subject = Subject(self.namespace, self.name, self.uid)
         self._owner_pod = owner_pod(metadata)
         self._being_deleted = False
         self._wake = asyncio.Event()
@@ -188,6 +190,8 @@ class AllocationRunner:
             await _stopped(looping, stopping)
             self._around.claims.release(self.uid)
             self._around.apis.status_pacer.forget(self.uid)
+            if self._around.traces is not None:
+                self._around.traces.forget(self._trace_subject)
 
     async def _loop(self, stopper: Stopper) -> None:
         await self._around.store.synced.wait()
@@ -340,6 +344,7 @@ class AllocationRunner:
         self._reporter.begin_life(driver, connection.application, incarnation)
         if not same_life:
             self._reporter.set(recommendation=None)
+        traces = self._around.traces
         served = await make_life(
             connection,
             driver=driver,
@@ -360,6 +365,7 @@ class AllocationRunner:
                 BacklogAsking(self._prometheus, self.namespace, self._around.count_backlog)
             ),
             learned_streams=self._stored.learned_streams,
+            trace=None if traces is None else traces.sink(self._trace_subject),
         )
         log.info(
             "driver_served",
@@ -391,9 +397,9 @@ class AllocationRunner:
                 self._stored.driver_uid = driver.uid
             self._stored.ended(
                 incarnation,
-                served.allocation.manager.targets,
+                served.allocation.core.manager.targets,
                 served.life.recommendation,
-                served.allocation.learned_streams,
+                served.allocation.core.learned_streams,
             )
         log.info("driver_not_served", driver_pod=driver.name, why=end)
 

@@ -30,7 +30,7 @@ from spark_allocation.controller.pod_creation import Obstacle
 from spark_allocation.controller.recommending import Recommending
 from spark_allocation.controller.streaming_life import LifeStreams
 from spark_allocation.controller.sweep import sweep_pods
-from spark_allocation.core.allocation import Allocation, Step
+from spark_allocation.core.allocation import Step
 from spark_allocation.core.driver_report import DriverPod, DriverReport
 from spark_allocation.core.executor_pods import ExecutorPod, judged
 from spark_allocation.core.resource_profiles import (
@@ -39,6 +39,8 @@ from spark_allocation.core.resource_profiles import (
 from spark_allocation.core.snapshots import ExecutorPodsSnapshot
 from spark_allocation.core.streaming.batch_cost import LearnedCost
 from spark_allocation.core.streaming.observations import QueryName
+from spark_allocation.core.trace.driven_allocation import DrivenAllocation
+from spark_allocation.core.trace.inputs import ReportTaken, SettingsChanged, StepAsked, StreamsSeen
 from spark_allocation.epoch_clock import epoch_ms
 from spark_allocation.kube.api_client import ApiUnavailable
 from spark_allocation.kube.pods_api import PodsApi
@@ -102,7 +104,7 @@ class DriverLife:
         key: DriverKey,
         incarnation: str,
         rest: DriverRest,
-        allocation: Allocation,
+        allocation: DrivenAllocation,
         profiles: ResourceProfileManager,
         execution: PlanExecution,
         store: ExecutorPodsSnapshotsStore,
@@ -161,7 +163,7 @@ class DriverLife:
         """Use other settings from the next step on."""
         self._settings = settings
         self._execution.drain_grace_seconds = settings.drain_grace_seconds
-        self._allocation.reconfigure(settings.core, time.monotonic_ns())
+        self._allocation.tell(SettingsChanged(settings.core, time.monotonic_ns()))
         self._look_at_streams()
         if self._budget_member is not None:
             self._budget_member.sizes_may_differ()
@@ -254,9 +256,9 @@ class DriverLife:
                     obstacle=self._execution.obstacle or self._profile_obstacle(),
                     drain_obstacle=self._execution.drain_obstacle,
                     unreachable=self._driver.lasting_obstacle,
-                    failed_executors=self._allocation.failures.count,
+                    failed_executors=self._allocation.core.failures.count,
                     recommendation=self.recommendation,
-                    learned_streams=self._allocation.learned_streams,
+                    learned_streams=self._allocation.core.learned_streams,
                     streams=() if self._streams is None else tuple(self._streams.statements),
                 )
             )
@@ -305,23 +307,25 @@ class DriverLife:
         if report is not None:
             answered_at_ns = self._driver.answered_at_ns
             age_ms = (now_ns - answered_at_ns) // 1_000_000
-            self._allocation.take_report(report, now_ns=answered_at_ns, now_ms=now_ms - age_ms)
+            self._allocation.tell(ReportTaken(report, answered_at_ns, now_ms - age_ms))
             self._observe_streams(report, answered_at_ns, now_ms - age_ms)
         rule = self._settings.core.lifecycle.containers
         departed = [judged(seen.pod, rule) for seen in view.departed if self._is_mine(seen)]
         is_fresh = self._driver.is_fresh and self._settings.mode is not Mode.PAUSED
         member = self._budget_member
-        self._allocation.grant(member.grants_now if member is not None and self._acts else None)
         step = self._allocation.step(
-            ExecutorPodsSnapshot.replaced(
-                (judged(seen.pod, rule) for seen in mine), at=int(view.full_sync_at * 1000)
-            ),
-            vanished=departed,
-            going_nodes=self._going_nodes.names,
-            now_ns=now_ns,
-            now_ms=now_ms,
-            report_is_fresh=is_fresh,
-            acts=self._acts,
+            StepAsked(
+                ExecutorPodsSnapshot.replaced(
+                    (judged(seen.pod, rule) for seen in mine), at=int(view.full_sync_at * 1000)
+                ),
+                vanished=tuple(departed),
+                going_nodes=self._going_nodes.names,
+                grants=member.grants_now if member is not None and self._acts else None,
+                now_ns=now_ns,
+                now_ms=now_ms,
+                report_is_fresh=is_fresh,
+                acts=self._acts,
+            )
         )
         if member is not None:
             self._tell_budgets(member, step, is_fresh=is_fresh)
@@ -367,7 +371,7 @@ class DriverLife:
             for observed in self._streams.observe(
                 report, answered_at_ns=answered_at_ns, epoch_ms=epoch_ms
             ):
-                self._allocation.take_streaming(observed)
+                self._allocation.tell(StreamsSeen(observed))
 
     def _joined_budgets(self) -> contextlib.AbstractContextManager[BudgetMember | None]:
         if self._membership is None:

@@ -29,7 +29,6 @@ from spark_allocation.controller.process_settings import ProcessSettings
 from spark_allocation.controller.recommending import Recommending
 from spark_allocation.controller.streaming_life import LifeStreams
 from spark_allocation.controller.sweep import operator_made
-from spark_allocation.core.allocation import Allocation
 from spark_allocation.core.driver_report import DriverPod
 from spark_allocation.core.executor_ids import ExecutorIds
 from spark_allocation.core.executor_pods import ExecutorId
@@ -39,6 +38,10 @@ from spark_allocation.core.streaming.batch_cost import LearnedCost
 from spark_allocation.core.streaming.observations import QueryName
 from spark_allocation.kube.api_client import ApiUnavailable
 from spark_allocation.kube.pods_api import PodsApi
+from spark_allocation.core.trace.driven_allocation import DrivenAllocation, TraceSink
+from spark_allocation.core.trace.inputs import LifeBegun
+from spark_allocation.core.trace.recorded_properties import recorded_properties
+from spark_allocation.epoch_clock import epoch_ms
 from spark_allocation.snapshots_store import DriverKey, ExecutorPodsSnapshotsStore
 from spark_allocation.sources import wire
 from spark_allocation.sources.driver_rest import Unreachable
@@ -55,7 +58,7 @@ class ServedLife:
     """A life that is ready to be served."""
 
     life: DriverLife
-    allocation: Allocation
+    allocation: DrivenAllocation
     ids: ExecutorIds
 
 
@@ -80,6 +83,7 @@ async def make_life(
     learned_streams: Mapping[QueryName, LearnedCost] | None = None,
 ) -> ServedLife:
     """Make it.
+    trace: TraceSink | None = None,
 
     Args:
         connection: to the driver.
@@ -101,6 +105,7 @@ async def make_life(
         learned_streams: what their batches were found to cost, in whichever life.
 
     Raises:
+        trace: keeps what reaches the core.
         ApiUnavailable: the pods that there are, or the ids that may be used, are not known.
     """
     namespace, name, uid = allocation
@@ -116,27 +121,33 @@ async def make_life(
         wish=wish,
         allowed=allowed,
     )
-    core = Allocation(
-        connection.settings.core,
-        connection.profiles,
+    begun = LifeBegun(
+        settings=connection.settings.core,
+        profiles=tuple(connection.profiles),
+        properties=recorded_properties(connection.configuration.conf),
         now_ns=time.monotonic_ns(),
         targets=targets,
-        learned_streams=learned_streams,
+        learned_streams=learned_streams or {},
+        application_id=connection.application.id,
+        spark_version=connection.application.spark_version,
+        incarnation=incarnation,
+        now_ms=epoch_ms(),
     )
     execution = PlanExecution(
-        core,
+        driven,
+    driven = DrivenAllocation.begin(begun, connection.profiles, trace)
         apis,
         Identity(namespace, name, uid, driver.uid),
         ids=ids,
         pod_name=building.name,
         build_pod=building.build,
-        claims=ExecutorClaims(apis.objects, core.pods, building.claim_owner),
+        claims=ExecutorClaims(apis.objects, driven, building.claim_owner),
     )
     life = DriverLife(
         key=key,
         incarnation=incarnation,
         rest=connection.rest,
-        allocation=core,
+        allocation=driven,
         profiles=connection.profiles,
         profile_errors=connection.profile_errors,
         execution=execution,
@@ -160,7 +171,7 @@ async def make_life(
         recommending=Recommending(recommended),
         streams=streams,
     )
-    return ServedLife(life, core, ids)
+    return ServedLife(life, driven, ids)
 
 
 async def _knows_all_pods(

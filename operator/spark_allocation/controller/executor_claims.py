@@ -32,7 +32,8 @@ from spark_allocation.core.claim_reuse import (
 )
 from spark_allocation.core.executor_pod_builder import ExecutorPodManifest
 from spark_allocation.core.executor_pods import ExecutorId
-from spark_allocation.core.pods_allocator import ExecutorPodsAllocator
+from spark_allocation.core.trace.driven_allocation import DrivenAllocation
+from spark_allocation.core.trace.inputs import ClaimMade, ClaimsFound
 from spark_allocation.epoch_clock import epoch_ms
 from spark_allocation.kube.objects_api import ObjectsApi
 from spark_allocation.kube.write_outcomes import WriteOutcome, WriteResult
@@ -74,13 +75,14 @@ class ExecutorClaims:
     def __init__(
         self,
         objects: ObjectsApi,
-        allocator: ExecutorPodsAllocator,
+        allocation: DrivenAllocation,
         owner: ClaimOwner,
         *,
         now_ms: Callable[[], int] = epoch_ms,
     ) -> None:
         self._objects = objects
-        self._allocator = allocator
+        self._allocation = allocation
+        self._allocator = allocation.core.pods
         self._owner = owner
         self._now_ms = now_ms
         self._free = ReusableClaims(())
@@ -114,7 +116,7 @@ class ExecutorClaims:
             for item in await self._of_the_application()
             if self._is_the_driver_s(item) and _name(item) not in self._owner.mounted_by_driver
         ]
-        self._allocator.claims_found(len(found))
+        self._allocation.tell(ClaimsFound(len(found)))
         self._free = ReusableClaims.among(
             (_claim(item) for item in found if _can_be_mounted(item)),
             in_use=self._in_use | self._given.keys(),
@@ -210,7 +212,7 @@ class ExecutorClaims:
             missing = self._under_way.get(executor_id, set())
             if _name(claim) in missing:
                 missing.remove(_name(claim))
-                self._allocator.claim_made()
+                self._allocation.tell(ClaimMade())
         self._under_way.pop(executor_id, None)
         return ""
 

@@ -24,11 +24,13 @@ from spark_allocation.controller.pod_creation import (
     Obstacle,
     PodCreation,
 )
-from spark_allocation.core.allocation import Allocation, Step
+from spark_allocation.core.allocation import Step
 from spark_allocation.core.executor_ids import ExecutorIds
 from spark_allocation.core.executor_pods import ExecutorId, ExecutorPod
 from spark_allocation.core.lifecycle_manager import DeletionCause, PodDeletion
 from spark_allocation.core.pods_plan import ExcessPods, GivenUpPods
+from spark_allocation.core.trace.driven_allocation import DrivenAllocation
+from spark_allocation.core.trace.inputs import DrainNotBegun, DrainRefused, NotWithdrawn
 from spark_allocation.epoch_clock import epoch_ms
 from spark_allocation.kube.api_client import ApiUnavailable
 from spark_allocation.kube.pods_api import DeleteOutcome, DeleteResult
@@ -47,7 +49,7 @@ class PlanExecution:
 
     def __init__(
         self,
-        allocation: Allocation,
+        allocation: DrivenAllocation,
         apis: Apis,
         identity: Identity,
         *,
@@ -84,10 +86,10 @@ class PlanExecution:
         """Whether the driver's newest answer shows work for an executor that was idle."""
         self.look_again: Callable[[], Awaitable[None]] = _as_it_was
         """Has the driver answer anew, unless it has done so a moment ago."""
-        self.drain_obstacle: Obstacle | None = None
-        """Why the last executor that was to go was not let go; None when it went."""
         self.a_job_runs: Callable[[], bool] = lambda: False
         """Whether the driver's newest answer shows any job."""
+        self.drain_obstacle: Obstacle | None = None
+        """Why the last executor that was to go was not let go; None when it went."""
 
     @property
     def obstacle(self) -> Obstacle | None:
@@ -139,9 +141,9 @@ class PlanExecution:
 
     def _take_marks_back(self) -> None:
         for pod in self._drains:
-            self._allocation.drain_not_begun(pod.executor_id)
+            self._allocation.tell(DrainNotBegun(pod.executor_id))
         for executor_id in self._withdrawals:
-            self._allocation.pods.withdrawal_refused(executor_id)
+            self._allocation.tell(NotWithdrawn(executor_id))
         self._drains, self._withdrawals = [], []
 
     async def _delete_ended(self, deletion: PodDeletion) -> None:
@@ -159,7 +161,7 @@ class PlanExecution:
             self._unclear.pop(0)
             metadata = found["metadata"] if found is not None else {}
             if metadata.get("uid") == pod.uid and not metadata.get("deletionTimestamp"):
-                self._allocation.drain_not_begun(pod.executor_id)
+                self._allocation.tell(DrainNotBegun(pod.executor_id))
 
     async def _drain_all(self) -> None:
         while self._drains:
@@ -169,7 +171,7 @@ class PlanExecution:
             if self._stays_after_all(pod):
                 # the requests before this one took their time, or a job has begun since the answer that was decided on
                 self._drains.pop(0)
-                self._allocation.drain_not_begun(pod.executor_id)
+                self._allocation.tell(DrainNotBegun(pod.executor_id))
                 continue
             try:
                 outcome = await self._delete(pod, grace_seconds=self.drain_grace_seconds)
@@ -179,14 +181,14 @@ class PlanExecution:
             if outcome.result is DeleteResult.NOT_THE_SAME:
                 # another pod has the name: this one is gone, and the next picture says so
                 self._drains.pop(0)
-                self._allocation.drain_not_begun(pod.executor_id)
+                self._allocation.tell(DrainNotBegun(pod.executor_id))
             elif outcome.result in _LEFT:
                 self._drains.pop(0)
                 self.drain_obstacle = None
             else:
                 refused, self._drains = self._drains, []
                 for kept in refused:
-                    self._allocation.drain_refused(kept.executor_id)
+                    self._allocation.tell(DrainRefused(kept.executor_id))
                 self._not_deleted(pod, outcome)
 
     def _stays_after_all(self, pod: ExecutorPod) -> bool:

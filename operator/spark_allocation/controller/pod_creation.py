@@ -16,7 +16,6 @@ import structlog
 from spark_allocation.api.conditions import Reason
 from spark_allocation.api.group import ALLOCATION_UID_LABEL
 from spark_allocation.controller.executor_claims import ExecutorClaims
-from spark_allocation.core.allocation import Allocation
 from spark_allocation.core.executor_ids import ExecutorIds
 from spark_allocation.core.executor_pod_builder import ExecutorPodManifest
 from spark_allocation.core.executor_pods import ExecutorId, PodState
@@ -24,6 +23,14 @@ from spark_allocation.core.exit_reasons import FailureClass
 from spark_allocation.core.node_avoidance import avoiding
 from spark_allocation.core.pods_plan import PodRequests
 from spark_allocation.core.resource_profiles import ProfileId
+from spark_allocation.core.trace.driven_allocation import DrivenAllocation
+from spark_allocation.core.trace.inputs import (
+    CreationRefused,
+    CreationStarted,
+    CreationUnclear,
+    PodCreated,
+    PodNotCreated,
+)
 from spark_allocation.epoch_clock import epoch_ms
 from spark_allocation.kube.allocations_api import AllocationsApi
 from spark_allocation.kube.api_client import ApiUnavailable
@@ -92,7 +99,7 @@ class PodCreation:
 
     def __init__(
         self,
-        allocation: Allocation,
+        allocation: DrivenAllocation,
         apis: Apis,
         identity: Identity,
         *,
@@ -129,11 +136,11 @@ class PodCreation:
             uid = await self.uid_if_ours(unclear.executor_id)
             self._unclear.pop(0)
             if uid:
-                self._allocation.pods.pod_created(unclear.executor_id, self._now_ms(), uid=uid)
+                self._allocation.tell(PodCreated(unclear.executor_id, self._now_ms(), uid))
                 self._without_claims.append((unclear, uid))
             else:
                 self._claims.pod_not_created(unclear.executor_id)
-                self._allocation.pods.pod_creation_failed(unclear.executor_id)
+                self._allocation.tell(PodNotCreated(unclear.executor_id))
         while self._without_claims:
             unclear, uid = self._without_claims[0]
             await self._make_claims(unclear, uid)
@@ -232,12 +239,12 @@ class PodCreation:
             obstacle = Obstacle(Reason.POD_NOT_BUILT, taken)
             self._refused(executor_id, obstacle, FailureClass.CONFIGURATION)
             return
-        self._allocation.creation_started(executor_id, profile_id, self._now_ms())
+        self._allocation.tell(CreationStarted(executor_id, profile_id, self._now_ms()))
         unclear = _Unclear(executor_id, manifest)
         # in doubt from the moment of asking, also when this task is cancelled before there is an answer
         self._unclear.append(unclear)
         try:
-            pod = avoiding(manifest.pod, self._allocation.avoid_nodes)
+            pod = avoiding(manifest.pod, self._allocation.core.avoid_nodes)
             outcome = await self._apis.pods.create(self._identity.namespace, pod)
             self._apis.count_creation(outcome.result)
             uid = outcome.uid
@@ -247,8 +254,8 @@ class PodCreation:
             self._break_off(Obstacle(Reason.API_UNAVAILABLE, str(error)))
             return
         if outcome.result is CreateResult.SERVER_ERROR:
-            self._allocation.creation_unclear(
-                executor_id, FailureClass.INFRASTRUCTURE, self._now_ms()
+            self._allocation.tell(
+                CreationUnclear(executor_id, FailureClass.INFRASTRUCTURE, self._now_ms())
             )
             self._break_off(Obstacle(Reason.API_UNAVAILABLE, outcome.message))
             return
@@ -260,7 +267,7 @@ class PodCreation:
 
     async def _created(self, made: _Unclear, uid: str) -> None:
         self._apis.pacer.accepted()
-        self._allocation.pods.pod_created(made.executor_id, self._now_ms(), uid=uid)
+        self._allocation.tell(PodCreated(made.executor_id, self._now_ms(), uid))
         try:
             await self._make_claims(made, uid)
         except ApiUnavailable as error:
@@ -272,7 +279,7 @@ class PodCreation:
             if outcome.result is CreateResult.THROTTLED:
                 self._apis.pacer.throttled(outcome.retry_after_seconds)
             self._claims.pod_not_created(executor_id)
-            self._allocation.pods.pod_creation_failed(executor_id)
+            self._allocation.tell(PodNotCreated(executor_id))
             self._break_off(Obstacle(Reason.API_UNAVAILABLE, outcome.message))
             return
         reason, failure = _REFUSALS[outcome.result]
@@ -286,7 +293,7 @@ class PodCreation:
         self._refuse(executor_id, obstacle, failure)
 
     def _refuse(self, executor_id: ExecutorId, obstacle: Obstacle, failure: FailureClass) -> None:
-        self._allocation.creation_refused(executor_id, failure, self._now_ms())
+        self._allocation.tell(CreationRefused(executor_id, failure, self._now_ms()))
         self._break_off(obstacle)
         log.warning(
             "executor_not_created",
@@ -304,7 +311,7 @@ class PodCreation:
 
     async def _find_pods_without_claims(self) -> None:
         """Once, from the first picture: a former run may have ended after it made a pod and before it made its claims."""
-        pods = self._allocation.pods.last_snapshot.pods
+        pods = self._allocation.core.pods.last_snapshot.pods
         if self._former_runs_mended or not pods:
             return
         for pod in pods.values() if self._claims.are_made else ():

@@ -15,6 +15,7 @@ from spark_allocation.controller.policy_directory import PolicyDirectory
 from spark_allocation.controller.process_settings import ProcessSettings
 from spark_allocation.snapshots_store import ExecutorPodsSnapshotsStore
 from spark_allocation.sources.driver_access import DriverReach
+from spark_allocation.traces.recorder import TraceRecorder
 
 
 class Stopper(Protocol):
@@ -57,6 +58,7 @@ class Surroundings:
     policies: PolicyDirectory = field(default_factory=PolicyDirectory)
     going_nodes: GoingNodes = field(default_factory=GoingNodes)
     budgets: BudgetCoordinator | None = None
+    traces: TraceRecorder | None = None
     count_end: Callable[[str], None] = lambda _: None
     count_poll: Callable[[str, float], None] = lambda _outcome, _seconds: None
     count_backlog: Callable[[str], None] = lambda _: None

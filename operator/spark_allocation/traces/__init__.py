@@ -1,0 +1,1 @@
+"""Traces in files: what reached the core, written by the operator and read by `simulate` and `plot`."""
