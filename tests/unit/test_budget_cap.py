@@ -10,6 +10,7 @@ from spark_allocation.core.budgets import Grant, GrantStory
 from spark_allocation.core.executor_pods import PodState
 from spark_allocation.core.pods_plan import RequestBound
 from spark_allocation.core.resource_profiles import ProfileId
+from spark_allocation.core.shuffle_holders import ShuffleHoldConf
 from spark_allocation.core.snapshots import ExecutorPodsSnapshot
 
 DEFAULT = ProfileId(0)
@@ -165,6 +166,17 @@ def test_idle_executors_go_first_and_those_that_would_lose_something_stay() -> N
     assert [pod.executor_id for pod in driver.turn(told).surplus] == [ids[5]], (
         "what holds cached blocks or shuffle data leaves by its own timeouts"
     )
+
+
+def test_with_migration_somebody_stays_to_take_over_what_those_that_go_are_writing() -> None:
+    hands_on = ShuffleHoldConf(hands_over=True, migrates=True)
+    driver = ServedDriver(settings(max_executors=100, shuffle=hands_on))
+    for _ in range(3):
+        driver.create()
+    told = report(stage(tasks=41, done=1, active=3, shuffle=7), executors=driver.alive(active=1))
+    driver.allocation.grant(grant(0, stays=0))
+    assert len(driver.turn(told).surplus) == 2
+    assert driver.turn(told).surplus == (), "those that leave are still at it"
 
 
 def test_a_driver_that_cannot_decommission_gives_back_idle_executors_alone() -> None:

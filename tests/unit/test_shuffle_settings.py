@@ -23,6 +23,7 @@ def settings(
     hold: str | None = None,
     migrate: bool | None = None,
     tracked: bool | None = None,
+    drains: bool | None = None,
 ) -> EffectiveSettings | InvalidSetting:
     spec = SparkAllocationSpec.model_validate(
         {
@@ -31,7 +32,10 @@ def settings(
                 **({"shuffleHold": hold} if hold else {}),
                 **({"shuffleTracking": {"enabled": tracked}} if tracked is not None else {}),
             },
-            "decommission": {"migrate": migrate} if migrate is not None else {},
+            "decommission": {
+                **({"migrate": migrate} if migrate is not None else {}),
+                **({"enabled": drains} if drains is not None else {}),
+            },
         }
     )
     return effective_settings(spec, SparkConf(driver), SparkVersion.parse("4.1.1"))
@@ -70,6 +74,18 @@ def test_a_driver_that_does_not_migrate_is_named_as_the_obstacle(key: str) -> No
     found = held(MIGRATES | {key: "false"}, migrate=True)
     assert (found.hands_over, found.migrates) == (False, False)
     assert found.migration_obstacle == f"{key} is false"
+
+
+def test_executors_that_are_deleted_at_once_hand_nothing_on() -> None:
+    found = held(MIGRATES, migrate=True, drains=False)
+    assert (found.hands_over, found.migrates) == (False, False)
+    assert isinstance(settings(MIGRATES, migrate=True, tracked=False, drains=False), InvalidSetting)
+
+
+def test_cached_blocks_may_be_left_behind_where_shuffle_data_is_handed_on() -> None:
+    assert held(MIGRATES, migrate=True).cached_too
+    left = {"spark.storage.decommission.rddBlocks.enabled": "false"}
+    assert not held(MIGRATES | left, migrate=True).cached_too
 
 
 def test_nobody_is_held_for_remote_shuffle_and_tracking_may_be_off() -> None:

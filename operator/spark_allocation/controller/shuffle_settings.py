@@ -26,7 +26,9 @@ def shuffle_hold_conf(
     storage = shuffle_storage(driver_conf)
     obstacle = passive_driver.migration_obstacle(driver_conf)
     wanted = resolution.value(MIGRATE) == "true"
-    migrates = wanted and not obstacle
+    # who is deleted at once hands nothing on, whatever the driver is set to
+    hands_over = not obstacle and passive_driver.drains(conf)
+    migrates = wanted and hands_over
     tracked = conf.boolean(SHUFFLE_TRACKING_ENABLED, True)
     if storage is ShuffleStorage.LOCAL and not tracked and not migrates:
         raise InvalidSetting(
@@ -38,7 +40,7 @@ def shuffle_hold_conf(
     return ShuffleHoldConf(
         local=storage.goes_with_executors,
         hold=ShuffleHold(resolution.value(SHUFFLE_HOLD)),
-        hands_over=not obstacle,
+        hands_over=hands_over,
         migrates=migrates,
         migration_obstacle=obstacle if wanted else "",
         fallback_storage="spark.storage.decommission.fallbackStorage.path" in driver_conf,

@@ -9,8 +9,8 @@ to decide, and all of them for the sake of what executors hold:
   the fewest cached bytes; then those whose removal empties a node, the smallest groups first; then Spark's order, by
   id as text.
 - *How many at once.* An application may have so many leaving executors at a time, whoever asked them to leave.
-- *Never the last of its kind.* An executor that hands its shuffle data on needs somebody to take it: of several that could
-  go together, one stays (`shuffle_holders` keeps it from then on). One on a node about to go takes nothing over.
+- *Never the last of its kind.* An executor that hands its shuffle data on, or is writing some, needs somebody to take it: of several
+  that could go together, one stays (`shuffle_holders` keeps it from then on). One on a node about to go takes nothing over.
 
 A driver that cannot decommission loses what a deleted executor runs. There only an executor goes that was idle in an
 answer not older than `PLAIN_DELETION_FRESH_MS`.
@@ -173,7 +173,7 @@ class Drains:
                 continue
             if hands_on:
                 takes = self._takes_over(executor_id)
-                holds = report is not None and self._holders.holds(report)
+                holds = report is not None and self._holders.holds_or_writes(report)
                 if takers is None and (holds or handing_on):
                     takers = sum(1 for each in reports if self._takes_over(each))
                 if takers is not None:
@@ -205,7 +205,7 @@ class Drains:
     def _a_holder_leaves(self, reports: Mapping[ExecutorId, ExecutorReport]) -> bool:
         """One that was asked to leave before may still be handing on what it holds."""
         return any(
-            (report := reports.get(each)) is not None and self._holders.holds(report)
+            (report := reports.get(each)) is not None and self._holders.holds_or_writes(report)
             for each in self.leaving
         )
 

@@ -169,12 +169,12 @@ class ShuffleHolders:
         """With it would go what it holds, or what its tasks are about to leave on it."""
         if executor.rdd_blocks > 0 and not (self.hands_on and self._conf.cached_too):
             return True
-        return not self.hands_on and (self.holds(executor) or self._may_be_writing(executor))
+        return not self.hands_on and self.holds_or_writes(executor)
 
-    def _may_be_writing(self, executor: ExecutorReport) -> bool:
-        return (
-            self._conf.local and executor.active_tasks > 0 and executor.profile_id in self._writing
-        )
+    def holds_or_writes(self, executor: ExecutorReport) -> bool:
+        """It holds, or is at work for a stage that leaves shuffle data on it, for all that is known."""
+        writes = executor.active_tasks > 0 and executor.profile_id in self._writing
+        return self.holds(executor) or (self._conf.local and writes)
 
     def busy_for_ms(self, now_ms: int) -> int:
         """For how long jobs have taken turns without a pause; 0 where that holds nobody."""
@@ -218,7 +218,7 @@ class ShuffleHolders:
             self._looked_back = True
             gone = report.dead_executors
         leave = (executor for executor in report.executors if executor.id not in staying)
-        if any(self.holds(executor) for executor in (*leave, *gone)):
+        if any(self.holds_or_writes(executor) for executor in (*leave, *gone)):
             self._received |= staying
 
     def _note_work(
