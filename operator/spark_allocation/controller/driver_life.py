@@ -278,7 +278,7 @@ class DriverLife:
 
     async def _look_again(self) -> None:
         """Know the driver as it is, however long the deletions before the next one have taken."""
-        await self._driver.confirm(CONFIRMED_AMONG_MANY_SECONDS)
+        await self._driver.confirm_again(CONFIRMED_AMONG_MANY_SECONDS)
 
     def _is_needed(self, pod: ExecutorPod) -> bool:
         """Whether an executor that was idle has worked since, or may have work in a moment."""

@@ -138,11 +138,14 @@ class DriverPolling:
         """Have an answer that was asked for so lately, if the driver gives one.
 
         A driver that did not answer the last time is not pressed: `run` asks it again in its time, and how often it has
-        failed in a row goes on meaning for how long. Nor is one whose answers take long to read.
+        failed in a row goes on meaning for how long.
         """
-        within_seconds = max(within_seconds, self._rest.rest_seconds)
         if self.unreachable is None and time.monotonic() - self.asked_at > within_seconds:
             await self._ask_in_whole()
+
+    async def confirm_again(self, within_seconds: float) -> None:
+        """The same, for one of many questions: answers that take long to read are asked for less often."""
+        await self.confirm(max(within_seconds, self._rest.rest_seconds))
 
     def has_worked(self, executor_id: ExecutorId) -> bool:
         """Whether an executor runs tasks, or has begun some since the answer that was taken last."""
