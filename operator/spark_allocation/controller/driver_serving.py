@@ -5,9 +5,11 @@ use of an id, so it alone suffices while the object lives. An object that was de
 the pods that are there tell, by the block that each was made from, and the driver, which lists executors alive and dead.
 What pods tell is believed within reason only: a pod with an absurd id must not use up all ids.
 
-A life that was served before has pods that the watch may not have told of yet: who served it made them a moment ago, and
-nobody else remembers. So they are listed once, and nothing is decided before the store knows them all; otherwise they
-would be made a second time, beyond every maximum.
+A driver that was served before has pods that the watch may not have told of yet: who served it made them a moment ago, and
+nobody else remembers. Nothing is decided before the store knows them all; otherwise they would be made a second time,
+beyond every maximum. What another process made is in the full list that is asked for once this one leads
+(`controller.process`), one for all drivers. Where this process itself has served the driver since the last full list, its pods
+are listed once more.
 """
 
 import asyncio
@@ -36,12 +38,12 @@ from spark_allocation.core.pod_allow_list import NOTHING_MORE, PodAllowList
 from spark_allocation.core.resource_profiles import ProfileId
 from spark_allocation.core.streaming.batch_cost import LearnedCost
 from spark_allocation.core.streaming.observations import QueryName
-from spark_allocation.kube.api_client import ApiUnavailable
-from spark_allocation.kube.pods_api import PodsApi
 from spark_allocation.core.trace.driven_allocation import DrivenAllocation, TraceSink
 from spark_allocation.core.trace.inputs import LifeBegun
 from spark_allocation.core.trace.recorded_properties import recorded_properties
 from spark_allocation.epoch_clock import epoch_ms
+from spark_allocation.kube.api_client import ApiUnavailable
+from spark_allocation.kube.pods_api import PodsApi
 from spark_allocation.snapshots_store import DriverKey, ExecutorPodsSnapshotsStore
 from spark_allocation.sources import wire
 from spark_allocation.sources.driver_rest import Unreachable
@@ -81,9 +83,9 @@ async def make_life(
     recommended: Mapping[str, Any] | None = None,
     streams: LifeStreams | None = None,
     learned_streams: Mapping[QueryName, LearnedCost] | None = None,
+    trace: TraceSink | None = None,
 ) -> ServedLife:
     """Make it.
-    trace: TraceSink | None = None,
 
     Args:
         connection: to the driver.
@@ -103,14 +105,14 @@ async def make_life(
         recommended: ``status.recommendation`` of an earlier run in this same life.
         streams: sees streaming queries; None when nobody is to look.
         learned_streams: what their batches were found to cost, in whichever life.
+        trace: keeps what reaches the core.
 
     Raises:
-        trace: keeps what reaches the core.
         ApiUnavailable: the pods that there are, or the ids that may be used, are not known.
     """
     namespace, name, uid = allocation
     key = DriverKey(driver.namespace, driver.uid)
-    if targets is not None:
+    if store.may_be_behind(key):
         await _knows_all_pods(apis.pods, store, key, connection.application.id)
     ids = await _ids(connection, allocation, apis, store, key)
     building = ExecutorBuilding(
@@ -126,16 +128,16 @@ async def make_life(
         profiles=tuple(connection.profiles),
         properties=recorded_properties(connection.configuration.conf),
         now_ns=time.monotonic_ns(),
+        now_ms=epoch_ms(),
         targets=targets,
         learned_streams=learned_streams or {},
         application_id=connection.application.id,
         spark_version=connection.application.spark_version,
         incarnation=incarnation,
-        now_ms=epoch_ms(),
     )
+    driven = DrivenAllocation.begin(begun, connection.profiles, trace)
     execution = PlanExecution(
         driven,
-    driven = DrivenAllocation.begin(begun, connection.profiles, trace)
         apis,
         Identity(namespace, name, uid, driver.uid),
         ids=ids,
