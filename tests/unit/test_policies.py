@@ -70,6 +70,7 @@ def test_every_part_of_a_cluster_policy_reaches_the_core() -> None:
                     "executorAllocationRatio": {"min": 0.25},
                 },
                 "decommission": {"gracePeriod": {"max": "1h"}},
+                "streaming": {"stepUp": {"share": {"max": 0.5}}, "cooldown": {"min": "1min"}},
             },
             locks={"dynamicAllocation": {"shuffleTracking": {"enabled": True}}},
         )
@@ -82,6 +83,8 @@ def test_every_part_of_a_cluster_policy_reaches_the_core() -> None:
         "dynamicAllocation.shuffleTracking.timeout": Limit(None, "30000ms"),
         "dynamicAllocation.executorAllocationRatio": Limit("0.25", None),
         "decommission.gracePeriod": Limit(None, "3600000ms"),
+        "streaming.stepUp.share": Limit(None, "0.5"),
+        "streaming.cooldown": Limit("60000ms", None),
     }
     assert policy.locks == {"dynamicAllocation.shuffleTracking.enabled": "true"}
 

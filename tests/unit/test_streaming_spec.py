@@ -1,6 +1,7 @@
 """``spec.streaming`` as users and policies write it, and what the core makes of it."""
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,12 @@ from spark_allocation.cli.app import app
 from spark_allocation.controller.policy_directory import PolicyDirectory
 from spark_allocation.controller.streaming_settings import (
     backlog_questions,
+    query_resolutions,
     streaming_settings,
     wished_streaming,
 )
 from spark_allocation.core.setting_catalogue import BY_FIELD, STREAMING_SETTINGS, Setting
-from spark_allocation.core.setting_layers import Policy, Resolution, Scope
+from spark_allocation.core.setting_layers import Layer, Limit, Origin, Policy, Resolution, Scope
 from spark_allocation.core.setting_resolution import resolve
 from spark_allocation.core.spark_conf import InvalidSetting
 from spark_allocation.core.streaming.decisions import StreamingReason
@@ -33,6 +35,7 @@ from spark_allocation.core.streaming.settings import (
     FreezeWindow,
     Frozen,
     MissingMetrics,
+    RateSettings,
     Sizing,
     StepLimits,
     StreamingSettings,
@@ -47,14 +50,27 @@ def spec(streaming: dict[str, Any] | None) -> SparkAllocationSpec:
     return SparkAllocationSpec.model_validate(body if streaming is None else body | {"streaming": streaming})  # fmt: skip
 
 
-def resolution(wanted: SparkAllocationSpec, *policies: Policy) -> Resolution:
+def resolution(
+    wanted: SparkAllocationSpec,
+    *policies: Policy,
+    profile: tuple[Origin, Mapping[str, str]] | None = None,
+) -> Resolution:
     allocation = {**wished_settings(wanted), **wished_streaming(wanted)}
-    return resolve(driver={}, policies=policies, user="", allocation=allocation)
+    return resolve(driver={}, policies=policies, user="", allocation=allocation, profile=profile)
+
+
+def of_queries(wanted: SparkAllocationSpec, *policies: Policy) -> dict[QueryName, Resolution]:
+    return query_resolutions(
+        wanted,
+        lambda entry, said: resolution(
+            wanted, *policies, profile=(Origin(Layer.PROFILE, entry=entry), said)
+        ),
+    )
 
 
 def settings(streaming: dict[str, Any] | None, *policies: Policy) -> StreamingSettings | None:
     wanted = spec(streaming)
-    return streaming_settings(wanted, resolution(wanted, *policies))
+    return streaming_settings(wanted, resolution(wanted, *policies), of_queries(wanted, *policies))
 
 
 @pytest.mark.parametrize("streaming", [None, {"enabled": False, "targetDuration": "10s"}])
@@ -135,6 +151,68 @@ def test_a_policy_may_ask_for_it_and_lock_it() -> None:
     assert locked is not None
     assert (locked.step_up.executors, locked.cooldown_s) == (1, 5.0)
     assert settings({"enabled": False}, asks) is None
+
+
+def test_limits_of_policies_hold_for_streams_whoever_set_the_value() -> None:
+    limits = Policy(
+        "careful",
+        Scope.CLUSTER,
+        limits={
+            "streaming.catchUpTime": Limit("60000ms", None),
+            "streaming.stepUp.executors": Limit(None, "8"),
+            "streaming.rate.targetUtilization": Limit("0.7", None),
+            "streaming.stepDown.share": Limit(None, "0.25"),
+            "streaming.backlog.target": Limit(None, "5000ms"),
+        },
+    )
+    asks = Policy("hasty", Scope.NAMESPACE, defaults={"streaming.catchUpTime": "1000ms"})
+
+    held = settings({"stepUp": {"executors": 50}, "rate": {"targetUtilization": 0.2}, "backlog": {}}, limits, asks)  # fmt: skip
+
+    assert held is not None
+    assert held.rate is not None
+    assert held.backlog is not None
+    assert (held.catch_up_time_s, held.step_up.executors) == (60.0, 8)
+    assert (held.rate.target_utilization, held.step_down.share) == (0.7, 0.25)
+    assert held.backlog.target_s == held.backlog.low_s == 5.0, "low follows target down"
+
+
+def test_single_queries_get_no_further_than_locks_and_limits_allow() -> None:
+    policy = Policy(
+        "careful",
+        Scope.CLUSTER,
+        limits={
+            "streaming.catchUpTime": Limit("60000ms", None),
+            "streaming.rate.targetUtilization": Limit("0.85", None),
+            "streaming.targetDuration": Limit("5000ms", "30000ms"),
+        },
+        locks={"streaming.nominalRate": "1000"},
+    )
+    orders = {"name": "orders", "catchUpTime": "1s", "rate": {"band": 0.05}, "nominalRate": 5}
+    wanted = spec({"queries": [orders, {"name": "clicks", "targetDuration": "1s"}]})
+
+    found = of_queries(wanted, policy)
+    held = streaming_settings(wanted, resolution(wanted, policy), found)
+
+    assert held is not None
+    of_orders, of_clicks = (held.of_query(QueryName(name)) for name in ("orders", "clicks"))
+    assert (of_orders.catch_up_time_s, of_orders.nominal_rate) == (60.0, 1000.0)
+    assert of_orders.rate == RateSettings(target_utilization=0.85, band=0.05)
+    assert of_clicks.target_duration_s == 5.0
+    # and what was changed says whose value it was
+    assert "streaming.catchUpTime: 1s (SparkAllocation queries[orders]) → 1min, lower limit of cluster policy careful" in map(
+        str, found[QueryName("orders")].changes
+    )  # fmt: skip
+
+
+def test_a_trigger_interval_is_no_target_that_a_limit_moves_but_no_safeguard_is_lowered_to_one() -> (
+    None
+):
+    limits = {"streaming.targetDuration": Limit("5000ms", "30000ms"), "streaming.nominalRate": Limit(None, "500")}  # fmt: skip
+    held = settings({}, Policy("careful", Scope.CLUSTER, limits=limits))
+    assert held is not None
+    assert (held.target_duration_s, held.nominal_rate) == (None, 500.0)
+    assert held.missing_metrics.executors is None
 
 
 def test_every_setting_has_the_default_of_the_core_and_says_so() -> None:
@@ -289,7 +367,8 @@ def test_the_examples_make_sense_together() -> None:
     namespace = body["metadata"]["namespace"]
 
     questions = backlog_questions(wanted, directory.selected(namespace, {}).prometheus_servers)
-    said = streaming_settings(wanted, resolution(wanted, *directory.selected(namespace, {}).policies))  # fmt: skip
+    policies = directory.selected(namespace, {}).policies
+    said = streaming_settings(wanted, resolution(wanted, *policies), of_queries(wanted, *policies))
 
     assert questions.common is not None
     server = questions.servers[questions.common.server]

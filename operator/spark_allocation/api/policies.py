@@ -10,16 +10,19 @@ from spark_allocation.api import later_fields
 from spark_allocation.api.field_types import is_label_key, mebibytes, milli_cores
 from spark_allocation.api.group import CLUSTER_POLICY_KIND, POLICY_KIND
 from spark_allocation.api.later_fields import validated
+from spark_allocation.api.limit_ranges import (
+    CountLimits,
+    DurationLimits,
+    NumberLimits,
+    RatioLimits,
+)
 from spark_allocation.api.policy_v1alpha1 import Budget as WrittenBudget
 from spark_allocation.api.policy_v1alpha1 import (
     BudgetWeight,
     ClusterPolicySelector,
     ClusterSparkAllocationPolicySpec,
-    CountLimits,
-    DurationLimits,
     ExecutorAllowList,
     PrometheusServer,
-    RatioLimits,
     SettingLimits,
     SparkAllocationPolicySpec,
 )
@@ -236,7 +239,7 @@ def _limits(limits: SettingLimits | None) -> dict[str, Limit]:
     return {
         setting.field: Limit(text(setting, limit.min), text(setting, limit.max))
         for setting, limit in stated_values(limits)
-        if isinstance(limit, CountLimits | RatioLimits | DurationLimits)
+        if isinstance(limit, CountLimits | RatioLimits | DurationLimits | NumberLimits)
     }
 
 

@@ -19,10 +19,11 @@ from spark_allocation.api.field_types import (
     MemoryQuantity,
     PositiveCount,
     ServerName,
-    SparkDuration,
     cel_rules,
     keyed_list,
 )
+from spark_allocation.api.limit_ranges import CountLimits, DurationLimits, RatioLimits
+from spark_allocation.api.streaming_limits_v1alpha1 import StreamingLimits
 from spark_allocation.api.streaming_v1alpha1 import StreamingValues
 from spark_allocation.api.v1alpha1 import (
     Allocation,
@@ -40,10 +41,6 @@ SERVERS_BY_NAMESPACE = (
 
 CAPS_NOTHING = "a budget caps at least one of executors, cores, memory and pendingPods"
 NAMED_TWICE = "each budget of a policy has a name of its own"
-
-_MIN_ABOVE_MAX = cel_rules(
-    ("!has(self.min) || !has(self.max) || self.min <= self.max", "min must not be above max")
-)
 
 _USER_DEFAULT_KEYS = cel_rules(
     (
@@ -68,37 +65,6 @@ UserDefaults = Annotated[
     dict[str, Annotated[str, Field(max_length=256)]],
     Field(max_length=1024, json_schema_extra=_USER_DEFAULT_KEYS),
 ]
-
-
-class CountLimits(ApiModel):
-    """How few and how many."""
-
-    model_config = ConfigDict(json_schema_extra=_MIN_ABOVE_MAX)
-
-    min: ExecutorCount | None = None
-    """A smaller number is raised to this one."""
-    max: PositiveCount | None = None
-    """A greater number is lowered to this one; so is "no limit"."""
-
-
-class RatioLimits(ApiModel):
-    """How small and how great a share."""
-
-    model_config = ConfigDict(json_schema_extra=_MIN_ABOVE_MAX)
-
-    min: Annotated[float, Field(gt=0, le=1)] | None = None
-    """A smaller share is raised to this one."""
-    max: Annotated[float, Field(gt=0, le=1)] | None = None
-    """A greater share is lowered to this one."""
-
-
-class DurationLimits(ApiModel):
-    """How short and how long."""
-
-    min: SparkDuration | None = None
-    """A shorter time is raised to this one."""
-    max: SparkDuration | None = None
-    """A longer time is lowered to this one; so is "for ever"."""
 
 
 class ShuffleTrackingLimits(ApiModel):
@@ -173,6 +139,8 @@ class SettingLimits(ApiModel):
     """Limits of how pods are asked for."""
     decommission: DecommissionLimits | None = None
     """Limits of how executors leave."""
+    streaming: StreamingLimits | None = None
+    """Limits of executors for Structured Streaming. They hold for single queries, too."""
 
 
 class SettingValues(ApiModel):

@@ -161,7 +161,11 @@ class AllocationStatements:
         """What policies and entries made of the settings, and where they contradict each other."""
         self.profiles(settings.profiles)
         resolution = settings.resolution
-        changes = [*map(str, resolution.changes), *_changes_of_profiles(settings)]
+        changes = [
+            *map(str, resolution.changes),
+            *_changes_of_profiles(settings),
+            *_changes_of_queries(settings),
+        ]
         if changes:
             self._reporter.say(
                 ConditionType.LIMITED,
@@ -230,6 +234,16 @@ class AllocationStatements:
         self._reporter.say(
             ConditionType.DRIVER_REACHABLE, True, Reason.ANSWERS, "the driver's REST API answers"
         )
+
+
+def _changes_of_queries(settings: EffectiveSettings) -> list[str]:
+    """What policies made of the values of entries for single streaming queries."""
+    return [
+        str(change)
+        for resolution in settings.queries.values()
+        for change in resolution.changes
+        if change.wished_by.entry
+    ]
 
 
 def _changes_of_profiles(settings: EffectiveSettings) -> Iterator[str]:

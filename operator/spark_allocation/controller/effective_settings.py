@@ -1,7 +1,7 @@
 """From a SparkAllocation and its driver's configuration to the settings of the core."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from spark_allocation.api.spark_keys import INERT_KEYS, wished_settings
 from spark_allocation.api.v1alpha1 import Mode, SparkAllocationSpec
@@ -16,6 +16,7 @@ from spark_allocation.controller.streaming_settings import (
     NO_QUESTIONS,
     BacklogQuestions,
     backlog_questions,
+    query_resolutions,
     streaming_settings,
     wished_streaming,
 )
@@ -26,7 +27,6 @@ from spark_allocation.core.failure_tracker import FailureLimitConf
 from spark_allocation.core.idle_sight import IdleSightConf
 from spark_allocation.core.lifecycle_manager import LifecycleConf
 from spark_allocation.core.pods_allocator_conf import PodsAllocatorConf, default_batch_size
-from spark_allocation.core.profile_entries import ProfileEntry
 from spark_allocation.core.resource_profiles import ResourceProfileManager
 from spark_allocation.core.setting_catalogue import (
     BATCH_SIZE,
@@ -42,6 +42,7 @@ from spark_allocation.core.setting_layers import ALLOCATION, Layer, Origin, Reso
 from spark_allocation.core.setting_resolution import resolve
 from spark_allocation.core.spark_conf import SECOND, InvalidSetting, SparkConf
 from spark_allocation.core.spark_version import SparkVersion
+from spark_allocation.core.streaming.observations import QueryName
 
 DRAIN_GRACE_SECONDS = 600
 """How long a draining executor may finish its tasks unless the SparkAllocation says otherwise."""
@@ -66,6 +67,7 @@ class EffectiveSettings:
         resolution: each setting with who set it, and the limits and locks that bit.
         policies: that it is subject to.
         profiles: what holds for single resource profiles.
+        queries: what holds for single streaming queries.
         backlogs: where the backlog of streams is asked for.
     """
 
@@ -77,12 +79,13 @@ class EffectiveSettings:
     profiles: ProfileSettings = NO_ENTRIES
     drains: bool = True
     nobody_allocates: bool = False
+    queries: Mapping[QueryName, Resolution] = field(default_factory=dict)
     backlogs: BacklogQuestions = NO_QUESTIONS
 
 
 @dataclass(frozen=True, slots=True)
 class Resolved:
-    """Each setting with who set it: for the application, and for single resource profiles.
+    """Each setting with who set it: for the application, for single resource profiles, and for single streaming queries.
 
     Attributes:
         inert: keys of the driver that are there to keep it still, and say nothing.
@@ -90,6 +93,7 @@ class Resolved:
 
     common: Resolution
     profiles: ProfileSettings
+    queries: Mapping[QueryName, Resolution]
     inert: frozenset[str]
 
 
@@ -115,19 +119,22 @@ def resolved(
     allocation = {**wished_settings(spec), **wished_streaming(spec)}
     defaults = {BATCH_SIZE.field: str(default_batch_size(version))}
 
-    def resolve_with(entry: ProfileEntry | None) -> Resolution:
+    def resolve_with(entry: str = "", settings: Mapping[str, str] | None = None) -> Resolution:
         return resolve(
             driver=driver,
             policies=policies.policies,
             user=user,
             allocation=allocation,
             defaults=defaults,
-            profile=None
-            if entry is None
-            else (Origin(Layer.PROFILE, entry=entry.name), entry.settings),
+            profile=None if settings is None else (Origin(Layer.PROFILE, entry=entry), settings),
         )
 
-    return Resolved(resolve_with(None), profile_settings(spec, profiles, resolve_with), inert)
+    return Resolved(
+        resolve_with(),
+        profile_settings(spec, profiles, lambda each: resolve_with(each.name, each.settings)),
+        query_resolutions(spec, resolve_with),
+        inert,
+    )
 
 
 def effective_settings(
@@ -179,7 +186,7 @@ def effective_settings(
             shuffle=shuffle_hold_conf(resolution, driver_conf, conf),
             failures=FailureLimitConf.from_spark_conf(conf),
             max_concurrent_drains=None if most_drains == NO_LIMIT else int(most_drains),
-            streaming=streaming_settings(spec, resolution),
+            streaming=streaming_settings(spec, resolution, found.queries),
             idle_sight=IdleSightConf.from_spark_conf(driver_conf),
         )
         drain_grace_seconds = _grace_seconds(resolution, drains) if can_drain else None
@@ -192,6 +199,7 @@ def effective_settings(
         resolution=resolution,
         policies=policies,
         profiles=found.profiles,
+        queries=found.queries,
         drains=drains,
         nobody_allocates=spec.mode is Mode.RECOMMEND and not passive_driver.offences(driver_conf),
         backlogs=backlog_questions(spec, policies.prometheus_servers),

@@ -1,28 +1,31 @@
 """``spec.streaming`` and what policies say of it, as the core and the question to Prometheus need it.
 
-What policies may set is resolved like every other setting. Queries, freeze windows and PromQL are of the SparkAllocation
-alone. An entry for a query says all of a policy that it names: what it leaves out has the default, not the
-application's value.
+What policies may set is resolved like every other setting. Freeze windows and PromQL are of the SparkAllocation alone, and so
+are entries for single queries; but what these say is resolved as the last layer, so that locks and limits hold for them, too. An
+entry says all of a policy that it names: what it leaves out has the default, not the application's value.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from spark_allocation.api.field_types import seconds
 from spark_allocation.api.policy_v1alpha1 import PrometheusServer as WrittenServer
+from spark_allocation.api.spark_keys import setting_text, stated_values
 from spark_allocation.api.streaming_v1alpha1 import FreezeWindow as WrittenWindow
 from spark_allocation.api.streaming_v1alpha1 import (
     PromQuery,
     Streaming,
-    StreamingBacklogOfQuery,
-    StreamingBatchDurationOfQuery,
     StreamingQuery,
-    StreamingRateOfQuery,
     Weekday,
 )
 from spark_allocation.api.v1alpha1 import SparkAllocationSpec
-from spark_allocation.core.setting_catalogue import BY_FIELD, FOR_EVER, NO_LIMIT, STREAMING
+from spark_allocation.core.setting_catalogue import (
+    BY_FIELD,
+    FOR_EVER,
+    NO_LIMIT,
+    STREAMING,
+    STREAMING_SETTINGS,
+)
 from spark_allocation.core.setting_layers import Resolution
 from spark_allocation.core.spark_conf import SECOND, InvalidSetting
 from spark_allocation.core.streaming.observations import QueryName
@@ -85,10 +88,28 @@ def wished_streaming(spec: SparkAllocationSpec) -> dict[str, str]:
     }
 
 
+def query_resolutions(
+    spec: SparkAllocationSpec, resolve_with: Callable[[str, Mapping[str, str]], Resolution]
+) -> dict[QueryName, Resolution]:
+    """What holds for each query that has an entry.
+
+    Args:
+        resolve_with: puts all layers together with that of an entry of this name as the last.
+    """
+    written = (spec.streaming or Streaming()).queries or ()
+    return {
+        QueryName(each.name): resolve_with(f"queries[{each.name}]", _values_of_query(each))
+        for each in written
+    }
+
+
 def streaming_settings(
-    spec: SparkAllocationSpec, resolution: Resolution
+    spec: SparkAllocationSpec, resolution: Resolution, queries: Mapping[QueryName, Resolution]
 ) -> StreamingSettings | None:
     """What holds; None when streams have no say.
+
+    Args:
+        queries: of each query that has an entry, as `query_resolutions` gave it.
 
     Raises:
         InvalidSetting: for values that make no sense together.
@@ -97,7 +118,7 @@ def streaming_settings(
         return None
     written = spec.streaming or Streaming()
     try:
-        return _settings(written, _Values(resolution))
+        return _settings(written, _Values(resolution), queries)
     except InvalidSetting as error:
         raise InvalidSetting(f"{FIELD}{error.key}", error.value, error.rule) from None
 
@@ -163,31 +184,14 @@ class _Values:
         return bool(self.number(name))
 
 
-def _settings(written: Streaming, of: _Values) -> StreamingSettings:
+def _settings(
+    written: Streaming, of: _Values, queries: Mapping[QueryName, Resolution]
+) -> StreamingSettings:
     nominal_rate = of.whole_unless(NO_LIMIT, "nominalRate")
     return StreamingSettings(
-        batch_duration=BatchDurationSettings(
-            target_utilization=of.number("batchDuration.targetUtilization"),
-            band=of.number("batchDuration.band"),
-            sizing=Sizing(of.text("batchDuration.sizing")),
-            step=of.whole("batchDuration.step"),
-        )
-        if of.flag("batchDuration.enabled")
-        else None,
-        rate=RateSettings(
-            target_utilization=of.number("rate.targetUtilization"),
-            band=of.number("rate.band"),
-            catch_up=of.number("rate.catchUp"),
-        )
-        if of.flag("rate.enabled")
-        else None,
-        backlog=BacklogSettings(
-            target_s=of.seconds("backlog.target"),
-            low_s=of.seconds("backlog.low"),
-            low_utilization=of.number("backlog.lowUtilization"),
-        )
-        if of.flag("backlog.enabled")
-        else None,
+        batch_duration=_batch_duration(of) if of.flag("batchDuration.enabled") else None,
+        rate=_rate(of) if of.flag("rate.enabled") else None,
+        backlog=_backlog(of) if of.flag("backlog.enabled") else None,
         target_duration_s=of.seconds_unless(FOR_EVER, "targetDuration"),
         catch_up_time_s=of.seconds("catchUpTime"),
         nominal_rate=None if nominal_rate is None else float(nominal_rate),
@@ -207,7 +211,10 @@ def _settings(written: Streaming, of: _Values) -> StreamingSettings:
         effective_share=of.number("effectiveShare"),
         freeze_windows=tuple(map(_window, written.freeze_windows or ())),
         boundary_wait_s=of.seconds("boundaryWait"),
-        queries={QueryName(each.name): _query(each) for each in written.queries or ()},
+        queries={
+            (name := QueryName(each.name)): _query(each, _Values(queries[name]))
+            for each in written.queries or ()
+        },
     )
 
 
@@ -222,55 +229,64 @@ def _window(written: WrittenWindow) -> FreezeWindow:
     )
 
 
-def _query(written: StreamingQuery) -> QuerySettings:
-    return QuerySettings(
-        ignored=bool(written.ignored),
-        target_duration_s=_seconds(written.target_duration),
-        catch_up_time_s=_seconds(written.catch_up_time),
-        nominal_rate=None if written.nominal_rate is None else float(written.nominal_rate),
-        batch_duration=None
-        if written.batch_duration is None
-        else _batch_duration(written.batch_duration),
-        rate=None if written.rate is None else _rate(written.rate),
-        backlog=None if written.backlog is None else _backlog(written.backlog),
-    )
+def _values_of_query(written: StreamingQuery) -> dict[str, str]:
+    """By field, with the defaults of what a policy that is named leaves out."""
+    named = {
+        "batchDuration": written.batch_duration,
+        "rate": written.rate,
+        "backlog": written.backlog,
+    }
+    whole = tuple(f"{FIELD}{policy}." for policy, part in named.items() if part is not None)
+    return {
+        **{
+            setting.field: setting.default
+            for setting in STREAMING_SETTINGS
+            if setting.field.startswith(whole) and not setting.field.endswith(".enabled")
+        },
+        **{
+            setting.field: setting_text(setting, value)
+            for setting, value in stated_values(written, within=FIELD)
+        },
+    }
 
 
-def _batch_duration(written: StreamingBatchDurationOfQuery) -> BatchDurationSettings:
+def _query(written: StreamingQuery, of: _Values) -> QuerySettings:
+    try:
+        return QuerySettings(
+            ignored=bool(written.ignored),
+            target_duration_s=None
+            if written.target_duration is None
+            else of.seconds("targetDuration"),
+            catch_up_time_s=None if written.catch_up_time is None else of.seconds("catchUpTime"),
+            nominal_rate=None if written.nominal_rate is None else of.number("nominalRate"),
+            batch_duration=None if written.batch_duration is None else _batch_duration(of),
+            rate=None if written.rate is None else _rate(of),
+            backlog=None if written.backlog is None else _backlog(of),
+        )
+    except InvalidSetting as error:
+        raise InvalidSetting(f"queries.{error.key}", error.value, error.rule) from None
+
+
+def _batch_duration(of: _Values) -> BatchDurationSettings:
     return BatchDurationSettings(
-        **_said(
-            target_utilization=written.target_utilization,
-            band=written.band,
-            sizing=written.sizing,
-            step=written.step,
-        )
+        target_utilization=of.number("batchDuration.targetUtilization"),
+        band=of.number("batchDuration.band"),
+        sizing=Sizing(of.text("batchDuration.sizing")),
+        step=of.whole("batchDuration.step"),
     )
 
 
-def _rate(written: StreamingRateOfQuery) -> RateSettings:
+def _rate(of: _Values) -> RateSettings:
     return RateSettings(
-        **_said(
-            target_utilization=written.target_utilization,
-            band=written.band,
-            catch_up=written.catch_up,
-        )
+        target_utilization=of.number("rate.targetUtilization"),
+        band=of.number("rate.band"),
+        catch_up=of.number("rate.catchUp"),
     )
 
 
-def _backlog(written: StreamingBacklogOfQuery) -> BacklogSettings:
+def _backlog(of: _Values) -> BacklogSettings:
     return BacklogSettings(
-        **_said(
-            target_s=_seconds(written.target),
-            low_s=_seconds(written.low),
-            low_utilization=written.low_utilization,
-        )
+        target_s=of.seconds("backlog.target"),
+        low_s=of.seconds("backlog.low"),
+        low_utilization=of.number("backlog.lowUtilization"),
     )
-
-
-def _said(**values: Any) -> dict[str, Any]:
-    """What is said; the rest has its default."""
-    return {name: value for name, value in values.items() if value is not None}
-
-
-def _seconds(duration: str | None) -> float | None:
-    return None if duration is None else seconds(duration)

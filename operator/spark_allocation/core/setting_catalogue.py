@@ -65,8 +65,9 @@ class Setting:
         bare_unit: nanoseconds in one unit of a duration without a unit.
         words: that a setting of words takes.
         unlimited: how the greatest count of all is shown, and the longest time of a setting that says otherwise.
-        limitable: a policy may limit it. ``initialExecutors`` always lies between two settings that are limitable,
-            and a flag or a word is locked, not limited.
+        limitable: a policy may limit it. ``initialExecutors`` always lies between two settings that are limitable, a band
+            within its target, and a flag or a word is locked, not limited.
+        unset: a value that stands for none at all, which no limit moves; "" when there is no such value.
     """
 
     field: str
@@ -79,6 +80,7 @@ class Setting:
     words: tuple[str, ...] = ()
     limitable: bool = True
     unlimited: str = "no limit"
+    unset: str = ""
 
     def measure(self, text: str) -> float:
         """The value as a number that can be compared.
@@ -215,12 +217,16 @@ SHUFFLE_HOLD = Setting(
 )
 MIGRATE = Setting("decommission.migrate", "", Kind.FLAG, default="false", limitable=False)
 
+BACKLOG_LOW = "streaming.backlog.low"
+BACKLOG_TARGET = "streaming.backlog.target"
+
 _STREAMING = StreamingSettings()
 _BATCH, _RATE, _BACKLOG = BatchDurationSettings(), RateSettings(), BacklogSettings()
 
 
 def _streaming(name: str, kind: Kind, default: str, **more: Any) -> Setting:
-    return Setting(f"streaming.{name}", "", kind, default=default, limitable=False, **more)
+    limitable = kind not in (Kind.FLAG, Kind.WORD) and not name.endswith(".band")
+    return Setting(f"streaming.{name}", "", kind, default=default, limitable=limitable, **more)
 
 
 def _streaming_time(name: str, seconds: float, *, least: int = 0) -> Setting:
@@ -236,7 +242,12 @@ STREAMING = _streaming("enabled", Kind.FLAG, "false")
 STREAMING_SETTINGS: tuple[Setting, ...] = (
     STREAMING,
     _streaming(
-        "targetDuration", Kind.DURATION, FOR_EVER, least=MILLISECOND, unlimited="trigger interval"
+        "targetDuration",
+        Kind.DURATION,
+        FOR_EVER,
+        least=MILLISECOND,
+        unlimited="trigger interval",
+        unset=FOR_EVER,
     ),
     _streaming_time("catchUpTime", _STREAMING.catch_up_time_s, least=MILLISECOND),
     _streaming("nominalRate", Kind.COUNT, NO_LIMIT, least=1, unlimited="none"),
@@ -259,7 +270,9 @@ STREAMING_SETTINGS: tuple[Setting, ...] = (
         _STREAMING.missing_metrics.behaviour,
         words=tuple(MissingMetrics),
     ),
-    _streaming("onMissingMetrics.executors", Kind.COUNT, NO_LIMIT, unlimited="none"),
+    _streaming(
+        "onMissingMetrics.executors", Kind.COUNT, NO_LIMIT, unlimited="none", unset=NO_LIMIT
+    ),
     _streaming_time("onMissingMetrics.after", _STREAMING.missing_metrics.after_s, least=SECOND),
     _streaming_time("stabilization.up", _STREAMING.stabilization_up_s),
     _streaming_time("stabilization.down", _STREAMING.stabilization_down_s),

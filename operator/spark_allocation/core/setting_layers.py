@@ -28,7 +28,7 @@ class Layer(IntEnum):
     USER_DEFAULT = 4
     ALLOCATION = 5
     PROFILE = 6
-    """An entry of ``spec.profiles``, for the resource profile that it matches."""
+    """An entry of ``spec.profiles``, for the resource profile that it matches, or of ``spec.streaming.queries``, for its query."""
 
 
 class Scope(StrEnum):
@@ -46,7 +46,7 @@ class Origin:
         scope: of the policy, where a policy did.
         policy: its name.
         user: whose default it is.
-        entry: of ``spec.profiles``, such as ``profiles[0]``.
+        entry: such as ``profiles[0]``, or ``queries[orders]``.
     """
 
     layer: Layer

@@ -19,7 +19,9 @@ Rules for what could be read in two ways, each with one outcome:
 - ``minExecutors`` or ``initialExecutors`` above ``maxExecutors``, when a policy had a say in either: the lower one is
   moved to ``maxExecutors``. Only where a lower limit forbids that, ``maxExecutors`` is raised instead, and where an
   upper limit forbids that too, the upper limit holds. Without a policy it is the user's own contradiction, and left for
-  Spark's rules to refuse. The same for pending pods of a profile and of the application.
+  Spark's rules to refuse. The same for pending pods of a profile and of the application, and for a stream's low and target
+  backlog.
+- A value that stands for none at all (a target duration that nobody gives) is not limited; "no limit" and "for ever" are.
 - A resource profile may have an entry of its own in the SparkAllocation: its settings are put together once more with
   that entry as the last layer. Where one of two settings that have to be in order comes from the entry and the other
   does not, the entry's stays and the other is moved.
@@ -35,6 +37,8 @@ from dataclasses import dataclass
 
 from spark_allocation.core.failure_tracker import LEAST_LIMIT
 from spark_allocation.core.setting_catalogue import (
+    BACKLOG_LOW,
+    BACKLOG_TARGET,
     BY_FIELD,
     BY_SPARK_KEY,
     INITIAL_EXECUTORS,
@@ -147,6 +151,7 @@ class _Resolving:
             )
         self._in_order_of_size(INITIAL_EXECUTORS, MAX_EXECUTORS)
         self._in_order_of_size(MAX_PENDING_PODS_PER_PROFILE, MAX_PENDING_PODS)
+        self._in_order_of_size(BY_FIELD[BACKLOG_LOW], BY_FIELD[BACKLOG_TARGET])
         # last: its default follows from the maxExecutors that hold
         self._settings[MAX_FAILURES.field] = self._limited(self._locked(self._wished(MAX_FAILURES)))
         return Resolution(self._settings, tuple(self._conflicts), tuple(self._ignored))
@@ -311,7 +316,7 @@ class _Resolving:
     def _limited(self, wished: EffectiveSetting) -> EffectiveSetting:
         bounds = self._bounds.get(wished.setting.field)
         number = _measured(wished.setting, wished.value)
-        if bounds is None or number is None:
+        if bounds is None or number is None or wished.value == wished.setting.unset:
             return wished
         if number > bounds.most:
             return _changed(wished, ChangeKind.UPPER_LIMIT, bounds.most_text, by=bounds.most_by)
