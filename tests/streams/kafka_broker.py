@@ -136,11 +136,11 @@ def broker_pod(namespace: str, image: str, jars: Path) -> Object:
     """A pod with a broker.
 
     Args:
-        image: one with Java and a shell, such as Spark's.
+        image: one with Java at JAVA_HOME and a shell, such as Spark's.
         jars: folder of the node with the broker's jars.
     """
     file = f"{DATA}.properties"
-    program = f"java {JVM} -cp '{JARS}/*'"
+    program = f"$JAVA_HOME/bin/java {JVM} -cp '{JARS}/*'"
     command = (
         f'printf %s "$SETTINGS" > {file} && {program} {" ".join(format_arguments(file))} '
         f"&& exec {program} kafka.Kafka {file}"

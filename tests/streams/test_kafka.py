@@ -22,6 +22,7 @@ from tests.demo.verdict import job_result
 from tests.e2e.waiting import eventually
 from tests.images.spark_image import DEFAULT_SPARK_VERSION
 from tests.machine.reporting import Reporter
+from tests.soak.drivers import LEAN_JVM
 from tests.streams import kafka_jars
 from tests.streams.course import HELPER, STREAM
 from tests.streams.kafka_broker import LocalBroker
@@ -119,12 +120,14 @@ def environment(ui_port: int, folder: Path) -> dict[str, str]:
     jars = kafka_jars.source_jars(SPARK, Reporter())
     settings = {
         "spark.driver.bindAddress": "127.0.0.1",
+        "spark.driver.extraJavaOptions": LEAN_JVM,
         "spark.driver.host": "127.0.0.1",
         "spark.jars": ",".join(map(str, jars)),
         "spark.local.dir": str(folder),
         "spark.sql.streaming.metricsEnabled": "true",
         "spark.sql.streaming.numRecentProgressUpdates": "1000",
         "spark.ui.port": str(ui_port),
+        "spark.ui.showConsoleProgress": "false",
     }
     modules = (manifests.EXAMPLES / "jobs", HELPER.parent)
     return os.environ | {
@@ -133,7 +136,7 @@ def environment(ui_port: int, folder: Path) -> dict[str, str]:
         "PYSPARK_SUBMIT_ARGS": " ".join(
             [
                 "--master local[1] --driver-memory 512m",
-                *(f"--conf {key}={value}" for key, value in settings.items()),
+                *(f"--conf '{key}={value}'" for key, value in settings.items()),
                 "pyspark-shell",
             ]
         ),
