@@ -16,7 +16,7 @@ AIMED_SHARE = 0.75
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Of a run with changes of input at known moments; empty lists for the others.
+    """Of a run with changes of input at known moments, of which the first is the beginning; empty lists for the others.
 
     Attributes:
         reversals: of the target's direction, in each settled stretch.
@@ -59,12 +59,13 @@ def judge(work: Workload, run: Run, *, accepted_s: float = 0.0) -> Verdict:
     if work.shape is not Shape.STEPS:
         return Verdict((), (), (), (), ())
     reversals, swings, overshoots, caught, allowed = [], [], [], [], []
-    ends = (*work.changes[1:], len(work.rates))
-    for begin, end in zip(work.changes, ends, strict=True):
+    begins, ends = (0, *work.changes), (*work.changes, len(work.rates))
+    for begin, end in zip(begins, ends, strict=True):
         settled = run.targets[begin + int(SETTLING_S / STEP_S) : end]
         reversals.append(_reversals(settled))
         swings.append(max(settled) - min(settled))
-        before, after = work.rates[begin - 2], work.rates[min(begin + 2, end - 1)]
+        before = work.rates[begin - 2] if begin else 0.0
+        after = work.rates[min(begin + 2, end - 1)]
         if after <= before * 1.1:
             continue
         rate = sum(work.rates[begin:end]) / (end - begin)
@@ -79,7 +80,9 @@ def judge(work: Workload, run: Run, *, accepted_s: float = 0.0) -> Verdict:
         ]
         caught.append(_caught_up(late) * STEP_S)
         seen = 2 * work.target_s
-        allowed.append(CATCH_UP_S + work.start_s * 1.3 + seen)
+        # when the query begins nothing is seen before the first executors have started
+        starts = 1 if begin else 2
+        allowed.append(CATCH_UP_S + starts * work.start_s * 1.3 + seen)
     return Verdict(
         tuple(reversals), tuple(swings), tuple(overshoots), tuple(caught), tuple(allowed)
     )

@@ -6,6 +6,10 @@ Time goes from event to event: the end of a batch, a trigger, an executor that h
 A batch takes the rows that have arrived since (or as many as the limit allows), costs its fixed part whatever runs, and
 then works at the speed of the executors that there are, also when these change on the way.
 
+Nothing is at its speed from the first moment on. The query begins with executors that have yet to start, its first batches cost
+more, and an executor is slow until it has worked for a while. While too many are there, the rule is asked every second who may
+leave; one that was asked to is gone some time later, and works no more.
+
 Costs count from the moment an executor is asked for until it is gone. *Lag* is the age of the oldest row that is not
 processed yet. Up to two intervals of it are as it has to be: a row waits for its trigger, and then its batch may take one
 interval. What is more is *excess lag*.
@@ -16,6 +20,9 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from tests.streaming_plant.workload import STEP_S, Workload
+
+LOOK_S = 1.0
+WARMER_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +100,9 @@ class _Plant:
     def __init__(self, work: Workload, executors: int) -> None:
         self.work = work
         self.now = 0.0
-        self.ready = executors
-        self.starting: list[float] = []
+        self.warm = 0
+        self.cold: list[float] = []
+        """Seconds that those have worked which are not warm yet, the oldest first."""
         self.draining: list[float] = []
         self.taken = 0.0
         self.committed = 0.0
@@ -107,6 +115,7 @@ class _Plant:
         self.next_trigger = 0.0
         self.completed: list[Batch] = []
         self.rng = random.Random(f"starts {work.seed}")
+        self.starting: list[float] = [self._started_at(0.0) for _ in range(executors)]
         self.run = Run()
         self.left = 0.0
         self.target = executors
@@ -114,22 +123,48 @@ class _Plant:
 
     # -- executors ---------------------------------------------------------------------------------------------------
 
-    def ask(self, target: int) -> int:
-        """Ask for more, or no longer wait for those that start; returns how many that are ready are too many."""
+    @property
+    def ready(self) -> int:
+        return self.warm + len(self.cold)
+
+    @property
+    def surplus(self) -> int:
+        """Of those that are ready, how many are too many."""
+        return max(0, self.ready - self.target)
+
+    def _started_at(self, asked_at: float) -> float:
+        return asked_at + self.work.start_s * self.rng.uniform(0.8, 1.3)
+
+    def _speed(self) -> float:
+        ready = self.ready
+        speed = self.work.speeds[min(ready, self.work.max_executors)]
+        if self.cold:
+            speed *= (self.warm + sum(1 / self.work.slowness(s) for s in self.cold)) / ready
+        return speed
+
+    def _have_worked(self, seconds: float) -> None:
+        worked = [each + seconds for each in self.cold]
+        self.cold = [each for each in worked if each < self.work.warm_up_s]
+        self.warm += len(worked) - len(self.cold)
+
+    def ask(self, target: int) -> None:
+        """Ask for more, or no longer wait for those that start."""
         self.target = target
         there = self.ready + len(self.starting)
         for _ in range(target - there):
-            delay = self.work.start_s * self.rng.uniform(0.8, 1.3)
-            self.starting.append(self.now + delay)
+            self.starting.append(self._started_at(self.now))
         if target < there:
             self.starting.sort()
             keep = max(0, len(self.starting) - (there - target))
             del self.starting[keep:]
-        return max(0, self.ready - target)
 
     def leave(self, count: int) -> None:
+        """The youngest go first."""
         for _ in range(count):
-            self.ready -= 1
+            if self.cold:
+                self.cold.pop()
+            else:
+                self.warm -= 1
             self.draining.append(self.now + self.work.drain_s)
 
     # -- time --------------------------------------------------------------------------------------------------------
@@ -144,11 +179,12 @@ class _Plant:
     def _next_event(self) -> float:
         moments = [*self.starting, *self.draining]
         if self.began_at is not None:
-            speed = self.work.speeds[min(self.ready, self.work.max_executors)]
             if self.fixed_left > 0:
                 moments.append(self.now + self.fixed_left)
-            elif speed > 0:
-                moments.append(self.now + self.work_left / speed)
+            elif self.ready:
+                moments.append(self.now + self.work_left / self._speed())
+                if self.cold:
+                    moments.append(self.now + WARMER_S)
         else:
             moments.append(self.next_trigger)
         return min([at for at in moments if at > self.now], default=self.now + STEP_S)
@@ -162,14 +198,15 @@ class _Plant:
                 if self.fixed_left < 1e-9:
                     self.fixed_left = 0.0
             else:
-                speed = self.work.speeds[min(self.ready, self.work.max_executors)]
-                self.work_left -= elapsed * speed
+                self.work_left -= elapsed * self._speed()
+                if self.cold:
+                    self._have_worked(elapsed)
         self.now = moment
         if self.began_at is not None and self.fixed_left == 0.0 and self.work_left <= 1e-6:
             self._end_batch(self.began_at)
         started = [at for at in self.starting if at <= moment]
         if started:
-            self.ready += len(started)
+            self.cold += [0.0] * len(started)
             self.starting = [at for at in self.starting if at > moment]
         if self.draining and min(self.draining) <= moment:
             self.draining = [at for at in self.draining if at > moment]
@@ -195,7 +232,7 @@ class _Plant:
         self.rows = rows
         self.taken += rows
         self.left = max(0.0, work.arrived_by(self.now) - self.taken)
-        self.fixed_left = work.fixed_s
+        self.fixed_left = work.fixed_of(self.number)
         self.work_whole = self.work_left = max(1e-9, rows * work.row_s * noise)
 
     def _end_batch(self, began_at: float) -> None:
@@ -242,16 +279,19 @@ class _Plant:
 
 
 def simulate(work: Workload, rule: Rule) -> Run:
-    """Run the whole workload under a rule, from as many executors as the first minutes need."""
-    first = work.needed(work.rates[0], share=0.8)
-    plant = _Plant(work, max(1, first))
+    """Run the whole workload under a rule, from the first batch of the query on."""
+    plant = _Plant(work, work.first_executors)
     for _ in range(len(work.rates)):
         view = plant.view()
         target = max(0, min(work.max_executors, rule.executors(view)))
-        surplus = plant.ask(target)
-        if surplus:
-            plant.leave(min(surplus, rule.may_leave(view, surplus)))
-        plant.advance(plant.now + STEP_S)
+        plant.ask(target)
+        until = plant.now + STEP_S
+        while plant.surplus and plant.now < until:
+            if plant.now > view.now:
+                view = plant.view()
+            plant.leave(min(plant.surplus, rule.may_leave(view, plant.surplus)))
+            plant.advance(min(until, plant.now + LOOK_S))
+        plant.advance(until)
         excess = plant.excess_lag()
         plant.run.excess += excess * STEP_S
         plant.run.targets.append(target)

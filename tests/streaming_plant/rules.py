@@ -38,8 +38,10 @@ class Ours:
         self.demand = StreamingDemand(settings)
         self.gap = BatchGap()
         self.ended_at = 0.0
+        self.looked_at = -1.0
 
-    def executors(self, view: View) -> int:
+    def _look(self, view: View) -> Slots:
+        self.looked_at = view.now
         if view.batches:
             self.ended_at = view.batches[-1].ended_at
         running = None
@@ -67,11 +69,16 @@ class Ours:
                         trigger_interval_s=self.work.trigger_s,
                         batches=tuple(map(self._sample, view.batches)),
                         running=running,
+                        keeps_state=self.work.keeps_state,
                     ),
                 ),
             ),
             slots,
         )
+        return slots
+
+    def executors(self, view: View) -> int:
+        slots = self._look(view)
         decision = self.demand.decide(
             now=view.now,
             wall_clock_s=MONDAY + view.now,
@@ -82,13 +89,17 @@ class Ours:
         return view.asked if decision.executors is None else decision.executors
 
     def may_leave(self, view: View, surplus: int) -> int:
+        if view.now > self.looked_at:
+            self._look(view)
+        idle = view.running_since is None
         return self.gap.decide(
             surplus,
             self.demand.boundaries(),
             now=view.now,
             migrates=True,
             leaving=view.leaving,
-            idle=view.running_since is None,
+            idle=idle,
+            free=view.ready if idle else 0,
             boundary_wait_s=self.settings.boundary_wait_s,
         ).executors
 

@@ -2,12 +2,16 @@
 
 import math
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cached_property
 
 STEP_S = 5.0
 """Input is constant for so long, and rules are asked so often."""
+
+
+FIRST_BATCHES = 5
+"""Of a query cost more than those after them."""
 
 
 class Shape(StrEnum):
@@ -41,6 +45,13 @@ class Workload:
         in_waves: tasks are of equal length and run in whole waves; else slots are used as far as there are tasks.
         start_s: from asking for an executor until it works, on average.
         drain_s: from asking one to leave until it is gone.
+        first_executors: there are when the query begins; they were asked for in that moment and have yet to start.
+        warm_up_factor: an executor that has just started takes so many times as long for its first task (classes are loaded,
+            code is compiled, Python workers begin).
+        warm_up_s: of work until it no longer does.
+        first_batch_factor: the first batch of the query costs so many times its fixed part (planning, first commits, state
+            stores); less with each of the next ones.
+        keeps_state: so executors leave one at a time.
         noise: standard deviation of what batches of one size take, as a share.
         hot_from: the step at which the first `change` has settled in the plan of `STEPS`; see `settled`.
     """
@@ -64,6 +75,11 @@ class Workload:
     drain_s: float
     noise: float
     max_executors: int
+    first_executors: int = 1
+    warm_up_factor: float = 1.0
+    warm_up_s: float = 1.0
+    first_batch_factor: float = 1.0
+    keeps_state: bool = False
 
     @property
     def duration_s(self) -> float:
@@ -99,6 +115,15 @@ class Workload:
     def speeds(self) -> tuple[float, ...]:
         return tuple(self.speed(n) for n in range(self.max_executors + 1))
 
+    def fixed_of(self, batch: int) -> float:
+        """What a batch of the query costs without any row: the first ones more."""
+        cold = max(0.0, 1 - batch / FIRST_BATCHES)
+        return self.fixed_s * (1 + (self.first_batch_factor - 1) * cold)
+
+    def slowness(self, worked_s: float) -> float:
+        """How many times as long as others an executor takes that has worked for so long."""
+        return 1 + (self.warm_up_factor - 1) * max(0.0, 1 - worked_s / self.warm_up_s)
+
     @cached_property
     def _noises(self) -> tuple[float, ...]:
         rng = random.Random(f"noise {self.seed}")
@@ -130,6 +155,38 @@ class Workload:
             if enough:
                 return executors
         return self.max_executors
+
+
+def stepped_stream() -> Workload:
+    """The stream of `tests.streams`: two minutes at the work of 1.2 executors, two at four times that, three at half of it.
+
+    It begins with the one executor that there has to be.
+    """
+    minute = int(60 / STEP_S)
+    return Workload(
+        seed=0,
+        shape=Shape.STEPS,
+        trigger_s=10.0,
+        target_s=10.0,
+        rates=(12.0,) * (2 * minute) + (48.0,) * (2 * minute) + (6.0,) * (3 * minute),
+        changes=(2 * minute, 4 * minute),
+        rows_limit=None,
+        backlog_is_told=False,
+        fixed_s=0.5,
+        row_s=0.1,
+        contention=0.0,
+        coherence=0.0,
+        tasks=24,
+        in_waves=True,
+        tasks_per_executor=1,
+        start_s=12.0,
+        drain_s=40.0,
+        noise=0.05,
+        max_executors=8,
+        warm_up_factor=3.0,
+        warm_up_s=20.0,
+        first_batch_factor=5.0,
+    )
 
 
 def workload(seed: int) -> Workload:
@@ -178,6 +235,7 @@ def workload(seed: int) -> Workload:
     row_s = room * speed / (rate * peak * interval)
     rates = tuple(rate * factor for factor in factors)
     limited = rng.random() < 0.25
+    of_starts = random.Random(f"starts cold {seed}")
     fields = {
         **made.__dict__,
         "rates": rates,
@@ -185,8 +243,14 @@ def workload(seed: int) -> Workload:
         "row_s": row_s,
         "rows_limit": rate * peak * interval * rng.uniform(1.5, 2.5) if limited else None,
         "backlog_is_told": made.backlog_is_told or limited,
+        "drain_s": of_starts.uniform(4, 30),
+        "warm_up_factor": of_starts.uniform(1.5, 3.5),
+        "warm_up_s": of_starts.uniform(10, 30),
+        "first_batch_factor": of_starts.uniform(1, 5),
+        "keeps_state": of_starts.random() < 0.4,
     }
-    return Workload(**fields)
+    begun = Workload(**fields)
+    return replace(begun, first_executors=max(1, begun.needed(begun.rates[0], share=0.8)))
 
 
 def _factors(

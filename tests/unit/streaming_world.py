@@ -84,7 +84,7 @@ class Stream:
         self.finishes_tasks = finishes_tasks
         self.starts_at_once = starts_at_once
         self.running_tasks = 0
-        self.number = 0
+        self.number = 100
 
     @property
     def slots(self) -> Slots:

@@ -5,6 +5,8 @@ The plant itself is held to what a judge has to be first.
 
 import statistics
 from collections.abc import Sequence
+from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 from tests.streaming_plant.comparison import (
@@ -21,8 +23,10 @@ from tests.streaming_plant.comparison import (
 )
 from tests.streaming_plant.oracle import cheapest_cost, needed_over_time
 from tests.streaming_plant.plant import simulate
-from tests.streaming_plant.rules import Fixed
-from tests.streaming_plant.workload import STEP_S, Shape, workload
+from tests.streaming_plant.rules import Fixed, Ours
+from tests.streaming_plant.workload import STEP_S, Shape, stepped_stream, workload
+
+from spark_allocation.core.streaming.settings import StreamingSettings
 
 SEEDS = range(FIRST_SEED, FIRST_SEED + 30)
 DEFAULT = next(iter(OURS))
@@ -87,6 +91,54 @@ def test_seeds_have_all_shapes_and_batches_with_and_without_a_pause() -> None:
     assert {work.trigger_s == 0 for work in works} == {True, False}
     assert {work.rows_limit is None for work in works} == {True, False}
     assert all(len(work.rates) * STEP_S == 3 * 3600 for work in works)
+
+
+def test_executors_and_queries_that_have_just_begun_are_slow() -> None:
+    work = stepped_stream()
+    assert [work.slowness(seconds) for seconds in (0.0, 10.0, 20.0, 99.0)] == [3.0, 2.0, 1.0, 1.0]
+    assert [work.fixed_of(batch) for batch in (0, 5, 99)] == [2.5, 0.5, 0.5]
+    warm = replace(work, warm_up_factor=1.0, first_batch_factor=1.0)
+    assert simulate(warm, Fixed(2)).late_share < simulate(work, Fixed(2)).late_share
+
+
+# -- a stream as the real one ---------------------------------------------------------------------------------------------
+
+COURSE = StreamingSettings(
+    catch_up_time_s=60.0, stabilization_down_s=30.0, scale_down_interval_s=20.0, cooldown_s=10.0
+)
+"""The settings of `tests.streams.course`."""
+MINUTE = int(60 / STEP_S)
+
+
+@pytest.mark.parametrize("slower", [1.0, 2.0, 3.0, 4.0])
+@pytest.mark.parametrize("settings", [COURSE, StreamingSettings()], ids=["short", "default"])
+def test_slow_first_batches_bring_no_more_executors_than_are_needed(
+    slower: float, settings: StreamingSettings
+) -> None:
+    # given a stream that needs two executors, and one more to catch up with what came while the first one started
+    work = replace(stepped_stream(), warm_up_factor=slower)
+    run = simulate(work, Ours(work, settings))
+    # then
+    assert work.needed(12.0, share=0.8) == 2
+    assert max(run.targets[: 2 * MINUTE]) <= 3
+    # and four times the rows are served as soon as their executors have come and what waited is gone
+    assert max(run.targets[2 * MINUTE : 4 * MINUTE]) >= 7
+    assert max(run.lags[4 * MINUTE :]) <= 0.5 * work.target_s
+
+
+def test_executors_are_gone_two_minutes_after_the_input_has_fallen() -> None:
+    work = stepped_stream()
+    ready = simulate(work, Ours(work, COURSE)).ready
+    assert ready[4 * MINUTE] == 8
+    assert ready[6 * MINUTE] <= 2
+
+
+def test_where_queries_keep_state_they_go_one_after_the_other() -> None:
+    # which is what a real stream without state was seen to do: two of eight within two minutes
+    work = replace(stepped_stream(), keeps_state=True)
+    ready = simulate(work, Ours(work, COURSE)).ready
+    assert ready[6 * MINUTE] >= 5
+    assert all(before - after <= 1 for before, after in pairwise(ready[4 * MINUTE :]))
 
 
 # -- the promises -----------------------------------------------------------------------------------------------------

@@ -12,7 +12,8 @@ Two things keep this from asking twice for the same:
   slow soon has batches of many intervals. Their duration counts against the time in which their rows arrived
   (`query_history`), so what is seen is the quarter, not the many intervals.
 
-What waits already has to be processed beside what comes: utilisation counts as higher by the share lateness ÷ catch-up time.
+What waits already has to be processed beside what comes: utilisation counts as higher by the time in which it came, over the
+catch-up time.
 
 Where batches follow each other without a pause, both answers mislead: fewer executors make batches longer *and* larger, the
 more so the fewer there are. There one change goes by a fifth at most, but for batches that are late: of these it is known in how
@@ -42,7 +43,7 @@ def wanted(settings: BatchDurationSettings, picture: QueryPicture) -> int | None
     busy, utilization = picture.busy_executors, picture.utilization
     if busy is None or utilization is None or picture.interval_s is None:
         return None
-    catching_up = 1 + picture.late_s / picture.catch_up_s
+    catching_up = 1 + picture.waiting_s / picture.catch_up_s
     busy, utilization = busy * catching_up, utilization * catching_up
     present, target = picture.executors, settings.target_utilization
     if abs(utilization - target) <= settings.band:

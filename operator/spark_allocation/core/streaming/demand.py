@@ -124,6 +124,7 @@ class StreamingDemand:
         at = observation.observed_at
         if not math.isfinite(at) or (self._observed_at is not None and at < self._observed_at):
             return
+        looked_before = self._observed_at is not None
         self._observed_at = at
         self._executors.note(at, slots.executors)
         self._unserved = {}
@@ -136,7 +137,7 @@ class StreamingDemand:
                 self._unserved[query.name] = query.trigger
                 continue
             here.add(query.name)
-            self._take_query(query, at, slots)
+            self._take_query(query, at, slots, has_begun=looked_before)
         for name in self._queries.keys() - here:
             self._batches_of_gone += self._queries.pop(name).batches
         if here:
@@ -151,10 +152,12 @@ class StreamingDemand:
             hold_s=settings.ineffective_hold_s,
         )
 
-    def _take_query(self, query: QueryObservation, at: float, slots: Slots) -> None:
+    def _take_query(
+        self, query: QueryObservation, at: float, slots: Slots, *, has_begun: bool
+    ) -> None:
         history = self._queries.get(query.name)
         if history is None:
-            history = QueryHistory(query.name, self._learned.get(query.name))
+            history = QueryHistory(query.name, self._learned.get(query.name), has_begun=has_begun)
             self._queries[query.name] = history
         interval_s = history.interval_s(self._settings.of_query(query.name))
         history.take(

@@ -15,6 +15,12 @@ pause, because a row that had been there would have begun a batch. Then:
 
 A trigger interval that nobody tells is the time between the triggers of batches that had to wait for theirs.
 
+*Beginnings.* Executors that have just come count for less, and so do all of them under the first batches of a run
+(`run_beginning`). What such batches cost is not learned: it is a guess what they would have taken, and a few wrong ones in a row
+carry off how much of it is fixed. While a first batch runs nobody knows how many rows it
+has; once it is late it counts as if they had come in one interval, but as no more than `FIRST_BATCH_MOST` intervals: executors
+double each time that those asked for have come.
+
 *Idleness.* A query that is idle has a batch of nothing in each interval, to have it forgotten how busy it was. It comes back as it went:
 once a batch runs again for some time, and from its end on, these count no more. Who was idle for long begins anew.
 
@@ -43,6 +49,7 @@ from spark_allocation.core.streaming.observations import (
     QueryState,
 )
 from spark_allocation.core.streaming.query_picture import QueryPicture
+from spark_allocation.core.streaming.run_beginning import RunBeginning
 from spark_allocation.core.streaming.settings import StreamingSettings
 from spark_allocation.core.streaming.task_waves import usable_slots
 
@@ -69,6 +76,9 @@ SECONDS_BETWEEN_LOOKS = 5.0
 AWAKE_SHARE = 0.25
 """Of its interval a batch has run before an idle query counts as awake."""
 LONG_IDLENESS_S = 3600.0
+FIRST_BATCH_MOST = 2.0
+LEAST_WARM = 0.85
+"""Share of the executors that have to have warmed up before it is learned what a batch costs."""
 IDLE_SECONDS = 10.0
 """Between two batches of nothing, of an idle query whose interval is unknown."""
 
@@ -81,7 +91,7 @@ class MeasuredBatch:
         fill_s: seconds in which its rows arrived; None for the first one, which may have any number of them.
         waited: it began later than the one before had ended: for its trigger, or for data.
         rows: None when unknown.
-        executors: on average, while it ran.
+        executors: on average, while it ran, in executors that have warmed up.
         tasks: of its largest stage.
     """
 
@@ -134,9 +144,12 @@ class QueryHistory:
 
     Args:
         cost: as learned earlier.
+        has_begun: it was not there when its application was looked at before, so its first batches are yet to come.
     """
 
-    def __init__(self, name: QueryName, cost: LearnedCost | None = None) -> None:
+    def __init__(
+        self, name: QueryName, cost: LearnedCost | None = None, *, has_begun: bool = False
+    ) -> None:
         self.name = name
         self.cost = cost or LearnedCost()
         self.bad_samples = 0
@@ -156,6 +169,7 @@ class QueryHistory:
         self._behind_for_s = 0.0
         self._looked_at: float | None = None
         self._tasks_per_executor = 1
+        self._beginning = RunBeginning(seen=has_begun)
 
     # -- what comes in -----------------------------------------------------------------------------------------------
 
@@ -187,6 +201,8 @@ class QueryHistory:
             self._take_idleness(at, executors.now, interval_s)
 
     def _begin_anew(self, run_id: str) -> None:
+        if self._run_id:
+            self._beginning.anew()
         self._run_id = run_id
         self._last_id = None
         self._batches.clear()
@@ -228,6 +244,9 @@ class QueryHistory:
         arrived = rows
         if rows is not None and left is not None and left_before is not None:
             arrived = max(0.0, rows + left - left_before)
+        self._beginning.numbered(sample.batch_id)
+        there = executors.mean(began_at, ended_at)
+        worth = self._beginning.worth(executors, began_at, ended_at)
         batch = MeasuredBatch(
             ended_at=ended_at,
             duration_s=duration_s,
@@ -236,15 +255,16 @@ class QueryHistory:
             input_rate=arrived / fill_s
             if arrived is not None and fill_s
             else _number(sample.input_rate),
-            executors=executors.mean(began_at, ended_at),
+            executors=worth,
             tasks=_count(sample.largest_stage_tasks) or self._partitions(),
             waited=before is not None and began_at > before.ended_at + WAITED_S,
         )
         self._batches.append(batch)
         self._last_id = sample.batch_id
         self.batches += 1
-        slots = batch.executors * self._tasks_per_executor
-        if rows and slots > 0:
+        self._beginning.passed()
+        slots = worth * self._tasks_per_executor
+        if rows and slots > 0 and worth >= LEAST_WARM * there:
             self.cost = self.cost.after(
                 rows=rows, usable=usable_slots(slots, batch.tasks), duration_s=duration_s
             )
@@ -406,12 +426,14 @@ class QueryHistory:
             for each in self._counting(now)
         )
         last = self.last_batch
-        # a first batch may have any number of rows, so its age says nothing of those to come
+        age = self._age(now)
+        if last is None and age > interval_s:
+            intervals = min(age / interval_s, FIRST_BATCH_MOST)
+            return self._beginning.worth(executors, now - age, now) * intervals
         if busy is not None and last is not None and self.last.running is not None:
-            age = self._age(now)
             fill_s = self._fill_of_running(now - age, last)
             so_far = _utilization(age, fill_s, interval_s, trigger_s)
-            busy = max(busy, executors.mean(now - age, now) * so_far)
+            busy = max(busy, self._beginning.worth(executors, now - age, now) * so_far)
         return busy
 
     def _rate_of_running(self, now: float, executors: ExecutorsOverTime) -> float | None:
@@ -420,12 +442,13 @@ class QueryHistory:
         if last is None or last.rows is None or not self.cost.is_known:
             return None
         fill_s = self._fill_of_running(now - age, last) if self.last.running is not None else None
-        slots = executors.mean(now - age, now) * self._tasks_per_executor
+        slots = self._beginning.worth(executors, now - age, now) * self._tasks_per_executor
         if not fill_s or slots <= 0:
             return None
         busy_s = age / SLOW_BATCH - self.cost.fixed_s
         rows = max(0.0, busy_s) * usable_slots(slots, self.tasks) / self.cost.per_row_s
-        return rows / fill_s
+        # what the batch before has left came earlier
+        return max(0.0, rows - (self._sample_backlog or 0.0)) / fill_s
 
     def _fill_of_running(self, began_at: float, last: MeasuredBatch) -> float | None:
         gap = began_at - last.began_at

@@ -56,6 +56,13 @@ class QueryPicture:
         return self.busy_executors / max(1, self.executors)
 
     @property
+    def waiting_s(self) -> float:
+        """In how many seconds what waits came: how late the rows are, or more where batches leave some."""
+        if self.behind_is_known and self.input_rate:
+            return max(self.late_s, self.behind_rows / self.input_rate)
+        return self.late_s
+
+    @property
     def backlog_s(self) -> float | None:
         """How long it would take to process what waits, without anything new."""
         if not self.behind_is_known or not self.processing_rate:
