@@ -19,7 +19,9 @@ MIGRATION = ShuffleHoldConf(hands_over=True, migrates=True)
 FALLBACK = ShuffleHoldConf(hands_over=True, migrates=True, fallback_storage=True)
 
 
-def running(number: int, *, node: str = "n", deleting: bool = False) -> ExecutorPod:
+def running(
+    number: int, *, node: str = "n", deleting: bool = False, node_silent: bool = False
+) -> ExecutorPod:
     return ExecutorPod(
         uid=f"uid-{number}",
         name=f"app-exec-{number}",
@@ -30,6 +32,7 @@ def running(number: int, *, node: str = "n", deleting: bool = False) -> Executor
         created_at=0,
         deleting=deleting,
         node=node,
+        node_silent=node_silent,
     )
 
 
@@ -91,6 +94,15 @@ def test_nor_does_one_whose_node_is_about_to_go() -> None:
         [executor(1, shuffle=9), executor(2)],
         MIGRATION,
         going=["old"],
+    )
+    assert begun(drains, 1) == []
+
+
+def test_nor_one_whose_node_does_not_report() -> None:
+    drains = looked_at(
+        [running(1), running(2, node_silent=True)],
+        [executor(1, shuffle=9), executor(2)],
+        MIGRATION,
     )
     assert begun(drains, 1) == []
 

@@ -10,7 +10,8 @@ to decide, and all of them for the sake of what executors hold:
   id as text.
 - *How many at once.* An application may have so many leaving executors at a time, whoever asked them to leave.
 - *Never the last of its kind.* An executor that hands its shuffle data on, or is writing some, needs somebody to take it: of several
-  that could go together, one stays (`shuffle_holders` keeps it from then on). One on a node about to go takes nothing over.
+  that could go together, one stays (`shuffle_holders` keeps it from then on). One on a node about to go, or on one that
+  does not report, takes nothing over.
 
 A driver that cannot decommission loses what a deleted executor runs. There only an executor goes that was idle in an
 answer not older than `PLAIN_DELETION_FRESH_MS`.
@@ -217,6 +218,7 @@ class Drains:
             and pod.state is PodState.RUNNING
             and executor_id not in self.leaving
             and pod.node not in self._going_nodes
+            and not pod.node_silent
         )
 
     # -- which first -------------------------------------------------------------------------------------------------
