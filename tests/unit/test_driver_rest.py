@@ -71,6 +71,31 @@ def test_ports_are_the_users_or_the_declared_one_or_spark_s_own() -> None:
     assert ui_ports(None, None) == (4040, 4041, 4042, 4043)
 
 
+async def test_a_poll_tells_how_far_the_driver_itself_is_behind(session, driver) -> None:
+    assert (await polled(session, driver)).events_behind == 0
+    driver.streaming = {"driver.LiveListenerBus.queue.appStatus.size": 250}
+    assert (await polled(session, driver)).events_behind == 250
+    driver.streaming = {"driver.LiveListenerBus.queue.appStatus.size": "many"}
+    assert (await polled(session, driver)).events_behind == 0
+
+
+@pytest.mark.parametrize(
+    ("document", "written", "may_write"),
+    [
+        ({}, 0, True),
+        ({"numCompletedIndices": 1}, 0, False),
+        ({"numCompletedIndices": 1, "shuffleWriteBytes": 7}, 7, True),
+        ({"numCompletedIndices": 1, "shuffleWriteBytes": -7}, 0, False),
+    ],
+)
+async def test_a_stage_tells_whether_its_tasks_leave_shuffle_data(
+    session, driver, document, written, may_write
+) -> None:
+    driver.stages = [driver.stage(tasks=9, active=2) | document]
+    (stage,) = (await polled(session, driver)).stages
+    assert (stage.shuffle_write_bytes, stage.may_write_shuffle) == (written, may_write)
+
+
 async def test_a_poll_reads_stages_executors_jobs_and_the_gauge(session, driver) -> None:
     driver.stages = [driver.stage(tasks=9, active=2, done=3, profile_id=1)]
     driver.executors = [driver.executor(4, active=2, profile_id=1), driver.executor("driver")]

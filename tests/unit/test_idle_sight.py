@@ -9,10 +9,14 @@ from hypothesis import strategies as st
 from tests.unit import served_driver
 from tests.unit.served_driver import SECOND_NS, ServedDriver, executor, report, stage
 
+from spark_allocation.api.v1alpha1 import SparkAllocationSpec
+from spark_allocation.controller.effective_settings import EffectiveSettings, effective_settings
 from spark_allocation.core.driver_report import DriverReport
 from spark_allocation.core.idle_sight import BEHIND_EVENTS, IdleSightConf
 from spark_allocation.core.jvm_numbers import LONG_MAX
+from spark_allocation.core.passive_driver import PASSIVE_SETTINGS
 from spark_allocation.core.spark_conf import InvalidSetting, SparkConf
+from spark_allocation.core.spark_version import SparkVersion
 
 HEARTBEAT = 10.0
 INVISIBLE = 12.1
@@ -116,6 +120,16 @@ def test_a_driver_that_never_updates_its_rows_lets_nobody_go_while_a_stage_runs(
     )
     assert leave_after(driver, one_runs_one_looks_idle(), within=1000) is None
     assert leave_after(driver, report(executors=(executor(1), executor(2)))) == 0
+
+
+def test_it_is_the_driver_s_own_configuration_that_decides() -> None:
+    spec = SparkAllocationSpec.model_validate({"driver": {"podName": "driver"}})
+    passive = {setting.key: setting.value for setting in PASSIVE_SETTINGS}
+    slow = SparkConf(passive | {"spark.executor.heartbeatInterval": "60s"})
+    found = effective_settings(spec, slow, SparkVersion.parse("4.1.1"))
+    assert isinstance(found, EffectiveSettings)
+    assert found.core.idle_sight == IdleSightConf.from_spark_conf(slow)
+    assert found.core.idle_sight != IdleSightConf()
 
 
 def test_a_period_that_spark_refuses_is_told() -> None:
