@@ -39,6 +39,7 @@ EVERYTHING: Values = {
         ],
         "env": [{"name": "SPARK_ALLOCATION_HEALTH_HOST", "value": "::"}],
     },
+    "traces": {"enabled": True, "allocationMiB": 16, "totalMiB": 128},
     "policies": [
         {
             "name": "teams",
@@ -116,6 +117,7 @@ TWO_TEAMS: Values = {
     "watch": {"namespaces": ["team-a", "team-b"]},
     "networkPolicy": {"driversIn": ["team-a"]},
     "policies": EVERYTHING["policies"],
+    "traces": {"enabled": True, "claim": "traces"},
     "metrics": {"serviceMonitor": {"enabled": True}},
 }
 

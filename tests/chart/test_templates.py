@@ -155,6 +155,24 @@ def test_the_defaults_are_those_of_the_operator() -> None:
         ("createsPerSecond", "creates_per_second"),
     ):
         assert values[value] == fields[field].default
+    traces = yaml.safe_load((CHART / "values.yaml").read_text())["traces"]
+    assert traces["allocationMiB"] == fields["trace_allocation_mib"].default
+    assert traces["totalMiB"] == fields["trace_total_mib"].default
+
+
+def test_traces_are_kept_where_the_operator_may_write(rendered: Rendered) -> None:
+    assert "SPARK_ALLOCATION_TRACE_DIRECTORY" not in environment(rendered("defaults"))
+    for values, volume in (
+        ("everything", {"emptyDir": {"sizeLimit": "192Mi"}}),
+        ("two-teams", {"persistentVolumeClaim": {"claimName": "traces"}}),
+    ):
+        objects = rendered(values)
+        pod = one(objects, "Deployment")["spec"]["template"]["spec"]
+        (container,) = pod["containers"]
+        (mount,) = [each for each in container["volumeMounts"] if each["name"] == "traces"]
+        assert environment(objects)["SPARK_ALLOCATION_TRACE_DIRECTORY"] == mount["mountPath"]
+        assert not mount.get("readOnly")
+        assert {"name": "traces", **volume} in pod["volumes"]
 
 
 def test_policies_are_a_file_that_the_operator_reads(rendered: Rendered) -> None:

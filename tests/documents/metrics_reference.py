@@ -20,6 +20,8 @@ from spark_allocation.reports.metrics import (
     RequestCounters,
 )
 from spark_allocation.reports.streams import StreamingFigures
+from spark_allocation.reports.trace_metrics import TraceMetrics
+from spark_allocation.traces.recorder import TraceCounts
 
 PAGE = Path(__file__).parents[2] / "docs" / "metrics.md"
 _HEAD = """\
@@ -75,6 +77,7 @@ def registry() -> CollectorRegistry:
     found.register(
         BudgetMetrics(figures=lambda: [budget], divisions=lambda: 1, seconds=lambda: 0.0)
     )
+    found.register(TraceMetrics(TraceCounts))
     return found
 
 

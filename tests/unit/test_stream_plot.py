@@ -1,4 +1,4 @@
-"""``spark-allocation plot``: what a status tells of streams over time, kept in a trace and drawn."""
+"""``spark-allocation plot``: what a status tells of streams over time, kept in a trace and drawn; and what a trace of the operator tells."""
 
 import json
 import math
@@ -7,16 +7,21 @@ from typing import Any
 
 import pytest
 from click.testing import Result
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.unit.test_salloc_commands import run, salloc
+from tests.unit.traced_world import EPOCH_MS, RandomApplication
 from typer.testing import CliRunner
 
 from spark_allocation.cli import connection
 from spark_allocation.cli.app import app
 from spark_allocation.reports import pictures
-from spark_allocation.reports.stream_trace import QueryPoint, StreamPoint, point_of, read_trace
+from spark_allocation.reports.stream_trace import point_of
 from spark_allocation.testing.api_server import FakeApiServer
+from spark_allocation.traces.files import entries, find_traces, looks
+from spark_allocation.traces.format import Heading, Writing
+from spark_allocation.traces.looks import QueryPoint, StreamPoint
+from spark_allocation.traces.recorder import Subject, TraceLimits, TraceRecorder
 
 ORDERS = {"query": "orders", "inputRate": 480.0, "batchSeconds": 14.2, "intervalSeconds": 10.0}
 _SECONDS = st.none() | st.floats(0, 1e9)
@@ -56,28 +61,38 @@ def test_what_is_no_number_is_a_gap(value: Any) -> None:
     assert point.queries == (QueryPoint("orders"),)
 
 
-@given(_POINTS)
-def test_a_trace_is_read_as_it_was_written(points: list[StreamPoint]) -> None:
-    assert read_trace([point.line for point in points]) == points
-
-
-@given(_POINTS.filter(bool), st.integers(0, 300))
-def test_a_trace_that_was_broken_off_is_as_good_as_it_is_long(
-    points: list[StreamPoint], kept: int
+@settings(max_examples=20, deadline=None)
+@given(_POINTS.filter(bool))
+def test_looks_are_read_from_a_trace_as_they_were_written(
+    tmp_path_factory: pytest.TempPathFactory, points: list[StreamPoint]
 ) -> None:
-    whole = "\n".join(point.line for point in points)
-    cut = whole[: len(points[0].line) + 1 + kept]
+    file = looked_at(tmp_path_factory.mktemp("looks") / "trace", points)
 
-    found = read_trace(cut.splitlines())
+    (trace,) = find_traces(str(file))
 
-    assert found == points[: len(found)]
-    assert found
+    assert list(looks(trace)) == points
+    assert list(entries(trace)) == []
 
 
-@pytest.mark.parametrize("line", ["[]", "7", "{}", "text", '{"at": 1, "queries": [{"odd": 1}]}'])
-def test_another_file_is_no_trace(line: str) -> None:
-    with pytest.raises(ValueError, match="line 1 "):
-        read_trace([line, line])
+def looked_at(file: Path, points: list[StreamPoint]) -> Path:
+    writing = Writing()
+    lines = [Heading("jobs", "orders", "", 1, 1).line, *map(writing.told, points)]
+    file.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return file
+
+
+def test_a_trace_of_the_operator_is_drawn(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    traces = TraceRecorder(tmp_path, TraceLimits(), operator="test", epoch_ms=lambda: EPOCH_MS)
+    traces.start()
+    RandomApplication(1, traces.sink(Subject("jobs", "orders", "u")), streams=True).run(40)
+    traces.close(60)
+    picture = tmp_path / "orders.svg"
+
+    drawn = plot("--trace", tmp_path, "-o", picture)
+
+    assert drawn.exit_code == 0, drawn.output
+    assert "jobs/orders" in picture.read_text()
 
 
 def plot(*arguments: str | Path) -> Result:
@@ -93,7 +108,9 @@ def test_a_live_stream_is_drawn_and_kept(server: FakeApiServer, tmp_path: Path) 
 
     assert seen.exit_code == 0, seen.output
     assert "<svg" in picture.read_text()
-    points = read_trace(record.read_text().splitlines())
+    (trace,) = find_traces(str(record))
+    points = list(looks(trace))
+    assert trace.name == "jobs/job"
     assert len(points) >= 2
     assert points[0].queries[0].batch_s == 14.2
 
@@ -110,7 +127,7 @@ def test_a_live_stream_is_drawn_and_kept(server: FakeApiServer, tmp_path: Path) 
         ("plot job -n jobs --for soon", 2, "--for"),
         ("plot gone -n jobs", 1, "no such SparkAllocation"),
         ("plot job -n jobs --for 0s", 1, "shows no streaming query"),
-        ("plot --trace /not/there", 1, "/not/there"),
+        ("plot --trace /not/there", 1, "/not/there: one trace is wanted here, and there are: none"),
     ],
 )
 def test_what_cannot_be_drawn_is_told(
@@ -125,8 +142,7 @@ def test_what_cannot_be_drawn_is_told(
 
 def test_a_file_that_is_no_picture_is_told(server: FakeApiServer, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
-    trace = tmp_path / "trace"
-    trace.write_text(point_of({"streaming": [ORDERS]}, 17.0).line)
+    trace = looked_at(tmp_path / "trace", [point_of({"streaming": [ORDERS]}, 17.0)])
 
     assert plot("--trace", trace, "-o", tmp_path / "x.txt").exit_code == 2
 
@@ -137,8 +153,7 @@ def test_without_matplotlib_the_remedy_is_named(
     def missing(name: str) -> None:
         raise ImportError(name)
 
-    trace = tmp_path / "trace"
-    trace.write_text(json.dumps({"at": 1.0, "executors": 1, "target": 1, "queries": [{"query": "a"}]}))  # fmt: skip
+    trace = looked_at(tmp_path / "trace", [StreamPoint(1.0, 1, 1, (QueryPoint("a"),))])
     monkeypatch.setattr(pictures, "import_module", missing)
 
     result = plot("--trace", trace)

@@ -1,7 +1,9 @@
 """``spark-allocation plot``: a picture of how streams fare."""
 
 import asyncio
+import json
 import time
+from collections.abc import Callable
 from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Annotated, NoReturn, TextIO
@@ -18,11 +20,14 @@ from spark_allocation.cli.connection import (
     connected,
     namespace_of,
 )
-from spark_allocation.epoch_clock import epoch_seconds
+from spark_allocation.epoch_clock import epoch_ms, epoch_seconds
 from spark_allocation.kube.cluster_reading import ClusterReading
 from spark_allocation.reports.pictures import PlotsMissing
 from spark_allocation.reports.stream_plot import plot_streams
-from spark_allocation.reports.stream_trace import StreamPoint, point_of, read_trace
+from spark_allocation.reports.stream_trace import point_of, points_of
+from spark_allocation.traces.files import entries, find_traces, looks
+from spark_allocation.traces.format import Heading, Line, Writing
+from spark_allocation.traces.looks import StreamPoint
 
 
 def plot(  # noqa: PLR0917  (options of a command)
@@ -41,7 +46,8 @@ def plot(  # noqa: PLR0917  (options of a command)
         Path | None, typer.Option(help="Also keep what is seen in this file, for --trace.")
     ] = None,
     trace: Annotated[
-        Path | None, typer.Option(help="Draw what --record has kept instead of looking.")
+        Path | None,
+        typer.Option(help="Draw a trace instead of looking: one of the operator, or of --record."),
     ] = None,
     namespace: Namespace = None,
     kubeconfig: Kubeconfig = None,
@@ -59,8 +65,7 @@ def plot(  # noqa: PLR0917  (options of a command)
     if (name is None) == (trace is None):
         _end("name a SparkAllocation, or a trace with --trace", EXIT_USAGE)
     if trace is not None:
-        points = _read(trace)
-        title = trace.name
+        title, points = _read(trace)
     else:
         where = namespace_of(namespace, kubeconfig, context)
         try:
@@ -71,8 +76,9 @@ def plot(  # noqa: PLR0917  (options of a command)
 
         async def look(reading: ClusterReading) -> list[StreamPoint]:
             with nullcontext() if record is None else record.open("w", encoding="utf-8") as kept:
+                keep = _keeper(kept, where, str(name))
                 return await _look(
-                    reading, where, str(name), until=until, interval=interval, kept=kept
+                    reading, where, str(name), until=until, interval=interval, keep=keep
                 )
 
         points = connected(kubeconfig, context, look)
@@ -80,7 +86,7 @@ def plot(  # noqa: PLR0917  (options of a command)
         _end(f"{title}: no such SparkAllocation, or it may not be read", EXIT_PROBLEM)
     if not any(point.queries for point in points):
         _end(f"{title}: its status shows no streaming query", EXIT_PROBLEM)
-    file = output or Path(f"{name or title}.png")
+    file = output or Path(f"{name or title.rpartition('/')[2]}.png")
     try:
         plot_streams(file, title, points)
     except (PlotsMissing, ValueError) as error:
@@ -95,7 +101,7 @@ async def _look(
     *,
     until: float,
     interval: float,
-    kept: TextIO | None,
+    keep: Callable[[StreamPoint], None],
 ) -> list[StreamPoint]:
     """Look until the time is over, the object is gone, or somebody has seen enough."""
     points: list[StreamPoint] = []
@@ -105,19 +111,38 @@ async def _look(
             if body is None:
                 break
             points.append(point_of(body.get("status") or {}, epoch_seconds()))
-            if kept is not None:
-                print(points[-1].line, file=kept, flush=True)
+            keep(points[-1])
             if time.monotonic() + interval > until:
                 break
             await asyncio.sleep(interval)
     return points
 
 
-def _read(trace: Path) -> list[StreamPoint]:
+def _keeper(file: TextIO | None, namespace: str, name: str) -> Callable[[StreamPoint], None]:
+    """Keeps looks in a trace, if there is a file."""
+    if file is None:
+        return lambda _: None
+    writing = Writing()
+
+    def write(line: Line) -> None:
+        print(json.dumps(line), file=file, flush=True)
+
+    write(Heading(namespace, name, uid="", recording=epoch_ms(), part=1).line)
+    return lambda point: write(writing.told(point))
+
+
+def _read(where: Path) -> tuple[str, list[StreamPoint]]:
+    """Whose trace it is, and how its streams fared."""
     try:
-        return read_trace(trace.read_text(encoding="utf-8").splitlines())
+        traces = find_traces(str(where))
+        if len(traces) != 1:
+            names = ", ".join(each.name for each in traces) or "none"
+            _end(f"{where}: one trace is wanted here, and there are: {names}", EXIT_PROBLEM)
+        (trace,) = traces
+        points = list(looks(trace))
+        return trace.name, points or list(points_of(entry for _, entry in entries(trace)))
     except (OSError, ValueError) as error:
-        _end(f"{trace}: {error}", EXIT_PROBLEM)
+        _end(f"{where}: {error}", EXIT_PROBLEM)
 
 
 def _end(message: str, code: int) -> NoReturn:

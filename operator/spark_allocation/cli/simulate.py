@@ -1,4 +1,4 @@
-"""``spark-allocation simulate``: yesterday's jobs under another policy, from their event logs."""
+"""``spark-allocation simulate``: yesterday's jobs under another policy, from their event logs or from traces of the operator."""
 
 import os
 import time
@@ -14,7 +14,15 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from spark_allocation.cli.connection import EXIT_PROBLEM, EXIT_USAGE, Output, OutputOption
 from spark_allocation.cli.output import table, write_document
+from spark_allocation.cli.simulated_traces import (
+    found_at,
+    trace_document,
+    trace_runs,
+    trace_text,
+    trace_title,
+)
 from spark_allocation.controller.policy_search import Recommendation, document_of, policy_of
+from spark_allocation.controller.trace_study import TraceStudy, trace_studies
 from spark_allocation.controller.what_if import (
     AS_RECORDED,
     RECORDED,
@@ -34,7 +42,8 @@ from spark_allocation.reports.what_if_table import (
     shown_time,
     total_row,
 )
-from spark_allocation.sources.event_log.log_files import LogFiles, NoLog, find_logs
+from spark_allocation.sources.event_log.log_files import LogFiles, NoLog
+from spark_allocation.traces.files import DamagedTrace
 
 BAR_AFTER_SECONDS = 2.0
 
@@ -44,7 +53,7 @@ def simulate(  # noqa: PLR0917  (options of a command)
         list[str],
         typer.Argument(
             metavar="LOG...",
-            help="Event logs: files, rolled logs (eventlog_v2_…), folders of them, URLs with fsspec.",
+            help="Event logs: files, rolled logs (eventlog_v2_…), folders of them, URLs with fsspec. Or traces of the operator: files and folders.",
         ),
     ],
     policy: Annotated[
@@ -100,19 +109,28 @@ def simulate(  # noqa: PLR0917  (options of a command)
     The decisions are those of production: the same code, on a simulated clock. The first row is what the log tells, the
     second the same settings simulated: how far these two are apart says how far the others can be trusted.
 
-    Exit codes: 0; 1 when no log can be read, a policy would be refused, or a run does not end; 2 for wrong options.
+    A trace of the operator is recognized by its contents. Its decisions are made again and compared, and policies are put
+    before the same demand; how long the application would have taken is not in a trace.
+
+    Exit codes: 0; 1 when no log can be read, a policy would be refused, a run does not end, or a trace of this version is
+    decided otherwise; 2 for wrong options.
     """  # fmt: skip
     try:
         share = _share(within)
-        found = [log for where in logs for log in find_logs(where)]
+        found, traces = found_at(logs)
         policies = [each for file in policy or () for each in _policies(file)]
-    except (NoLog, RefusedPolicy) as error:
+    except (NoLog, DamagedTrace, RefusedPolicy) as error:
         _end(str(error), EXIT_PROBLEM)
     except (ValueError, OSError, yaml.YAMLError) as error:
         _end(str(error), EXIT_USAGE)
-    if plot_file is not None and len(found) != 1:
+    number = len(found) + len(traces)
+    if plot_file is not None and number != 1:
+        _end(f"--plot {plot_file}: draws one log, and {number} were found; name one", EXIT_USAGE)
+    if recommend and traces:
         _end(
-            f"--plot {plot_file}: draws one log, and {len(found)} were found; name one", EXIT_USAGE
+            f"--recommend: {traces[0].name} is a trace of the operator, which does not tell how long tasks take; "
+            "name event logs",
+            EXIT_USAGE,
         )
     supposed = SupposedCluster(
         start_delay_ms=None if start_delay is None else round(start_delay * 1000),
@@ -128,16 +146,20 @@ def simulate(  # noqa: PLR0917  (options of a command)
             results = studies(
                 found, policies, supposed, workers=workers or os.cpu_count() or 1, progress=advance
             )
-        if plot_file is not None and results[0].recorded is not None:
-            plot(plot_file, _title(results[0]), _runs(results[0]))
+        with _bar("replaying", sum(trace.size for trace in traces)) as advance:
+            replayed = trace_studies(traces, policies, supposed, progress=advance)
+        if plot_file is not None:
+            _plot(plot_file, results, replayed)
     except (NoLog, RefusedPolicy) as error:
         _end(str(error), EXIT_PROBLEM)
     except (PlotsMissing, ValueError, OSError) as error:
         _end(str(error), EXIT_USAGE)
-    _write(results, recommendation, share, price_per_core_hour, output)
+    _write(results, replayed, recommendation, share, price_per_core_hour, output)
     runs = [each.outcome for result in results for each in result.outcomes]
-    good = [result for result in results if not result.problem]
-    if not good or not all(outcome.finished for outcome in runs):
+    problems = [*(each.problem for each in results), *(each.problem for each in replayed)]
+    if all(problems) or not all(outcome.finished for outcome in runs):
+        raise typer.Exit(EXIT_PROBLEM)
+    if any(study.decides_otherwise for study in replayed):
         raise typer.Exit(EXIT_PROBLEM)
     if recommendation is not None and recommendation.chosen is None:
         raise typer.Exit(EXIT_PROBLEM)
@@ -208,6 +230,16 @@ def _recommended(
     return recommendation
 
 
+def _plot(file: Path, results: Sequence[LogStudy], replayed: Sequence[TraceStudy]) -> None:
+    """Draw the one log, or the life in a trace that had the most executors."""
+    drawn = [(_title(each), _runs(each)) for each in results if each.recorded is not None]
+    lives = [each for each in replayed if each.recorded is not None]
+    lives.sort(key=lambda each: each.recorded.executor_ms if each.recorded is not None else 0)
+    drawn += [(trace_title(each), trace_runs(each)) for each in lives[-1:]]
+    for title, runs in drawn:
+        plot(file, title, runs)
+
+
 def _runs(result: LogStudy) -> list[tuple[str, Outcome]]:
     recorded = [] if result.recorded is None else [(RECORDED, result.recorded)]
     return [*recorded, *((each.policy, each.outcome) for each in result.outcomes)]
@@ -221,8 +253,9 @@ def _title(result: LogStudy) -> str:
 # -- what is written ---------------------------------------------------------------------------------------------------
 
 
-def _write(
+def _write(  # noqa: PLR0917
     results: Sequence[LogStudy],
+    replayed: Sequence[TraceStudy],
     recommendation: Recommendation | None,
     share: float,
     price: float | None,
@@ -230,6 +263,8 @@ def _write(
 ) -> None:
     if output in (Output.JSON, Output.YAML):
         written: dict[str, Any] = {"applications": [_document(each, price) for each in results]}
+        if replayed:
+            written["traces"] = [trace_document(each, price) for each in replayed]
         if recommendation is not None:
             written["recommendation"] = _recommendation_document(recommendation, share, price)
         write_document(written, output)
@@ -242,6 +277,8 @@ def _write(
 
     for result in results:
         say(_text(result, price) + "\n")
+    for study in replayed:
+        say(trace_text(study, price) + "\n")
     if sum(not result.problem for result in results) > 1:
         say(_totals(results, price) + "\n")
     if recommendation is not None:

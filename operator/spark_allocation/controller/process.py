@@ -16,6 +16,7 @@ import signal
 import socket
 import time
 from collections.abc import Coroutine
+from importlib.metadata import version
 from typing import Any
 
 import aiohttp
@@ -45,6 +46,7 @@ from spark_allocation.controller.runner_surroundings import Surroundings
 from spark_allocation.controller.runners import Claims, Runners
 from spark_allocation.controller.unallocated_drivers import UnallocatedDrivers
 from spark_allocation.core.driver_report import DriverPod
+from spark_allocation.epoch_clock import epoch_ms
 from spark_allocation.kube.allocations_api import KubernetesAllocationsApi
 from spark_allocation.kube.api_client import (
     ApiUnavailable,
@@ -62,12 +64,14 @@ from spark_allocation.reports.metrics import (
     ProcessMetrics,
     RequestCounters,
 )
+from spark_allocation.reports.trace_metrics import TraceMetrics
 from spark_allocation.snapshots_store import ExecutorPodsSnapshotsStore, SeenPod
 from spark_allocation.sources.driver_rest import open_driver_session
 from spark_allocation.sources.executor_pods import EXECUTOR_SELECTOR, driver_pod, seen_pod
 from spark_allocation.sources.nodes_watch import NodesWatch
 from spark_allocation.sources.pods_watch import PodsWatch
 from spark_allocation.sources.policies_watch import PoliciesWatch
+from spark_allocation.traces.recorder import TraceCounts, TraceLimits, TraceRecorder
 
 DRIVER_SELECTOR = "spark-role=driver"
 EXISTING_ALLOCATIONS_SECONDS = 15.0
@@ -105,6 +109,8 @@ class Process:
         self._policies = PolicyDirectory()
         self._going_nodes = GoingNodes()
         self._budgets = BudgetCoordinator(self._policies, self._store, self._directory)
+        self._traces = _traces(settings)
+        registry.register(TraceMetrics(lambda: _counts(self._traces)))
         self._lease = _lease(settings, api)
         if self._lease is not None:
             lease = self._lease
@@ -217,6 +223,7 @@ class Process:
             policies=self._policies,
             going_nodes=self._going_nodes,
             budgets=self._budgets,
+            traces=self._traces,
             count_end=self._ends.count,
             count_poll=self._requests.poll,
             count_backlog=self._requests.backlog,
@@ -229,6 +236,8 @@ class Process:
             LeaseLost: another process leads now.
         """
         await self.health.start()
+        if self._traces is not None:
+            self._traces.start()
         self._listen_to_signals()
         try:
             async with asyncio.TaskGroup() as group:
@@ -251,6 +260,8 @@ class Process:
                 EXIT_PATIENCE_SECONDS, os.kill, os.getpid(), signal.SIGKILL
             )
             await self.health.stop()
+            if self._traces is not None:
+                await asyncio.to_thread(self._traces.close)
 
     def _listen_to_signals(self) -> None:
         """Signals end this process; kopf takes them over while it runs and leaves them to nobody when it gives up."""
@@ -407,6 +418,22 @@ def _first_lease_lost(group: BaseExceptionGroup[BaseException]) -> LeaseLost | N
             return inner
         found = inner if isinstance(inner, BaseExceptionGroup) else None
     return None
+
+
+def _traces(settings: ProcessSettings) -> TraceRecorder | None:
+    if settings.trace_directory is None:
+        return None
+    limits = TraceLimits(settings.trace_allocation_mib << 20, settings.trace_total_mib << 20)
+    return TraceRecorder(
+        settings.trace_directory,
+        limits,
+        operator=version("spark-allocation-operator"),
+        epoch_ms=epoch_ms,
+    )
+
+
+def _counts(traces: TraceRecorder | None) -> TraceCounts:
+    return TraceCounts() if traces is None else traces.counts
 
 
 def _lease(settings: ProcessSettings, api: KubernetesApi) -> LeaderLease | None:

@@ -50,6 +50,12 @@ class ProcessSettings(BaseSettings):
     """Whether nodes are watched, so that executors on those that are about to go are replaced ahead of time. Left out: they are when all namespaces are served; it takes a ClusterRole with list and watch on nodes."""
     cluster_policy_file: Path | None = None
     """File of ClusterSparkAllocationPolicy objects, for an install that may not read cluster-wide objects; read again when it changes."""
+    trace_directory: Path | None = None
+    """Folder in which traces of what was seen and decided are kept, for `simulate` and `plot`; none are kept when it is left out. It is made if it is not there."""
+    trace_allocation_mib: int = Field(default=64, ge=1, le=1_048_576)
+    """Most MiB of traces of one SparkAllocation; the oldest go."""
+    trace_total_mib: int = Field(default=512, ge=1, le=1_048_576)
+    """Most MiB of all traces together; the oldest go."""
     lease_namespace: str = Field(default="", validation_alias="POD_NAMESPACE")
     """Namespace of the leader's Lease; no lease is held when it is empty (a single process outside the cluster)."""
     lease_name: str = ""

@@ -144,7 +144,7 @@ def studies(
     Raises:
         RefusedPolicy: for a policy that Spark or the operator would refuse.
     """
-    if workers <= 1 or len(logs) == 1:
+    if workers <= 1 or len(logs) <= 1:
         return [study(files, policies, supposed, progress) for files in logs]
     with ProcessPoolExecutor(max_workers=min(workers, len(logs))) as pool:
         futures: dict[Future[LogStudy], LogFiles] = {

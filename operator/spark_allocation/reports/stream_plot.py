@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from spark_allocation.reports.pictures import finish_axis, picture
-from spark_allocation.reports.stream_trace import QueryPoint, StreamPoint
+from spark_allocation.traces.looks import QueryPoint, StreamPoint
 
 _CURVES: tuple[tuple[str, Callable[[QueryPoint], float | None]], ...] = (
     ("rows a second\nthat come", lambda point: point.input_rate),

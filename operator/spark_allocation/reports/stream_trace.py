@@ -1,54 +1,12 @@
-"""How streams of one SparkAllocation fared over time, as its status told it: points that can be kept in a file.
+"""How streams of one SparkAllocation fared over time, as its status or a trace of the operator tells it."""
 
-A trace is a text file with one JSON object a line, so that one that was broken off is as good as it is long.
-"""
-
-import json
 import math
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from spark_allocation.core.trace.replay import Entry, ReplayedStep, replayed
 from spark_allocation.reports.streams import NOT_RUNNING
-
-
-@dataclass(frozen=True, slots=True)
-class QueryPoint:
-    """One query; None for what is not known.
-
-    Attributes:
-        input_rate: rows a second.
-        batch_s: seconds of the last batch, or of the one that runs.
-        interval_s: seconds that a batch may take.
-        backlog_s: seconds that it would take to process what waits.
-    """
-
-    query: str
-    input_rate: float | None = None
-    batch_s: float | None = None
-    interval_s: float | None = None
-    backlog_s: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class StreamPoint:
-    """One moment.
-
-    Attributes:
-        at: epoch seconds.
-        executors: that run.
-        target: that are wanted.
-    """
-
-    at: float
-    executors: int
-    target: int
-    queries: tuple[QueryPoint, ...] = ()
-
-    @property
-    def line(self) -> str:
-        """As a trace has it."""
-        return json.dumps(asdict(self))
+from spark_allocation.traces.looks import QueryPoint, StreamPoint
 
 
 def point_of(status: Mapping[str, Any], at: float) -> StreamPoint:
@@ -71,28 +29,34 @@ def point_of(status: Mapping[str, Any], at: float) -> StreamPoint:
     )
 
 
-def read_trace(lines: Iterable[str]) -> list[StreamPoint]:
-    """The points of a trace.
+def points_of(entries: Iterable[Entry]) -> Iterator[StreamPoint]:
+    """What the steps of a trace come to.
 
     Raises:
-        ValueError: a line is none of a trace; it names the line. The last line may be broken off.
+        NoBeginning, InvalidSetting, InvalidProfile: it is none that can be put into the core again.
     """
-    points: list[StreamPoint] = []
-    broken = 0
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        if broken:
-            raise ValueError(f"line {broken} is none of a trace of streams")
-        try:
-            told = json.loads(line)
-            queries = tuple(QueryPoint(**each) for each in told.pop("queries"))
-            points.append(StreamPoint(**told, queries=queries))
-        except (ValueError, TypeError, KeyError, AttributeError):
-            broken = number
-    if broken and not points:
-        raise ValueError(f"line {broken} is none of a trace of streams")
-    return points
+    for step in replayed(entries):
+        yield _point(step)
+
+
+def _point(step: ReplayedStep) -> StreamPoint:
+    profiles = step.step.profiles
+    return StreamPoint(
+        step.asked.now_ms / 1000,
+        sum(each.running for each in profiles),
+        sum(each.target for each in profiles),
+        tuple(
+            QueryPoint(
+                each.query,
+                _number(each.input_rate),
+                _number(each.batch_duration_s),
+                _number(each.interval_s),
+                _number(each.backlog_s),
+            )
+            for decision in step.step.streaming
+            for each in decision.queries
+        ),
+    )
 
 
 def _number(value: Any) -> float | None:

@@ -18,6 +18,7 @@ from typing import Any, BinaryIO
 from spark_allocation.core.trace.inputs import LifeBegun
 from spark_allocation.core.trace.replay import Entry, Gap
 from spark_allocation.traces.format import TRACE, Heading, NotReadable, Reading, heading_of
+from spark_allocation.traces.looks import StreamPoint
 
 _GZIP = b"\x1f\x8b"
 _LONGEST_HEADING = 4_096
@@ -86,8 +87,20 @@ def find_traces(where: str) -> list[Trace]:
     ]
 
 
+def looks(trace: Trace) -> Iterator[StreamPoint]:
+    """Looks from outside that somebody has added.
+
+    Raises:
+        DamagedTrace: a line in the middle cannot be understood.
+    """
+    for part in trace.parts:
+        for _, entry in _entries_of(part):
+            if isinstance(entry, StreamPoint):
+                yield entry
+
+
 def entries(trace: Trace) -> Iterator[tuple[Place, Entry]]:
-    """All entries of a trace; a `Gap` where something is missing.
+    """All entries of a trace, without looks; a `Gap` where something is missing.
 
     Raises:
         DamagedTrace: a line in the middle cannot be understood.
@@ -108,7 +121,7 @@ def entries(trace: Trace) -> Iterator[tuple[Place, Entry]]:
             if isinstance(entry, _Torn):
                 torn = True
                 yield place, Gap()
-            else:
+            elif not isinstance(entry, StreamPoint):
                 yield place, entry
         before = heading
 
@@ -117,7 +130,7 @@ class _Torn:
     """The part ends in the middle of a line or of what was packed."""
 
 
-def _entries_of(part: TracePart) -> Iterator[tuple[Place, Entry | _Torn]]:
+def _entries_of(part: TracePart) -> Iterator[tuple[Place, Entry | StreamPoint | _Torn]]:
     reading = Reading()
     broken: tuple[Place, str] | None = None
     number = 0

@@ -57,6 +57,7 @@ from spark_allocation.core.trace.inputs import (
     StreamsSeen,
 )
 from spark_allocation.core.trace.replay import Entry, Gap, StepTaken
+from spark_allocation.traces.looks import StreamPoint
 from spark_allocation.traces.node_marks import NodeMarks
 from spark_allocation.traces.packing import fields_of, packed, unpacked
 
@@ -79,6 +80,7 @@ _PLAIN: Mapping[str, type[Any]] = {
     "claimsFound": ClaimsFound,
     "claimMade": ClaimMade,
     "gap": Gap,
+    "look": StreamPoint,
 }
 """Entries that are written as they are."""
 _WORD_OF: Mapping[type[Any], str] = {kind: word for word, kind in _PLAIN.items()}
@@ -167,7 +169,7 @@ class Writing:
         )
         return {"is": "life", **fields_of(self._life)}
 
-    def told(self, entry: Input | Gap) -> Line:
+    def told(self, entry: Input | Gap | StreamPoint) -> Line:
         """A value has reached the core, or something is missing."""
         if isinstance(entry, ReportTaken):
             return self._report(entry)
@@ -247,7 +249,7 @@ class Reading:
     def __init__(self) -> None:
         self._memory = _Memory()
 
-    def entry(self, line: Line) -> Entry | None:
+    def entry(self, line: Line) -> Entry | StreamPoint | None:
         """What a line says; None for what this version does not know.
 
         Raises:
