@@ -9,18 +9,15 @@ simulation can be held against the same runs again. The exit code is 1 when some
 
 import argparse
 import json
-import os
 import sys
 import tempfile
 from pathlib import Path
 
-from tests import cluster as clusters
+from tests.cluster import arguments
 from tests.demo.installation import install_without_operator
 from tests.fidelity.comparison import RealRun, predicted, replayed, table, verdict
 from tests.fidelity.jobs.shapes import SHAPES
 from tests.fidelity.real_runs import POLICIES, RunFailed, real_runs
-from tests.machine.errors import ClusterError
-from tests.machine.reporting import Reporter
 
 
 def main() -> int:
@@ -30,20 +27,13 @@ def main() -> int:
     parser.add_argument("--shapes", nargs="+", choices=list(SHAPES), default=list(SHAPES))
     parser.add_argument("--folder", type=Path, help="for event logs and results")
     parser.add_argument("--compare-only", action="store_true", help="runs of an earlier time")
-    parser.add_argument("--spark", default=None, help="version, such as 3.5.9")
-    parser.add_argument("--cluster", default=os.environ.get("CLUSTER", clusters.DEFAULT_NAME))
+    arguments.add_arguments(parser)
     options = parser.parse_args()
     folder = options.folder or Path(tempfile.mkdtemp(prefix="fidelity-"))
     folder.mkdir(parents=True, exist_ok=True)
     failed: list[str] = []
     if not options.compare_only:
-        try:
-            cluster = clusters.require(options.cluster, Reporter())
-            install_without_operator(cluster)
-            image = clusters.load_spark(cluster, Reporter(), version=options.spark)
-        except ClusterError as error:
-            print(error, file=sys.stderr)
-            return 2
+        cluster, image = arguments.cluster_and_image(parser, options, install_without_operator)
         runs: list[RealRun] = []
         with real_runs(cluster, image, folder) as real:
             for shape in options.shapes:

@@ -32,8 +32,7 @@ from typing import Any
 import kubernetes.client
 import kubernetes.config
 import kubernetes.watch
-from tests import cluster as clusters
-from tests.cluster import Cluster
+from tests.cluster import Cluster, arguments
 from tests.cluster.audit import AuditLog
 from tests.day.samples import process_figures
 from tests.demo import manifests
@@ -43,8 +42,6 @@ from tests.demo.manifests import OPERATOR, OPERATOR_NAMESPACE
 from tests.e2e.waiting import eventually
 from tests.e2e.workspace import PROPERTIES, Workspace
 from tests.images.spark_image import DEFAULT_SPARK_VERSION
-from tests.machine.errors import ClusterError
-from tests.machine.reporting import Reporter
 from tests.soak.drivers import RIGHTS_OF_A_SELF_ALLOCATING_DRIVER, SELF_ALLOCATING
 
 from spark_allocation.core.passive_driver import FALLBACK_SETTINGS
@@ -299,16 +296,10 @@ def main() -> int:
     parser.add_argument("--most", type=int, default=500)
     parser.add_argument("--calm", type=float, default=60.0, help="seconds of steady state")
     parser.add_argument("--json", type=Path, default=Path("demo-output") / "beside-spark.json")
-    parser.add_argument("--spark", default=None, help="version, such as 4.0.1")
-    parser.add_argument("--cluster", default=os.environ.get("CLUSTER", clusters.DEFAULT_NAME))
+    arguments.add_arguments(parser)
     options = parser.parse_args()
     ways = [Way[each.upper()] for each in options.ways.split(",")]
-    try:
-        cluster = clusters.require(options.cluster, Reporter())
-        image = clusters.load_spark(cluster, Reporter(), version=options.spark)
-    except ClusterError as error:
-        print(error, file=sys.stderr)
-        return 2
+    cluster, image = arguments.cluster_and_image(parser, options)
     courses: list[Found] = []
     with Api(cluster) as api:
         for way in ways:

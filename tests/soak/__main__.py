@@ -11,7 +11,6 @@ import argparse
 import asyncio
 import json
 import math
-import os
 import sys
 import tempfile
 import time
@@ -19,12 +18,10 @@ import traceback
 from dataclasses import asdict
 from pathlib import Path
 
-from tests import cluster as clusters
+from tests.cluster import arguments
 from tests.demo.installation import install_without_operator
 from tests.faults.__main__ import seeds
 from tests.faults.fault_schedule import FaultSchedule
-from tests.machine.errors import ClusterError
-from tests.machine.reporting import Reporter
 from tests.soak.drivers import Allocator
 from tests.soak.round import LONG, SHORT, Played, Round
 from tests.soak.verdict import figures, line, runs_of, table, violations
@@ -40,21 +37,14 @@ def main() -> int:
     parser.add_argument("--at-once", type=int, default=3, help="runs in a round")
     parser.add_argument("--only", type=Allocator, choices=list(Allocator))
     parser.add_argument("--short", action="store_true", help="as in the test suite")
-    parser.add_argument("--spark", default=None, help="version, such as 3.5.9")
-    parser.add_argument("--cluster", default=os.environ.get("CLUSTER", clusters.DEFAULT_NAME))
+    arguments.add_arguments(parser)
     parser.add_argument(
         "--folder", type=Path, help="for logs and results; a temporary one if left out"
     )
     options = parser.parse_args()
     if math.ceil(options.runs / options.at_once) > len(options.seeds):
         parser.error(f"{options.runs} runs, {options.at_once} at once, need more seeds")
-    try:
-        cluster = clusters.require(options.cluster, Reporter())
-        install_without_operator(cluster)
-        image = clusters.load_spark(cluster, Reporter(), version=options.spark)
-    except ClusterError as error:
-        print(error, file=sys.stderr)
-        return 2
+    cluster, image = arguments.cluster_and_image(parser, options, install_without_operator)
     folder = options.folder or Path(tempfile.mkdtemp(prefix="soak-"))
     results = folder / "soak.json"
     rounds: list[Played] = []

@@ -8,18 +8,15 @@ came of it into docs/howto/streaming.md.
 """
 
 import argparse
-import os
 import secrets
 import sys
 import tempfile
 from pathlib import Path
 
-from tests import cluster as clusters
+from tests.cluster import arguments
 from tests.demo.api import Api
 from tests.demo.installation import delete_namespace, install_on_host, make_namespace
 from tests.e2e.workspace import Workspace
-from tests.machine.errors import ClusterError
-from tests.machine.reporting import Reporter
 from tests.streams.course import (
     DRIVER,
     ENDS_WITHIN_SECONDS,
@@ -44,16 +41,10 @@ def main() -> int:
     parser.add_argument("--phases", default=PHASES, help="seconds:rows-a-second,…")
     parser.add_argument("--png", type=Path, default=Path("demo-output") / "stream.png")
     parser.add_argument("--json", type=Path, default=Path("demo-output") / "stream.json")
-    parser.add_argument("--spark", default=None, help="version, such as 4.0.1")
-    parser.add_argument("--cluster", default=os.environ.get("CLUSTER", clusters.DEFAULT_NAME))
+    arguments.add_arguments(parser)
     options = parser.parse_args()
     ways = [Way[each.upper()] for each in options.ways.split(",")]
-    try:
-        cluster = clusters.require(options.cluster, Reporter())
-        image = clusters.load_spark(cluster, Reporter(), version=options.spark)
-    except ClusterError as error:
-        print(error, file=sys.stderr)
-        return 2
+    cluster, image = arguments.cluster_and_image(parser, options)
     folder = Path(tempfile.mkdtemp(prefix="streams-"))
     courses: list[Course] = []
     failed: list[str] = []
