@@ -125,6 +125,21 @@ def test_what_batches_cost_is_not_learned_from_those_in_which_something_had_just
     assert stream.demand.learned[ORDERS] == known
 
 
+def test_nor_from_the_large_batches_with_which_a_query_begins_that_catches_up() -> None:
+    # given batches of thirty, twenty and ten seconds on one executor, with the rows of as long before
+    stream = Stream(executors=1)
+    for number, (began, lasts, rows) in enumerate(((0.0, 40.0, 400.0), (40.0, 30.0, 4000.0), (70.0, 25.0, 3000.0))):  # fmt: skip
+        stream.now = 1000.0 + began + lasts
+        stream.tell(query(batch(50 + number, stream.now, lasts, rows)))
+    known = stream.demand.learned[ORDERS]
+    assert known.batches == 1, "the first one, of which nobody knows how long its rows had waited"
+    # and once they have the usual size
+    for number in range(3):
+        stream.now += 10.0
+        stream.tell(query(batch(60 + number, stream.now, 9.0, 1000.0)))
+    assert stream.demand.learned[ORDERS].batches > 2
+
+
 def test_slow_first_batches_of_a_query_that_needs_no_more_bring_no_executors() -> None:
     # given an application without a query, and then one whose first batches take longer than later ones
     stream = Stream(executors=4)

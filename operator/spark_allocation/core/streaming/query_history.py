@@ -17,7 +17,8 @@ A trigger interval that nobody tells is the time between the triggers of batches
 
 *Beginnings.* Executors that have just come count for less, and so do all of them under the first batches of a run
 (`run_beginning`). What such batches cost is not learned: it is a guess what they would have taken, and a few wrong ones in a row
-carry off how much of it is fixed. While a first batch runs nobody knows how many rows it
+carry off how much of it is fixed. Neither is it learned from the large batches with which a query that began late catches up: a
+tenth of a batch of ten intervals is a whole interval, and then nothing would be left for rows. While a first batch runs nobody knows how many rows it
 has; once it is late it counts as if they had come in one interval, but as no more than `FIRST_BATCH_MOST` intervals: executors
 double each time that those asked for have come.
 
@@ -77,6 +78,10 @@ AWAKE_SHARE = 0.25
 """Of its interval a batch has run before an idle query counts as awake."""
 LONG_IDLENESS_S = 3600.0
 FIRST_BATCH_MOST = 2.0
+MOST_PERIODS = 2.0
+"""So many times the rows of a usual batch are too many to learn from it what that costs."""
+USUAL_BATCHES = 2.5
+"""After so many, larger ones are learned from, too."""
 LEAST_WARM = 0.85
 """Share of the executors that have to have warmed up before it is learned what a batch costs."""
 IDLE_SECONDS = 10.0
@@ -264,10 +269,17 @@ class QueryHistory:
         self.batches += 1
         self._beginning.passed()
         slots = worth * self._tasks_per_executor
-        if rows and slots > 0 and worth >= LEAST_WARM * there:
+        if rows and slots > 0 and worth >= LEAST_WARM * there and self._is_usual(fill_s):
             self.cost = self.cost.after(
                 rows=rows, usable=usable_slots(slots, batch.tasks), duration_s=duration_s
             )
+
+    def _is_usual(self, fill_s: float | None) -> bool:
+        """Of a size from which to learn what batches cost, or enough is known already to take any."""
+        period_s = self._trigger_interval() or self._interval_s
+        if fill_s is None or period_s is None or self.cost.batches >= USUAL_BATCHES:
+            return True
+        return fill_s <= MOST_PERIODS * period_s
 
     def _fill(self, batch_id: int | None, began_at: float, before: MeasuredBatch) -> float | None:
         gap = began_at - before.began_at
