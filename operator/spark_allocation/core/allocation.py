@@ -32,16 +32,17 @@ Source: ``ExecutorAllocationManager.schedule``, ``KubernetesClusterSchedulerBack
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 
 from spark_allocation.core.allocation_decisions import ProfileDecision, SparkLogLine, TickResult
 from spark_allocation.core.allocation_manager import ExecutorAllocationManager
 from spark_allocation.core.budget_cap import BudgetCap, Grants, ProfileDemand
+from spark_allocation.core.departures import Departures
 from spark_allocation.core.drains import DrainConf, Drains
 from spark_allocation.core.driver_feeder import DriverFeeder
-from spark_allocation.core.driver_report import DriverReport, ExecutorReport
+from spark_allocation.core.driver_report import DriverReport
 from spark_allocation.core.dynamic_allocation_conf import DynamicAllocationConf
 from spark_allocation.core.executor_exits import ExecutorExit
 from spark_allocation.core.executor_failures import ExecutorFailures
@@ -60,9 +61,10 @@ from spark_allocation.core.lifecycle_manager import (
     PodDeletion,
 )
 from spark_allocation.core.node_evacuation import Evacuation, NodeEvacuation
+from spark_allocation.core.pod_rounds import PodRounds
 from spark_allocation.core.pods_allocator import ExecutorPodsAllocator
 from spark_allocation.core.pods_allocator_conf import PodsAllocatorConf
-from spark_allocation.core.pods_plan import PodsPlan, RequestBound
+from spark_allocation.core.pods_plan import PodsPlan
 from spark_allocation.core.profile_states import ProfileState, profile_states
 from spark_allocation.core.resource_profiles import ProfileId, ResourceProfileManager
 from spark_allocation.core.shuffle_holders import ShuffleHoldConf, ShuffleHolders
@@ -72,7 +74,6 @@ from spark_allocation.core.streaming.decisions import StreamingDecision
 from spark_allocation.core.streaming.observations import QueryName, Slots, StreamingObservation
 from spark_allocation.core.streaming.settings import StreamingSettings
 from spark_allocation.core.streaming.streams import Streams
-from spark_allocation.core.surplus import chosen_to_go
 
 _NANOSECONDS_PER_MILLISECOND = 1_000_000
 _NANOSECONDS_PER_SECOND = 1_000_000_000
@@ -180,7 +181,6 @@ class _Asked:
     drains: list[ExecutorPod] = field(default_factory=list)
     plan_now: bool = False
     would_leave: Counter[ProfileId] = field(default_factory=Counter)
-    between_batches: set[ExecutorId] = field(default_factory=set)
 
 
 class Allocation:
@@ -210,15 +210,11 @@ class Allocation:
         self._snapshot = ExecutorPodsSnapshot.replaced((), at=0)
         self._not_counted: frozenset[ExecutorId] = frozenset()
         self._last_decisions: Mapping[ProfileId, ProfileDecision] = {}
-        self._last_bounds: dict[ProfileId, RequestBound] = {}
-        self._planned_at_ms: int | None = None
         self._driver_executors: DriverExecutors | None = None
         self._dead: dict[ExecutorId, DriverExecutor] = {}
-        self._vanished: list[ExecutorPod] = []
         self._acts = True
         self.avoid_nodes: frozenset[str] = frozenset()
         """Nodes that the next pods should not go to."""
-        self._now_ms, self._now_ns = 0, now_ns
         self._profiles = profiles
         self.lifecycle = ExecutorPodsLifecycleManager(settings.lifecycle)
         self.failures = ExecutorFailures(settings.failures)
@@ -231,9 +227,18 @@ class Allocation:
         self._sight = IdleSight(settings.idle_sight)
         self.feeder = DriverFeeder(self.monitor, self._holders, self._sight)
         self._drains = Drains(settings.drains, self._holders, lambda: self.feeder.executors)
+        self._departures = Departures(
+            settings.dynamic,
+            self._drains,
+            self._holders,
+            self._sight,
+            feeder=self.feeder,
+            monitor=self.monitor,
+        )
         self._cap = BudgetCap()
+        self._rounds = PodRounds(settings.pods.batch_delay_ms, self.pods, self.failures, self._cap)
         self._evacuation = NodeEvacuation(
-            self._most, self._loses_something, self._may_be_granted_more
+            self._most, self._departures.loses_something, self._may_be_granted_more
         )
         self.manager = ExecutorAllocationManager(
             settings.dynamic, self, self.monitor, profiles, self.feeder
@@ -262,6 +267,8 @@ class Allocation:
         self._holders.reconfigure(settings.shuffle)
         self._sight.reconfigure(settings.idle_sight)
         self._drains.reconfigure(settings.drains)
+        self._departures.reconfigure(settings.dynamic)
+        self._rounds.reconfigure(settings.pods.batch_delay_ms)
         self.failures.reconfigure(settings.failures)
         self._streams.reconfigure(settings.streaming)
 
@@ -295,7 +302,7 @@ class Allocation:
         self.feeder.take(
             report, self.manager, leaving=self._drains.leaving, now_ns=now_ns, now_ms=now_ms
         )
-        self.manager.max_needed_override = self._needs_by_gauge()
+        self.manager.max_needed_override = self.feeder.needs_by_gauge(self.manager)
         self._jobs_run = bool(report.running_jobs)
         if report.dead_executors is not None:
             self._dead = {
@@ -333,10 +340,16 @@ class Allocation:
         """
         self._snapshot = snapshot
         self._acts = acts
-        self._now_ms, self._now_ns = now_ms, now_ns
         news = self._drains.take(snapshot, going_nodes=going_nodes, now_ns=now_ns)
         if news:
             self.monitor.executors_decommissioned(map(str, news))
+        executors = self._driver_executors
+        self._departures.look(
+            snapshot,
+            going_nodes=going_nodes,
+            report_age_ms=None if executors is None else now_ms - executors.observed_at,
+            now_ns=now_ns,
+        )
         self._asked = _Asked()
         review = self.lifecycle.review(
             snapshot,
@@ -371,38 +384,23 @@ class Allocation:
         if self._cap.applies:
             self._keep_within_budgets(leaving | lost, evacuation, going_nodes)
         plan = None
-        self._vanished.extend(
-            pod for pod in vanished if acts or pod.executor_id in self.pods.unseen
-        )
-        if acts and self._round_is_due(now_ms):
-            self._planned_at_ms = now_ms
-            plan = self.pods.plan(
+        self._rounds.remember(vanished, acts=acts)
+        if acts and (self._asked.plan_now or self._rounds.is_due(now_ms)):
+            plan = self._rounds.plan(
                 snapshot,
                 registered=self.feeder.executors.keys(),
-                now=now_ms,
-                vanished=self._vanished,
                 not_counted=self._not_counted,
-                caps=self._cap.round_caps(self.pods.expected),
+                targets=self.manager.targets,
+                now_ms=now_ms,
             )
-            self._vanished.clear()
-            create = self.failures.allowed(
-                plan.create, now_ms, executors_wanted=sum(self.pods.expected.values())
-            )
-            plan = replace(plan, create=create)
-            self._last_bounds = {
-                profile_id: profile.bound for profile_id, profile in plan.profiles.items()
-            }
-            self._last_bounds.update(self._cap.bounds(plan, self.manager.targets))
-            for request in create:
-                if request.held_back:
-                    self._last_bounds[request.profile_id] = RequestBound.BACK_OFF
         surplus: tuple[ExecutorPod, ...] = ()
         above_maximum: tuple[ExecutorPod, ...] = ()
         above_streams: tuple[ExecutorPod, ...] = ()
+        between_batches: frozenset[ExecutorId] = frozenset()
         if acts and report_is_fresh:
-            surplus = self._let_go(self._cap.too_many(), going_nodes)
-            above_maximum = self._let_go(self._above_maximum(), going_nodes)
-            above_streams = self._leave_streams(going_nodes, now_ns)
+            surplus = self._departures.let_go(self._cap.too_many())
+            above_maximum = self._departures.let_go_above_maximum(self._not_counted)
+            above_streams, between_batches = self._leave_streams()
         return Step(
             plan=plan,
             drains=tuple(self._asked.drains),
@@ -420,9 +418,9 @@ class Allocation:
                     *above_maximum,
                     *above_streams,
                 )
-                if self._is_idle(pod)
+                if self._departures.is_idle(pod.executor_id)
             ),
-            between_batches=frozenset(self._asked.between_batches),
+            between_batches=between_batches,
             demands=self._demands(plan) if self._cap.applies else (),
             delete=review.delete if acts else (),
             removals=review.removals,
@@ -439,7 +437,7 @@ class Allocation:
                 monitor=self.monitor,
                 feeder=self.feeder,
                 decisions=self._last_decisions,
-                bounds=self._last_bounds,
+                bounds=self._rounds.bounds,
                 targets=self.manager.targets,
                 now_ns=now_ns,
                 cap=self._cap,
@@ -508,14 +506,9 @@ class Allocation:
                 self.feeder.executors[ExecutorId(int(each))].profile_id for each in executor_ids
             )
             return []
-        begun = self._drains.begin_idle(executor_ids, report_age_ms=self._report_age_ms)
+        begun = self._departures.begin_idle(executor_ids)
         self._asked.drains += begun
         return [str(pod.executor_id) for pod in begun]
-
-    @property
-    def _report_age_ms(self) -> int | None:
-        executors = self._driver_executors
-        return None if executors is None else self._now_ms - executors.observed_at
 
     def _evacuate(self, evacuation: Evacuation) -> tuple[ExecutorPod, ...]:
         begun = self._drains.begin(evacuation.may_leave)
@@ -586,61 +579,16 @@ class Allocation:
         if self._cap.changed(capped) and nothing_outstanding:
             self._asked.plan_now = True
 
-    def _above_maximum(self) -> dict[ProfileId, int]:
-        """Of each profile: running executors beyond ``maxExecutors``, which can be lowered while they run."""
-        bounds = self._settings.dynamic.bounds
-        # without those that this very step has begun to drain
-        staying = self._snapshot.staying(self._not_counted | self._drains.leaving)
-        return {
-            profile_id: count - most
-            for profile_id, count in staying.running.items()
-            if count > (most := bounds(profile_id).max_executors)
-        }
-
-    def _let_go(
-        self,
-        too_many: Mapping[ProfileId, int],
-        going_nodes: AbstractSet[str],
-        may_go: Callable[[ExecutorId], bool] | None = None,
-    ) -> tuple[ExecutorPod, ...]:
-        """Drain so many running executors of each profile, as far as nothing is lost with them."""
-        if not too_many:
-            return ()
-        chosen = chosen_to_go(
-            too_many,
-            self._snapshot,
-            leaving=self._drains.leaving,
-            may_go=may_go or self._may_be_given_back,
-            tasks=lambda executor_id: self.feeder.executors[executor_id].active_tasks,
-            going_nodes=going_nodes,
-        )
-        begun = tuple(self._drains.begin_idle(map(str, chosen), report_age_ms=self._report_age_ms))
-        if not begun:
-            return ()
-        gone = [str(pod.executor_id) for pod in begun]
-        if self._settings.dynamic.decommission_enabled:
-            self.monitor.executors_decommissioned(gone)
-        else:
-            self.monitor.executors_killed(gone)
-        return begun
-
     # -- streams -----------------------------------------------------------------------------------------------------
 
     def _slots(self, profile_id: ProfileId) -> Slots:
         capacity = self._profiles.capacity(profile_id)
         return Slots(
-            executors=len(self._staying(profile_id)),
+            executors=len(self._departures.staying(profile_id)),
             tasks_per_executor=1 if capacity is None else max(1, capacity.tasks),
             running_tasks=self.feeder.of_profile(profile_id).running,
             executors_asked=self.manager.targets.get(profile_id, 0),
         )
-
-    def _staying(self, profile_id: ProfileId) -> list[ExecutorReport]:
-        return [
-            executor
-            for executor in self.feeder.executors.values()
-            if executor.profile_id == profile_id and executor.id not in self._drains.leaving
-        ]
 
     def _ask_streams(self, now_ns: int, now_ms: int) -> None:
         self._streams.decide(
@@ -652,62 +600,15 @@ class Allocation:
         )
         self.manager.stream_targets = self._streams.targets
 
-    def _leave_streams(self, going_nodes: AbstractSet[str], now_ns: int) -> tuple[ExecutorPod, ...]:
-        """Let running executors go that are more than streams ask for: they are seldom idle for an idle timeout."""
-        begun: tuple[ExecutorPod, ...] = ()
-        for profile_id in self.manager.stream_targets:
-            pods = self._snapshot.staying(self._not_counted | self._drains.leaving)
-            target = self.manager.targets.get(profile_id, 0)
-            surplus = pods.running.get(profile_id, 0) - target
-            loses_nothing = surplus > 0 and any(
-                self._may_be_given_back(each.id) for each in self._staying(profile_id)
-            )
-            decided = self._streams.may_leave(
-                profile_id,
-                surplus,
-                now=now_ns / _NANOSECONDS_PER_SECOND,
-                migrates=loses_nothing,
-                leaving=pods.leaving.get(profile_id, 0),
-                idle=not self._jobs_run,
-                free=sum(
-                    self._is_free_between_batches(each.id) for each in self._staying(profile_id)
-                )
-                if surplus > 0
-                else 0,
-            )
-            if not decided.executors:
-                continue
-            between = decided.between_batches
-            begin = self._let_go(
-                {profile_id: decided.executors},
-                going_nodes,
-                self._is_free_between_batches if between else self._may_be_given_back,
-            )
-            if between:
-                self._asked.between_batches.update(pod.executor_id for pod in begin)
-            begun += begin
-        return begun
-
-    def _is_idle(self, pod: ExecutorPod) -> bool:
-        return self.feeder.executors[pod.executor_id].active_tasks == 0
-
-    def _is_free_between_batches(self, executor_id: ExecutorId) -> bool:
-        """What batches that have ended have shuffled nobody reads again; cached blocks may be."""
-        executor = self.feeder.executors.get(executor_id)
-        return executor is not None and executor.active_tasks == 0 and executor.rdd_blocks == 0
-
-    # -- who may go --------------------------------------------------------------------------------------------------
-
-    def _may_be_given_back(self, executor_id: ExecutorId) -> bool:
-        """The driver knows the executor, and nothing that it runs or holds is lost with it."""
-        executor = self.feeder.executors.get(executor_id)
-        if executor is None:
-            return False
-        if not self._settings.dynamic.decommission_enabled and (
-            executor.active_tasks > 0 or self._sight.believed_at_ns(executor) > self._now_ns
-        ):
-            return False
-        return not self._holders.would_lose(executor)
+    def _leave_streams(self) -> tuple[tuple[ExecutorPod, ...], frozenset[ExecutorId]]:
+        targets = self.manager.targets
+        begun, between_batches = self._departures.let_go_above_streams(
+            self._streams,
+            {profile_id: targets.get(profile_id, 0) for profile_id in self.manager.stream_targets},
+            self._not_counted,
+            jobs_run=self._jobs_run,
+        )
+        return tuple(begun), between_batches
 
     def _demands(self, plan: PodsPlan | None) -> tuple[ProfileDemand, ...]:
         dynamic = self._settings.dynamic
@@ -718,39 +619,9 @@ class Allocation:
             maximum=lambda profile_id: dynamic.bounds(profile_id).max_executors,
         )
 
-    def _loses_something(self, executor_id: ExecutorId) -> bool:
-        """Draining this executor now would lose what it runs or holds."""
-        executor = self.feeder.executors.get(executor_id)
-        if executor is None or not self._settings.dynamic.decommission_enabled:
-            return True
-        return self._holders.would_lose(executor)
-
     def _within_bounds(self, profile_id: ProfileId, target: int) -> int:
         bounds = self._settings.dynamic.bounds(profile_id)
         return max(bounds.min_executors, min(target, bounds.max_executors))
-
-    def _needs_by_gauge(self) -> Mapping[ProfileId, int] | None:
-        """The driver's own need, where it says more than our estimate: see `driver_feeder`."""
-        gauge = self.feeder.gauge
-        at_work = self.feeder.profiles_at_work
-        if gauge is None or not at_work:
-            return None
-        if len(at_work) == 1:
-            return dict.fromkeys(at_work, gauge)
-        estimates = {profile_id: self.manager.max_needed(profile_id) or 0 for profile_id in at_work}
-        surplus = gauge - sum(estimates.values())
-        if surplus <= 0:
-            return None
-        neediest = max(
-            at_work, key=lambda profile_id: (self.feeder.of_profile(profile_id).pending, profile_id)
-        )
-        return {neediest: estimates[neediest] + surplus}
-
-    def _round_is_due(self, now_ms: int) -> bool:
-        if self._asked.plan_now or self._planned_at_ms is None:
-            return True
-        elapsed = now_ms - self._planned_at_ms
-        return elapsed >= self._settings.pods.batch_delay_ms or elapsed < 0
 
     def _wake_at(
         self, now_ns: int, now_ms: int, review_at_ms: int | None, *, ticked: bool
@@ -762,25 +633,13 @@ class Allocation:
         moments.append(timeout_at if timeout_at > now_ns or not ticked else now_ns + 1)
         if self._drains.paused_until_ns > now_ns:
             moments.append(self._drains.paused_until_ns)
+        round_at_ms = None
+        if self._acts:
+            round_at_ms = self._rounds.next_at_ms(self._snapshot, self._not_counted)
         moments += [
             now_ns + max(1, at_ms - now_ms) * _NANOSECONDS_PER_MILLISECOND
-            for at_ms in (review_at_ms, self.failures.retry_at(now_ms))
+            for at_ms in (review_at_ms, self.failures.retry_at(now_ms), round_at_ms)
             if at_ms is not None
         ]
-        if self._acts and self._planned_at_ms is not None and self._next_round_matters():
-            pause_ms = self._planned_at_ms + self._settings.pods.batch_delay_ms - now_ms
-            moments.append(now_ns + max(1, pause_ms) * _NANOSECONDS_PER_MILLISECOND)
         later = [at for at in moments if at is not None and now_ns < at < LONG_MAX]
         return min(later, default=None)
-
-    def _next_round_matters(self) -> bool:
-        """Some profile lacks executors, has pods to withdraw, or waits for pods that nobody has seen yet."""
-        if self.pods.unseen:
-            return True
-        pods = self._snapshot.staying(self._not_counted)
-        there = Counter(pods.waiting) + Counter(pods.running)
-        return any(
-            there[profile_id] < target
-            or (there[profile_id] > target and pods.waiting.get(profile_id, 0) > 0)
-            for profile_id, target in self.pods.expected.items()
-        )

@@ -107,10 +107,24 @@ class DriverFeeder:
         """Profiles with active stages."""
         return frozenset(self._stages.values())
 
-    @property
-    def gauge(self) -> int | None:
-        """Executors needed over all profiles, as the driver says; None when it does not."""
-        return self._gauge
+    def needs_by_gauge(self, hooks: BacklogHooks) -> Mapping[ProfileId, int] | None:
+        """Executors needed by profile, where the driver's own count says more than our estimate; None elsewhere.
+
+        The count is a sum over all profiles: what is beyond our estimates is taken for the profile with the most waiting tasks.
+        """
+        at_work = self.profiles_at_work
+        if self._gauge is None or not at_work:
+            return None
+        if len(at_work) == 1:
+            return dict.fromkeys(at_work, self._gauge)
+        estimates = {profile_id: hooks.max_needed(profile_id) or 0 for profile_id in at_work}
+        surplus = self._gauge - sum(estimates.values())
+        if surplus <= 0:
+            return None
+        neediest = max(
+            at_work, key=lambda profile_id: (self.of_profile(profile_id).pending, profile_id)
+        )
+        return {neediest: estimates[neediest] + surplus}
 
     def take(
         self,
