@@ -16,7 +16,7 @@ What the operator adds to Spark's rules, each time for the sake of running work:
 - Only an executor whose pod runs and is ours can be drained, only so many at once, and never the last one that could take
   over what the others hand on (`drains`). A pod that is being deleted counts neither as running nor as excess.
 - ``maxExecutors`` may be lowered while executors run, and tasks may keep all of them busy: those that are too many are
-  drained, idle ones first, and none with whom something would be lost (`surplus`).
+  drained, idle ones first, and none with whom something would be lost (`departures`).
 - Executors on a node that is about to go are replaced first and drained then (`node_evacuation`). Those that the driver has
   lost are replaced at once as well, within the maximum: while their pods run on they are not gone.
 - Streams ask for executors by how long their batches take, what waits and at which rate it comes, not by waiting tasks
