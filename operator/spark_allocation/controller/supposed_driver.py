@@ -21,6 +21,7 @@ from spark_allocation.core.pod_refusals import PodRefused
 from spark_allocation.core.pod_size import PodSize, size_of_manifest
 from spark_allocation.core.profile_states import ProfileState
 from spark_allocation.core.resource_profiles import ProfileId, ResourceProfileManager
+from spark_allocation.core.simulation.simulated_executors import asked_pod
 from spark_allocation.core.snapshots import ExecutorPodsSnapshot
 from spark_allocation.core.spark_conf import SparkConf
 from spark_allocation.core.spark_version import SparkVersion
@@ -182,7 +183,9 @@ class SupposedDriver:
                 self._asked += 1
                 allocation.creation_started(executor_id, request.profile_id, now_ms)
                 allocation.pods.pod_created(executor_id, now_ms, uid=f"uid-{executor_id}")
-                self._pods[executor_id] = _pod(executor_id, request.profile_id, self.size, now_ms)
+                self._pods[executor_id] = asked_pod(
+                    executor_id, request.profile_id, now_ms, self.size
+                )
                 self._asked_at[executor_id] = second
         for pod in step.surplus:
             del self._pods[pod.executor_id]
@@ -283,19 +286,6 @@ def _report(running: list[ExecutorId], slots: int, tasks: int) -> DriverReport:
         executors=tuple(executors),
         running_jobs=(0,) if tasks else (),
         max_needed_executors=None,
-    )
-
-
-def _pod(executor_id: ExecutorId, profile_id: ProfileId, size: PodSize, now_ms: int) -> ExecutorPod:
-    return ExecutorPod(
-        uid=f"uid-{executor_id}",
-        name=f"exec-{executor_id}",
-        namespace="",
-        executor_id=executor_id,
-        profile_id=profile_id,
-        state=PodState.PENDING,
-        created_at=now_ms / 1000,
-        size=size,
     )
 
 

@@ -4,6 +4,7 @@ from collections import Counter
 from dataclasses import replace
 
 from spark_allocation.core.executor_pods import ContainerEnd, ExecutorId, ExecutorPod, PodState
+from spark_allocation.core.pod_size import NO_SIZE, PodSize
 from spark_allocation.core.resource_profiles import ProfileId
 from spark_allocation.core.simulation.outcome import ExecutorLane
 from spark_allocation.core.simulation.stage_runs import Attempt
@@ -109,6 +110,29 @@ class SimulatedExecutor:
         return ExecutorLane(str(self.id), self.ready_ms, end, tuple(busy))
 
 
+def asked_pod(
+    executor_id: ExecutorId, profile_id: ProfileId, epoch_ms: int, size: PodSize = NO_SIZE
+) -> ExecutorPod:
+    """A pod that has just been asked for, as a watch of the API server shows it.
+
+    Args:
+        executor_id: its executor, after which uid and name are made.
+        profile_id: its profile.
+        epoch_ms: when it was asked for.
+        size: what it asks for, where that counts.
+    """
+    return ExecutorPod(
+        uid=f"uid-{executor_id}",
+        name=f"exec-{executor_id}",
+        namespace="",
+        executor_id=executor_id,
+        profile_id=profile_id,
+        state=PodState.PENDING,
+        created_at=epoch_ms / 1000,
+        size=size,
+    )
+
+
 class SimulatedPods:
     """The pods of all executors, as a watch of the API server shows them."""
 
@@ -118,19 +142,9 @@ class SimulatedPods:
         self._snapshot: ExecutorPodsSnapshot | None = None
 
     def add(self, executor_id: ExecutorId, profile_id: ProfileId, epoch_ms: int) -> None:
-        """A pod that waits for its node."""
-        self._put(
-            ExecutorPod(
-                uid=f"uid-{executor_id}",
-                name=f"exec-{executor_id}",
-                namespace="",
-                executor_id=executor_id,
-                profile_id=profile_id,
-                state=PodState.PENDING,
-                created_at=epoch_ms / 1000,
-                node=f"node-{executor_id}",
-            )
-        )
+        """A pod that waits for its node, which is to be its own."""
+        pod = asked_pod(executor_id, profile_id, epoch_ms)
+        self._put(replace(pod, node=f"node-{executor_id}"))
 
     def runs(self, executor_id: ExecutorId) -> None:
         """It has begun to run."""
