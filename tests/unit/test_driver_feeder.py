@@ -136,6 +136,25 @@ def test_copies_that_rest_does_not_show_are_a_backlog_too(polls: Polls) -> None:
     assert polls.manager.empty == 0
 
 
+@pytest.mark.parametrize(
+    ("gauge", "needs"),
+    [(None, None), (5, None), (9, {ProfileId(1): 7})],
+    ids=["the driver does not say", "no more than is estimated", "more than is estimated"],
+)
+def test_what_several_profiles_need_beyond_our_estimates_is_for_the_one_with_most_waiting(
+    polls: Polls, gauge: int | None, needs: dict[ProfileId, int] | None
+) -> None:
+    polls.manager.needs = {0: 2, 1: 3}
+    polls.poll(report(stage(0, tasks=2), stage(1, tasks=3, profile_id=1), gauge=gauge))
+    assert polls.feeder.needs_by_gauge(polls.manager) == needs
+
+
+def test_what_one_profile_needs_is_what_the_driver_says(polls: Polls) -> None:
+    polls.manager.needs = {0: 8}
+    polls.poll(report(stage(0, tasks=8), gauge=4))
+    assert polls.feeder.needs_by_gauge(polls.manager) == {ProfileId(0): 4}
+
+
 def test_a_gauge_without_stages_is_no_backlog(polls: Polls) -> None:
     polls.poll(report(gauge=3))
     assert polls.manager.backlogged == []
