@@ -57,3 +57,13 @@ def test_tasks_of_a_lost_executor_run_again_elsewhere() -> None:
     assert outcome.recomputed_ms > 0
     succeeded = [e.index for _, e in heard if isinstance(e, TaskEnd) and e.reason is TaskEndReason.SUCCESS]  # fmt: skip
     assert sorted(succeeded) == [0, 1, 2, 3]
+
+
+def test_who_lost_several_tasks_at_once_has_them_run_again_in_the_same_order_each_time() -> None:
+    run = application([stage(0, [400] * 30)], properties={"spark.executor.cores": "8"})
+    cluster = replace(AT_ONCE, failures_per_hour=12.0, seed=5)
+    policy = spark(run, **KEPT)
+    first, *others = (under(run, policy, cluster) for _ in range(5))
+    assert first[0].losses > 0
+    for other in others:
+        assert other[1] == first[1]

@@ -45,6 +45,7 @@ class SimulatedExecutor:
         takes_tasks: it has told the driver that it is there.
         outputs: of which stages it has how many outputs.
         wrote: it has ever written shuffle data.
+        running: its tasks, in the order of their starts: the same run is to come out again.
         blocks: cached blocks by RDD and partition.
     """
 
@@ -80,7 +81,7 @@ class SimulatedExecutor:
         self.registered = False
         self.takes_tasks = False
         self.leaving = False
-        self.running: set[SimulatedTask] = set()
+        self.running: dict[SimulatedTask, None] = {}
         self.outputs: Counter[int] = Counter()
         self.wrote = False
         self.blocks: set[tuple[int, int]] = set()

@@ -176,7 +176,7 @@ class TaskScheduler:
     def _launch(self, attempt: Attempt, index: int, executor: SimulatedExecutor) -> None:
         stage, now = attempt.stage, self._agenda.now_ms
         task = SimulatedTask(attempt, index, executor, now)
-        executor.running.add(task)
+        executor.running[task] = None
         executor.started_tasks += 1
         if executor.busy_since_ms is None:
             executor.busy_since_ms = now
@@ -209,7 +209,7 @@ class TaskScheduler:
 
     def _leave_place(self, task: SimulatedTask) -> None:
         executor, attempt, now = task.executor, task.attempt, self._agenda.now_ms
-        executor.running.discard(task)
+        executor.running.pop(task, None)
         if not executor.running and executor.busy_since_ms is not None:
             executor.busy.append((executor.busy_since_ms, now))
             executor.busy_since_ms = None
