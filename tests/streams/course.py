@@ -26,7 +26,7 @@ from spark_allocation.driver import streaming_progress
 
 JOBS = Path(__file__).parent.parent / "e2e" / "jobs"
 STREAM = JOBS / "stepped_stream.py"
-STREAM_INPUT = JOBS / "stepped_input.py"
+STREAM_PARTS = (JOBS / "stepped_input.py", JOBS / "paced_rows.py")
 HELPER = Path(streaming_progress.__file__)
 DRIVER = "stepped"
 INPUT = "/opt/input"
@@ -179,7 +179,7 @@ def start(
     space.cluster.kubectl("apply", "-f", "-", stdin=manifests.to_yaml(objects))
     own = folder / SELF_ALLOCATING
     own.write_text("".join(f"{each.key}={each.value}\n" for each in FALLBACK_SETTINGS))
-    space.put_job_files(RISE_AND_FALL, STREAM, STREAM_INPUT, HELPER, PROPERTIES, own)
+    space.put_job_files(RISE_AND_FALL, STREAM, *STREAM_PARTS, HELPER, PROPERTIES, own)
     entered = _from_kafka(space) if source is Source.KAFKA else _from_files(folder)
     settings = {
         "spark.sql.streaming.metricsEnabled": "true",

@@ -14,46 +14,16 @@ import json
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from paced_rows import Phases, write_as_they_come
 from pyspark.sql import DataFrame, SparkSession
 from rise_and_fall import RESULT_PREFIX, Answers, DriverApi, work_done
 from stepped_input import Files, Topic
 from streaming_progress import report_streaming_progress
 
 ENDS_WITHIN_SECONDS = 300
-
-
-class Phases:
-    """How many rows there are after so many seconds."""
-
-    def __init__(self, text: str) -> None:
-        self.steps = [tuple(map(float, each.split(":"))) for each in text.split(",")]
-
-    @property
-    def seconds(self) -> float:
-        return sum(seconds for seconds, _ in self.steps)
-
-    def rows_after(self, seconds: float) -> int:
-        rows = 0.0
-        for lasts, rate in self.steps:
-            rows += rate * max(0.0, min(seconds, lasts))
-            seconds -= lasts
-        return int(rows)
-
-
-def write_input(phases: Phases, write: Callable[[range], None], began: float) -> None:
-    """Write rows as they come, once a second, until the last phase is over."""
-    written = 0
-    while True:
-        rows = phases.rows_after(time.time() - began)
-        if rows > written:
-            write(range(written, rows))
-            written = rows
-        if time.time() - began > phases.seconds:
-            return
-        time.sleep(1.0)
 
 
 def watch_executors(driver: DriverApi, began: float, seen: list[tuple[float, int]]) -> None:
@@ -119,7 +89,9 @@ def main() -> int:
     began = time.time()
     seen: list[tuple[float, int]] = []
     watch_executors(driver, began, seen)
-    threading.Thread(target=write_input, args=(phases, came.write, began), daemon=True).start()
+    threading.Thread(
+        target=write_as_they_come, args=(phases, came.write, began), daemon=True
+    ).start()
     query = (
         came.read()
         .writeStream.queryName("stepped")
