@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 from tests.unit.runner_world import Operator, put_driver, running
 
+from spark_allocation.controller import process
+from spark_allocation.controller.process_settings import ProcessSettings
 from spark_allocation.core.trace.replay import StepTaken, replayed
 from spark_allocation.epoch_clock import epoch_ms
 from spark_allocation.testing.driver import FakeDriver
@@ -151,3 +153,19 @@ async def test_without_a_folder_nothing_is_kept(tmp_path: Path) -> None:
 
     assert operator.around.traces is None
     assert text_below(tmp_path) == ""
+
+
+def test_the_operator_keeps_traces_where_its_environment_says(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    assert process._traces(ProcessSettings()) is None
+    monkeypatch.setenv("SPARK_ALLOCATION_TRACE_DIRECTORY", str(tmp_path / "made"))
+    monkeypatch.setenv("SPARK_ALLOCATION_TRACE_ALLOCATION_MIB", "8")
+
+    traces = process._traces(ProcessSettings())
+
+    assert traces is not None
+    assert traces.limits == TraceLimits(allocation_bytes=8 << 20, total_bytes=512 << 20)
+    traces.start()
+    traces.close(PATIENCE)
+    assert (tmp_path / "made").is_dir()

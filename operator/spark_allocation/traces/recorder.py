@@ -110,6 +110,10 @@ class TraceRecorder:
 
     Args:
         directory: is made if it is not there.
+
+    Attributes:
+        limits: what it may keep.
+        counts: what became of what it was told.
     """
 
     def __init__(
@@ -127,7 +131,7 @@ class TraceRecorder:
             queue_limit: values that may wait, each pod and executor in them counted.
         """
         self._directory = directory
-        self._limits = limits
+        self.limits = limits
         self._operator = operator
         self._epoch_ms = epoch_ms
         self._recording = epoch_ms()
@@ -219,7 +223,7 @@ class TraceRecorder:
         if trace is None:
             trace = self._traces[subject] = _Trace(subject)
         try:
-            if trace.size >= self._limits.part_bytes or not trace.path:
+            if trace.size >= self.limits.part_bytes or not trace.path:
                 self._begin_part(trace, told)
             match told:
                 case LifeBegun():
@@ -287,9 +291,9 @@ class TraceRecorder:
 
     def _make_room(self, folder: Path) -> None:
         own = [path for path in self._sizes if path.parent == folder]
-        self._shrink(own, self._limits.allocation_bytes)
-        if sum(self._sizes.values()) > self._limits.total_bytes:
-            self._shrink(list(self._sizes), self._limits.total_bytes)
+        self._shrink(own, self.limits.allocation_bytes)
+        if sum(self._sizes.values()) > self.limits.total_bytes:
+            self._shrink(list(self._sizes), self.limits.total_bytes)
 
     def _shrink(self, paths: list[Path], limit: int) -> None:
         size = sum(self._sizes[path] for path in paths)
@@ -311,7 +315,7 @@ class TraceRecorder:
             self._directory.mkdir(parents=True, exist_ok=True)
             for path in self._directory.glob(f"*/*/*{SUFFIX}"):
                 self._sizes[path] = path.stat().st_size
-            self._shrink(list(self._sizes), self._limits.total_bytes)
+            self._shrink(list(self._sizes), self.limits.total_bytes)
         except OSError as error:
             self._failed_with(str(error))
 
