@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
-from tests.unit.served_driver import ServedDriver, executor, report, settings, stage
+from tests.unit.served_driver import SECOND_NS, ServedDriver, executor, report, settings, stage
 
 from spark_allocation.core.driver_report import ExecutorReport
 from spark_allocation.core.executor_pods import ContainerEnd, ExecutorId, PodState
@@ -222,6 +222,21 @@ def test_what_is_said_of_the_next_attempt_does_not_change_while_nobody_is_wanted
         driver.says(report())
         said.add(driver.step(acts=False).retry_at_ms)
     assert said == {opened_at + 10_000}
+
+
+def test_nobody_is_woken_for_an_attempt_that_nobody_wants() -> None:
+    """Its time has come, and no executor is missing: each look would be followed by another at once."""
+    driver = ServedDriver(settings())
+    driver.says(report())
+    for number in range(1, 4):
+        driver.allocation.creation_refused(ExecutorId(number), FailureClass.CAPACITY, driver.now_ms)
+    driver.later(11)
+    driver.says(report())
+    step = driver.step()
+    assert step.held_back
+    assert step.plan is not None
+    assert not step.plan.create
+    assert step.wake_at_ns is None or step.wake_at_ns >= driver.now_ns + SECOND_NS
 
 
 class TestLimit:

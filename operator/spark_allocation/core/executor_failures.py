@@ -79,7 +79,7 @@ class ExecutorFailures:
         return self._backoff.opened()
 
     def retry_at(self, now_ms: int) -> int | None:
-        """Epoch milliseconds at which the back-off may allow something; None while nothing is held back."""
+        """Epoch milliseconds at which the back-off may allow something; None when it does already."""
         return self._backoff.retry_at(now_ms)
 
     @property

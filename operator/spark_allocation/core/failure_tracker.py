@@ -283,7 +283,10 @@ class FailureBackoff:
         return max(moments, default=None)
 
     def retry_at(self, now: int) -> int | None:
-        """Epoch milliseconds of the next probe, or of the end of patience with the one that is under way."""
+        """Epoch milliseconds of the next probe, or of the end of patience with the one that is under way.
+
+        None while nothing is held back, and from that moment on: what then may be asked for is asked for in the next round.
+        """
         waits = []
         for circuit in self._circuits.values():
             if circuit.opened_at is None:
@@ -292,7 +295,8 @@ class FailureBackoff:
                 waits.append(circuit.probe_started_at + self._conf.probe_timeout_ms)
             else:
                 waits.append(circuit.opened_at + circuit.delay_ms)
-        return max(now, *waits) if waits else None
+        at = max(waits, default=now)
+        return at if at > now else None
 
     def _give_up_probe(self, circuit: _Circuit, now: int) -> None:
         if (
