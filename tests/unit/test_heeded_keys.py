@@ -21,6 +21,10 @@ READ_OF_THE_DRIVER = {
     # what a driver has to be started with, and what `doctor` and `driver-conf` tell about it
     "spark.cleaner.periodicGC.interval",
     "spark.default.parallelism",
+    # when it shows a task that has begun
+    "spark.executor.heartbeatInterval",
+    "spark.ui.liveUpdate.minFlushPeriod",
+    "spark.ui.liveUpdate.period",
     "spark.master",
     "spark.properties",
     "spark.sql.adaptive.coalescePartitions.minPartitionNum",

@@ -22,6 +22,8 @@ def ordinary(driver: FakeDriver) -> None:
         "spark.dynamicAllocation.shuffleTracking.enabled": "true",
         "spark.dynamicAllocation.maxExecutors": "8",
         "spark.dynamicAllocation.executorIdleTimeout": "10min",
+        # while a stage runs, who looks idle may have a task that no heartbeat has told of yet
+        "spark.executor.heartbeatInterval": "100ms",
     }
 
 
