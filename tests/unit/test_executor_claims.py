@@ -410,6 +410,7 @@ async def _live(fates: Any, wait: bool) -> None:
         with contextlib.suppress(ApiUnavailable):  # the runner goes on with the next step
             await one_more(world, pods, after=pause)
 
+    single = 0
     for fate, number, pause in fates:
         match fate:
             case "create":
@@ -423,14 +424,16 @@ async def _live(fates: Any, wait: bool) -> None:
                 world.restart()
                 await turn(0, pause)
             case "claim fault":
+                single += 1
                 world.objects.will("create", [LOST, UNANSWERED][number % 2])
             case _:
                 world.pods.will("create", [LOST, UNANSWERED, FORBIDDEN][number % 3])
         uses = [claim for pod in world.names for claim in mounted(world, pod)]
         assert len(uses) == len(set(uses))
         if wait:
-            # the last of the pods may want two claims, as in Spark
-            assert len(claims(world)) <= 5
+            # The last of the pods may want two claims. And a fault between the two claims of a pod leaves one over, which is
+            # used again beside a new one: Spark waits only while none at all is free.
+            assert len(claims(world)) <= 5 + single
 
 
 def test_the_settings_of_the_tests_are_those_of_the_allocator() -> None:
