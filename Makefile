@@ -42,7 +42,6 @@ e2e: $(INSTALLED)  ## Only the tests with a real Spark on a real cluster (SPARK=
 slow: $(INSTALLED)  ## Long tests that `make test` leaves out
 	@SPARK=$(SPARK) $(BIN)/python -m pytest tests/streams -m slow
 	@SPARK=$(SPARK) $(BIN)/python -m pytest tests/integration tests/e2e -m slow
-	@SPARK=$(SPARK) $(BIN)/python -m pytest tests/soak -m slow
 
 unit: $(INSTALLED)  ## Only the pure tests (seconds)
 	@$(BIN)/python -m pytest tests/unit

@@ -96,7 +96,7 @@ def kinds() -> tuple[Kind, ...]:
         Kind("chart", (*PYTEST, "tests/chart", "-m", "not cluster"), no_go),
         Kind("fuzz", (*PYTEST, "tests/fuzz")),
         Kind("perf", (*PYTEST, "tests/perf")),
-        Kind("soak", (*PYTEST, "tests/soak", "-m", "not slow")),
+        Kind("soak", (*PYTEST, "tests/soak", "-m", "not cluster")),
         Kind("conformance", (*PYTEST, "tests/conformance"), no_jdk),
         Kind(
             "integration",
@@ -107,6 +107,7 @@ def kinds() -> tuple[Kind, ...]:
         Kind("rights", (*PYTEST, "tests/security", "-m", "cluster"), no_cluster, Lane.API_SERVER),
         Kind("faults", (*PYTEST, "tests/faults"), no_cluster, Lane.API_SERVER),
         Kind("e2e", (*PYTEST, "tests/e2e", "-m", "not slow"), no_cluster, Lane.SPARK_JOBS),
+        Kind("soak-jobs", (*PYTEST, "tests/soak", "-m", "cluster"), no_cluster, Lane.SPARK_JOBS),
     )
 
 

@@ -13,7 +13,6 @@ SEED = 1
 RUNS = 3
 
 
-@pytest.mark.slow
 @pytest.mark.cluster
 async def test_jobs_under_faults_lose_nothing(
     cluster: Cluster, spark_image: str, tmp_path: Path
