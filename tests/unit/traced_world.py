@@ -43,6 +43,7 @@ from spark_allocation.core.trace.inputs import (
     NotWithdrawn,
     PodCreated,
     PodNotCreated,
+    ProfilesLearned,
     ReportTaken,
     SettingsChanged,
     StepAsked,
@@ -65,7 +66,7 @@ class Memory:
     def begun(self, life: LifeBegun) -> None:
         self.entries.append(life)
 
-    def told(self, entry: Input) -> None:
+    def told(self, entry: Input | ProfilesLearned) -> None:
         self.entries.append(entry)
 
     def stepped(self, asked: StepAsked, step: Step) -> None:
@@ -87,7 +88,7 @@ class Both:
         for sink in self._sinks:
             sink.begun(life)
 
-    def told(self, entry: Input) -> None:
+    def told(self, entry: Input | ProfilesLearned) -> None:
         for sink in self._sinks:
             sink.told(entry)
 

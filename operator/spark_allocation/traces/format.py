@@ -169,7 +169,7 @@ class Writing:
         )
         return {"is": "life", **fields_of(self._life)}
 
-    def told(self, entry: Input | Gap | StreamPoint) -> Line:
+    def told(self, entry: Input | ProfilesLearned | Gap | StreamPoint) -> Line:
         """A value has reached the core, or something is missing."""
         if isinstance(entry, ReportTaken):
             return self._report(entry)

@@ -31,7 +31,13 @@ import structlog
 
 from spark_allocation.core.allocation import Step
 from spark_allocation.core.trace.driven_allocation import TraceSink
-from spark_allocation.core.trace.inputs import Input, LifeBegun, ReportTaken, StepAsked
+from spark_allocation.core.trace.inputs import (
+    Input,
+    LifeBegun,
+    ProfilesLearned,
+    ReportTaken,
+    StepAsked,
+)
 from spark_allocation.core.trace.replay import Gap
 from spark_allocation.traces.format import Heading, Line, Writing
 
@@ -102,7 +108,7 @@ class _Over:
     """There will be no more of a SparkAllocation."""
 
 
-Told = LifeBegun | Input | Gap | tuple[StepAsked, Step] | _Over
+Told = LifeBegun | Input | ProfilesLearned | Gap | tuple[StepAsked, Step] | _Over
 
 
 class TraceRecorder:
@@ -361,7 +367,7 @@ class _Sink:
     def begun(self, life: LifeBegun) -> None:
         self._recorder.put(self._subject, life, 1)
 
-    def told(self, entry: Input) -> None:
+    def told(self, entry: Input | ProfilesLearned) -> None:
         weight = 1
         if isinstance(entry, ReportTaken):
             weight += len(entry.report.executors) + len(entry.report.dead_executors or ())

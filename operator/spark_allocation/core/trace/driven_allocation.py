@@ -22,7 +22,7 @@ class TraceSink(Protocol):
     def begun(self, life: LifeBegun) -> None:
         """A life begins."""
 
-    def told(self, entry: Input) -> None:
+    def told(self, entry: Input | ProfilesLearned) -> None:
         """A value has reached the core."""
 
     def stepped(self, asked: StepAsked, step: Step) -> None:
@@ -71,7 +71,7 @@ class DrivenAllocation:
         if self._sink is not None:
             self._notice_profiles(self._sink)
             self._sink.told(entry)
-        entry.put_into(self.core, self._profiles)
+        entry.put_into(self.core)
 
     def step(self, asked: StepAsked) -> Step:
         """Take a step."""

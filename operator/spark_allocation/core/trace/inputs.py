@@ -33,14 +33,10 @@ from spark_allocation.core.streaming.observations import QueryName, StreamingObs
 
 
 class Input(Protocol):
-    """One call, or one thing that became known."""
+    """One call."""
 
-    def put_into(self, allocation: Allocation, profiles: ResourceProfileManager) -> None:
-        """Make the call.
-
-        Args:
-            profiles: those that ``allocation`` looks things up in.
-        """
+    def put_into(self, allocation: Allocation) -> None:
+        """Make the call."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,12 +89,12 @@ class LifeBegun:
 
 @dataclass(frozen=True, slots=True)
 class ProfilesLearned:
-    """The driver has named further resource profiles."""
+    """The driver has named further resource profiles: no call, for the allocation looks them up where they were added."""
 
     profiles: tuple[ResourceProfile, ...]
 
-    def put_into(self, allocation: Allocation, profiles: ResourceProfileManager) -> None:  # noqa: ARG002
-        """See `Input`."""
+    def add_to(self, profiles: ResourceProfileManager) -> None:
+        """Add them to those that the allocation looks things up in."""
         for profile in self.profiles:
             profiles.add(profile)
 
@@ -110,7 +106,7 @@ class SettingsChanged:
     settings: AllocationSettings
     now_ns: int
 
-    def put_into(self, allocation: Allocation, profiles: ResourceProfileManager) -> None:  # noqa: ARG002
+    def put_into(self, allocation: Allocation) -> None:
         """See `Input`."""
         allocation.reconfigure(self.settings, self.now_ns)
 
@@ -123,7 +119,7 @@ class ReportTaken:
     now_ns: int
     now_ms: int
 
-    def put_into(self, allocation: Allocation, profiles: ResourceProfileManager) -> None:  # noqa: ARG002
+    def put_into(self, allocation: Allocation) -> None:
         """See `Input`."""
         allocation.take_report(self.report, now_ns=self.now_ns, now_ms=self.now_ms)
 
@@ -134,7 +130,7 @@ class StreamsSeen:
 
     observation: StreamingObservation
 
-    def put_into(self, allocation: Allocation, profiles: ResourceProfileManager) -> None:  # noqa: ARG002
+    def put_into(self, allocation: Allocation) -> None:
         """See `Input`."""
         allocation.take_streaming(self.observation)
 
@@ -177,7 +173,7 @@ class CreationStarted:
     profile_id: ProfileId
     now_ms: int
 
-    def put_into(self, allocation: Allocation, profiles: ResourceProfileManager) -> None:  # noqa: ARG002
+    def put_into(self, allocation: Allocation) -> None:
         """See `Input`."""
         allocation.creation_started(self.executor_id, self.profile_id, self.now_ms)
 
@@ -190,7 +186,7 @@ class PodCreated:
     now_ms: int
     uid: str
 
-    def put_into(self, allocation: Allocation, profiles: ResourceProfileManager) -> None:  # noqa: ARG002
+    def put_into(self, allocation: Allocation) -> None:
         """See `Input`."""
         allocation.pods.pod_created(self.executor_id, self.now_ms, uid=self.uid)
 
@@ -201,7 +197,7 @@ class PodNotCreated:
 
     executor_id: ExecutorId
 
-    def put_into(self, allocation: Allocation, profiles: ResourceProfileManager) -> None:  # noqa: ARG002
+    def put_into(self, allocation: Allocation) -> None:
         """See `Input`."""
         allocation.pods.pod_creation_failed(self.executor_id)
 
@@ -214,7 +210,7 @@ class CreationRefused:
     failure: FailureClass
     now_ms: int
 
-    def put_into(self, allocation: Allocation, profiles: ResourceProfileManager) -> None:  # noqa: ARG002
+    def put_into(self, allocation: Allocation) -> None:
         """See `Input`."""
         allocation.creation_refused(self.executor_id, self.failure, self.now_ms)
 
@@ -227,7 +223,7 @@ class CreationUnclear:
     failure: FailureClass
     now_ms: int
 
-    def put_into(self, allocation: Allocation, profiles: ResourceProfileManager) -> None:  # noqa: ARG002
+    def put_into(self, allocation: Allocation) -> None:
         """See `Input`."""
         allocation.creation_unclear(self.executor_id, self.failure, self.now_ms)
 
@@ -238,7 +234,7 @@ class NotWithdrawn:
 
     executor_id: ExecutorId
 
-    def put_into(self, allocation: Allocation, profiles: ResourceProfileManager) -> None:  # noqa: ARG002
+    def put_into(self, allocation: Allocation) -> None:
         """See `Input`."""
         allocation.pods.withdrawal_refused(self.executor_id)
 
@@ -249,7 +245,7 @@ class DrainNotBegun:
 
     executor_id: ExecutorId
 
-    def put_into(self, allocation: Allocation, profiles: ResourceProfileManager) -> None:  # noqa: ARG002
+    def put_into(self, allocation: Allocation) -> None:
         """See `Input`."""
         allocation.drain_not_begun(self.executor_id)
 
@@ -260,7 +256,7 @@ class DrainRefused:
 
     executor_id: ExecutorId
 
-    def put_into(self, allocation: Allocation, profiles: ResourceProfileManager) -> None:  # noqa: ARG002
+    def put_into(self, allocation: Allocation) -> None:
         """See `Input`."""
         allocation.drain_refused(self.executor_id)
 
@@ -271,7 +267,7 @@ class ClaimsFound:
 
     count: int
 
-    def put_into(self, allocation: Allocation, profiles: ResourceProfileManager) -> None:  # noqa: ARG002
+    def put_into(self, allocation: Allocation) -> None:
         """See `Input`."""
         allocation.pods.claims_found(self.count)
 
@@ -280,6 +276,6 @@ class ClaimsFound:
 class ClaimMade:
     """One more was made."""
 
-    def put_into(self, allocation: Allocation, profiles: ResourceProfileManager) -> None:  # noqa: ARG002
+    def put_into(self, allocation: Allocation) -> None:
         """See `Input`."""
         allocation.pods.claim_made()

@@ -17,7 +17,7 @@ from dataclasses import dataclass, fields
 from spark_allocation.core.allocation import Allocation, Step
 from spark_allocation.core.resource_profiles import ResourceProfileManager
 from spark_allocation.core.trace.decided import Decided, decided
-from spark_allocation.core.trace.inputs import Input, LifeBegun, StepAsked
+from spark_allocation.core.trace.inputs import Input, LifeBegun, ProfilesLearned, StepAsked
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class Gap:
     lost: int = 0
 
 
-Entry = LifeBegun | StepTaken | Gap | Input
+Entry = LifeBegun | ProfilesLearned | StepTaken | Gap | Input
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,10 +100,14 @@ class Replay:
         allocation, profiles = self._allocation, self._profiles
         if allocation is None or profiles is None:
             raise NoBeginning("no life of a driver has begun here")
-        if isinstance(entry, StepTaken):
-            step = entry.asked.step_of(allocation)
-            return ReplayedStep(entry.asked, entry.decided, decided(step), step, self._exact)
-        entry.put_into(allocation, profiles)
+        match entry:
+            case StepTaken():
+                step = entry.asked.step_of(allocation)
+                return ReplayedStep(entry.asked, entry.decided, decided(step), step, self._exact)
+            case ProfilesLearned():
+                entry.add_to(profiles)
+            case _:
+                entry.put_into(allocation)
         return None
 
 
