@@ -10,11 +10,11 @@ answer that it went to an object that was made anew under the same name, whose o
 from typing import Any, Protocol
 from urllib.parse import quote
 
+from spark_allocation.api.group import GROUP, PLURAL, VERSION
 from spark_allocation.kube.api_client import MERGE_PATCH, ApiAnswer, ApiUnavailable, KubernetesApi
 from spark_allocation.kube.write_outcomes import WriteOutcome, WriteResult, write_outcome
 
-GROUP_PATH = "/apis/sparkallocation.dev/v1alpha1"
-PLURAL = "sparkallocations"
+GROUP_PATH = f"/apis/{GROUP}/{VERSION}"
 PAGE_SIZE = "500"
 
 

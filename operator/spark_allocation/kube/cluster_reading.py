@@ -10,7 +10,8 @@ from http import HTTPStatus
 from typing import Any, Protocol
 from urllib.parse import quote
 
-from spark_allocation.api.group import GROUP, PLURAL, VERSION
+from spark_allocation.api.group import PLURAL
+from spark_allocation.kube.allocations_api import GROUP_PATH
 from spark_allocation.kube.api_client import (
     JSON,
     MERGE_PATCH,
@@ -20,7 +21,6 @@ from spark_allocation.kube.api_client import (
 )
 from spark_allocation.kube.write_outcomes import WriteOutcome, write_outcome
 
-GROUP_PATH = f"/apis/{GROUP}/{VERSION}"
 PROXY_PATIENCE_SECONDS = 5.0
 _NOT_FOR_US = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND)
 

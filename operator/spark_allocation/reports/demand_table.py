@@ -3,26 +3,16 @@
 from typing import Any
 
 from spark_allocation.core.simulation.outcome import NamedOutcome, Outcome
-from spark_allocation.reports.what_if_table import document, shown_time
+from spark_allocation.reports.what_if_table import USAGE_HEADS, document, usage_cells
 
-DEMAND_HEADS = ("POLICY", "EXECUTOR-HOURS", "CORE-HOURS", "COST", "UTILISATION", "BACKLOG", "PEAK", "DRAINS", "WORK")  # fmt: skip
+DEMAND_HEADS = ("POLICY", *USAGE_HEADS, "WORK")
 
 
 def demand_row(
     name: str, outcome: Outcome, recorded: Outcome, price: float | None
 ) -> tuple[str, ...]:
     """One run, in the order of `DEMAND_HEADS`."""
-    return (
-        name,
-        f"{outcome.executor_hours:.2f}",
-        f"{outcome.core_hours:.2f}",
-        "" if price is None else f"{outcome.core_hours * price:.2f}",
-        f"{outcome.utilisation:.0%}",
-        shown_time(outcome.backlog_ms),
-        str(outcome.peak_executors),
-        str(outcome.drains),
-        f"{work(outcome, recorded):.0%}",
-    )
+    return (name, *usage_cells(outcome, price), f"{work(outcome, recorded):.0%}")
 
 
 def work(outcome: Outcome, recorded: Outcome) -> float:

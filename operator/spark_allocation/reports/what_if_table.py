@@ -9,7 +9,8 @@ from spark_allocation.core.simulation.timeline import Timeline
 CURVE_POINTS = 500
 _SECOND = 1_000
 
-HEADS = ("POLICY", "MAKESPAN", "EXECUTOR-HOURS", "CORE-HOURS", "COST", "UTILISATION", "BACKLOG", "PEAK", "DRAINS", "LOST", "RECOMPUTED")  # fmt: skip
+USAGE_HEADS = ("EXECUTOR-HOURS", "CORE-HOURS", "COST", "UTILISATION", "BACKLOG", "PEAK", "DRAINS")
+HEADS = ("POLICY", "MAKESPAN", *USAGE_HEADS, "LOST", "RECOMPUTED")
 
 
 def row(name: str, outcome: Outcome, price: float | None) -> tuple[str, ...]:
@@ -22,6 +23,15 @@ def row(name: str, outcome: Outcome, price: float | None) -> tuple[str, ...]:
     return (
         name,
         makespan if outcome.finished else f"> {makespan}",
+        *usage_cells(outcome, price),
+        str(outcome.losses),
+        shown_time(outcome.recomputed_ms),
+    )
+
+
+def usage_cells(outcome: Outcome, price: float | None) -> tuple[str, ...]:
+    """From executor-hours to drains: what any run has, in the order of `USAGE_HEADS`."""
+    return (
         f"{outcome.executor_hours:.2f}",
         f"{outcome.core_hours:.2f}",
         "" if price is None else f"{outcome.core_hours * price:.2f}",
@@ -29,8 +39,6 @@ def row(name: str, outcome: Outcome, price: float | None) -> tuple[str, ...]:
         shown_time(outcome.backlog_ms),
         str(outcome.peak_executors),
         str(outcome.drains),
-        str(outcome.losses),
-        shown_time(outcome.recomputed_ms),
     )
 
 

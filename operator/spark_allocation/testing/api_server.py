@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from spark_allocation.api.group import PLURAL
+from spark_allocation.kube.allocations_api import GROUP_PATH
 from spark_allocation.kube.api_client import JSON, ApiAnswer, ApiUnavailable
-from spark_allocation.kube.cluster_reading import GROUP_PATH
 
 Document = dict[str, Any]
 
