@@ -6,7 +6,6 @@ taken down and made again. `down` ends the cluster's namespaces (see keeper.py) 
 lies outside them: the veth link, the containers' cgroups, the state folder.
 """
 
-import fcntl
 import json
 import re
 import signal
@@ -29,6 +28,7 @@ from tests.cluster.waiting import wait_until_none
 from tests.images.pause import PAUSE_IMAGE, pause_archive
 from tests.machine.errors import ClusterError
 from tests.machine.host_packages import CLUSTER_PACKAGES, ensure_packages, require_root
+from tests.machine.locking import alone
 from tests.machine.reporting import Reporter
 
 _ORIGIN_LABEL = "spark-allocation/archive"
@@ -201,8 +201,7 @@ def _make(name: str, reporter: Reporter) -> ClusterLayout:
 
 def _reserve(name: str) -> ClusterLayout:
     """Choose the cluster's index and write it down before another cluster can choose the same."""
-    with (CLUSTERS / ".indices.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with alone(CLUSTERS / ".indices.lock"):
         layout = layout_of(name)
         layout.logs.mkdir(parents=True)
         layout.record.write_text(
@@ -412,9 +411,7 @@ def _remove_folder(folder: Path) -> None:
 @contextmanager
 def _alone(name: str) -> Iterator[ClusterLayout]:
     """Hold the cluster's lock, so that two commands about one cluster follow one another."""
-    CLUSTERS.mkdir(parents=True, exist_ok=True)
-    with layout_of(name).lock.open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with alone(layout_of(name).lock):
         yield layout_of(name)
 
 

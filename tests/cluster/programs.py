@@ -6,19 +6,17 @@ go.sum and each set of build flags, in a temporary file that is renamed when com
 interrupted build leaves nothing that looks finished.
 """
 
-import fcntl
 import hashlib
 import os
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from tests.machine.cache import cache_folder
 from tests.machine.errors import ClusterError
+from tests.machine.locking import alone
 from tests.machine.reporting import Reporter
 
 TOOLS = Path(__file__).parent / "tools"
@@ -116,7 +114,7 @@ def ensure_programs(reporter: Reporter) -> None:
         f"Building {', '.join(name for _, name in missing)} once "
         "(about 7 minutes on two cores when nothing is cached)."
     )
-    with _building_alone():
+    with alone(cache_folder() / "programs" / ".lock"):
         for number, (module, name) in enumerate(missing, 1):
             if not (module.output / name).exists():
                 with reporter.step(f"building {name} {module.version} ({number}/{len(missing)})"):
@@ -131,7 +129,7 @@ def ensure_program(module: ProgramModule, name: str, reporter: Reporter) -> Path
     """
     if not (module.output / name).exists():
         _require_go("or run the other tests alone")
-        with _building_alone():
+        with alone(cache_folder() / "programs" / ".lock"):
             if not (module.output / name).exists():
                 with reporter.step(f"building {name} once"):
                     _build(module, name)
@@ -171,12 +169,3 @@ def _build(module: ProgramModule, name: str) -> None:
         unfinished.rename(module.output / name)
     finally:
         unfinished.unlink(missing_ok=True)
-
-
-@contextmanager
-def _building_alone() -> Iterator[None]:
-    folder = cache_folder() / "programs"
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield

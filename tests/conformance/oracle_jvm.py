@@ -8,8 +8,6 @@ pyspark (430 MB a version) and the compiled harness lie in the user's cache fold
 """
 
 import argparse
-import contextlib
-import fcntl
 import hashlib
 import json
 import os
@@ -23,6 +21,9 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Self
+
+from tests.machine.cache import cache_folder
+from tests.machine.locking import alone
 
 SOURCES = Path(__file__).parent / "oracle"
 SPARK_VERSIONS = ("3.5.9", "4.0.1", "4.1.4")
@@ -40,12 +41,6 @@ class OracleUnavailable(Exception):
     """The oracle cannot be built or run here."""
 
 
-def cache_folder() -> Path:
-    """Where pyspark and the compiled harness lie."""
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(home) / "spark-allocation-operator" / "oracle"
-
-
 def java() -> str:
     """The JVM to run: that of JAVA_HOME, or the one on the path."""
     home = os.environ.get("JAVA_HOME")
@@ -57,9 +52,8 @@ def java() -> str:
 
 def class_path(version: str) -> str:
     """Build what is missing for one Spark version; returns the class path of the harness."""
-    folder = cache_folder() / version
-    folder.mkdir(parents=True, exist_ok=True)
-    with _locked(folder / "lock"):
+    folder = cache_folder() / "oracle" / version
+    with alone(folder / "lock"):
         jars = _spark_jars(folder / "venv", version)
         classes = folder / f"classes-{_fingerprint()}"
         if not classes.exists():
@@ -69,9 +63,8 @@ def class_path(version: str) -> str:
 
 def python_with_pyspark(version: str) -> Path:
     """A Python that has pyspark of this version, installed if need be."""
-    folder = cache_folder() / version
-    folder.mkdir(parents=True, exist_ok=True)
-    with _locked(folder / "lock"):
+    folder = cache_folder() / "oracle" / version
+    with alone(folder / "lock"):
         _spark_jars(folder / "venv", version)
     return folder / "venv" / "bin" / "python"
 
@@ -109,13 +102,6 @@ def _compile(jars: Path, classes: Path) -> None:
         raise OracleUnavailable(f"the harness does not compile against {jars.parent}")
     shutil.copy(SOURCES / "conf" / "log4j2.properties", unfinished)
     unfinished.rename(classes)
-
-
-@contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    with path.open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
 
 
 def _command(version: str, scratch: str) -> list[str]:

@@ -8,7 +8,6 @@ a missing one is refused. Maven asks whatever repository it is configured for.
 """
 
 import argparse
-import fcntl
 import hashlib
 import shutil
 import subprocess
@@ -22,6 +21,7 @@ from pathlib import Path
 from tests.images.archive import content_key
 from tests.machine.cache import cache_folder
 from tests.machine.errors import ClusterError
+from tests.machine.locking import alone
 from tests.machine.reporting import Reporter
 
 _HERE = Path(__file__).parent / "kafka"
@@ -102,7 +102,7 @@ def ensure(wanted: JarSet, reporter: Reporter) -> list[Path]:
             "`python -m tests.streams.kafka_jars lock`."
         )
     folder = wanted.folder(locked)
-    with _alone():
+    with alone(cache_folder() / "kafka" / ".lock"):
         if not folder.exists():
             with _fetched(wanted, reporter) as fetched:
                 check(wanted.name, fetched, locked)
@@ -172,19 +172,10 @@ def _fetched(wanted: JarSet, reporter: Reporter) -> Iterator[Path]:
         yield jars
 
 
-@contextmanager
-def _alone() -> Iterator[None]:
-    folder = cache_folder() / "kafka"
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
-
 def write_lock(reporter: Reporter) -> None:
     """Fetch everything and note what it is."""
     lines = []
-    with _alone():
+    with alone(cache_folder() / "kafka" / ".lock"):
         for wanted in (BROKER, *map(source_of, SOURCES)):
             with _fetched(wanted, reporter) as fetched:
                 lines += [
