@@ -12,20 +12,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.cluster import Cluster
-from tests.demo import manifests
 from tests.demo.api import Api
 from tests.demo.installation import delete_namespace, make_namespace
+from tests.e2e import self_allocating
 from tests.e2e.workspace import PROPERTIES, Workspace
 from tests.fidelity.comparison import RealRun
 from tests.soak.drivers import (
     EVENT_LOG,
     EVENTS,
     LEAN_JVM,
-    RIGHTS_OF_A_SELF_ALLOCATING_DRIVER,
-    SELF_ALLOCATING,
 )
-
-from spark_allocation.core.passive_driver import FALLBACK_SETTINGS
 
 SHAPES = Path(__file__).parent / "jobs" / "shapes.py"
 ENDS_WITHIN_SECONDS = 900
@@ -85,9 +81,7 @@ class RealRuns:
         )
         pod["metadata"].pop("labels", None)
         (container,) = pod["spec"]["containers"]
-        container["args"] = [
-            each.replace(PROPERTIES.name, SELF_ALLOCATING) for each in container["args"]
-        ]
+        self_allocating.let_it_allocate(pod)
         pod["spec"]["volumes"].append({"name": "events", "hostPath": {"path": str(events)}})
         container["volumeMounts"].append({"name": "events", "mountPath": EVENTS})
         self.space.create(pod)
@@ -111,16 +105,11 @@ def real_runs(cluster: Cluster, spark_image: str, folder: Path) -> Iterator[Real
     """A namespace with what drivers need, and its end."""
     namespace = f"fidelity-{secrets.token_hex(4)}"
     shutil.rmtree(folder / "events", ignore_errors=True)
-    own = folder / SELF_ALLOCATING
-    own.write_text("".join(f"{each.key}={each.value}\n" for each in FALLBACK_SETTINGS))
+    own = self_allocating.properties_file(folder)
     with Api(cluster) as api:
         make_namespace(cluster, namespace)
         try:
-            objects = manifests.namespace_objects(namespace)
-            for each in objects:
-                if each["kind"] == "Role":
-                    each["rules"] = RIGHTS_OF_A_SELF_ALLOCATING_DRIVER
-            cluster.kubectl("apply", "-f", "-", stdin=manifests.to_yaml(objects))
+            self_allocating.put_account(cluster, namespace)
             space = Workspace(cluster, api, namespace, spark_image)
             space.put_job_files(SHAPES, PROPERTIES, own)
             yield RealRuns(space, folder)

@@ -14,9 +14,7 @@ CPU is that of the processes over all rounds: of the driver's JVM from within it
 """
 
 import argparse
-import json
 import os
-import platform
 import secrets
 import statistics
 import sys
@@ -35,16 +33,14 @@ import kubernetes.watch
 from tests.cluster import Cluster, arguments
 from tests.cluster.audit import AuditLog
 from tests.day.samples import process_figures
-from tests.demo import manifests
 from tests.demo.api import Api
 from tests.demo.installation import delete_namespace, install_on_host, make_namespace
 from tests.demo.manifests import OPERATOR, OPERATOR_NAMESPACE
+from tests.e2e import self_allocating
 from tests.e2e.waiting import eventually
 from tests.e2e.workspace import PROPERTIES, Workspace
 from tests.images.spark_image import DEFAULT_SPARK_VERSION
-from tests.soak.drivers import RIGHTS_OF_A_SELF_ALLOCATING_DRIVER, SELF_ALLOCATING
-
-from spark_allocation.core.passive_driver import FALLBACK_SETTINGS
+from tests.perf import machine
 
 JOB = Path(__file__).parent / "jobs" / "backlog.py"
 DRIVER = "backlog"
@@ -148,16 +144,9 @@ def measure(space: Workspace, way: Way, operator: int | None, options: argparse.
 
 
 def _start(space: Workspace, way: Way, rounds: int, most: int) -> None:
-    objects = manifests.namespace_objects(space.namespace)
-    if way is Way.SPARK:
-        for each in objects:
-            if each["kind"] == "Role":
-                each["rules"] = RIGHTS_OF_A_SELF_ALLOCATING_DRIVER
-    space.cluster.kubectl("apply", "-f", "-", stdin=manifests.to_yaml(objects))
+    self_allocating.put_account(space.cluster, space.namespace, allocates=way is Way.SPARK)
     with tempfile.TemporaryDirectory() as folder:
-        own = Path(folder) / SELF_ALLOCATING
-        own.write_text("".join(f"{each.key}={each.value}\n" for each in FALLBACK_SETTINGS))
-        space.put_job_files(JOB, PROPERTIES, own)
+        space.put_job_files(JOB, PROPERTIES, self_allocating.properties_file(Path(folder)))
     settings = {"spark.kubernetes.executor.scheduler.name": NOBODY}
     if way is Way.SPARK:
         settings |= {
@@ -172,10 +161,7 @@ def _start(space: Workspace, way: Way, rounds: int, most: int) -> None:
     )
     pod["metadata"].pop("labels")
     if way is Way.SPARK:
-        (container,) = pod["spec"]["containers"]
-        container["args"] = [
-            each.replace(PROPERTIES.name, SELF_ALLOCATING) for each in container["args"]
-        ]
+        self_allocating.let_it_allocate(pod)
     space.create(pod)
     if way is not Way.SPARK:
         space.allocate(
@@ -317,19 +303,14 @@ def main() -> int:
                 delete_namespace(cluster, namespace)
                 if installation is not None:
                     installation.close()
-    options.json.parent.mkdir(parents=True, exist_ok=True)
-    options.json.write_text(json.dumps(_report(courses, options), indent=1))
+    machine.write(options.json, _report(courses, options))
     print(f"\n{table(courses)}\n\n{options.json}")
     return 0
 
 
 def _report(courses: list[Found], options: argparse.Namespace) -> dict[str, Any]:
     return {
-        "machine": {
-            "processors": os.cpu_count(),
-            "system": platform.platform(),
-            "python": platform.python_version(),
-        },
+        "machine": machine.machine(),
         "spark": options.spark or DEFAULT_SPARK_VERSION,
         "ways": {
             each.way: {

@@ -5,15 +5,14 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from tests.demo import manifests
 from tests.demo.api import Object
+from tests.e2e import self_allocating
 from tests.e2e.workspace import PROPERTIES, RISE_AND_FALL, Workspace
 from tests.soak.workload import Job
 
-from spark_allocation.core.passive_driver import FALLBACK_SETTINGS, MIGRATION_SETTINGS
+from spark_allocation.core.passive_driver import MIGRATION_SETTINGS
 
 STEPS = Path(__file__).parent / "jobs" / "steps.py"
-SELF_ALLOCATING = "self-allocating-driver.properties"
 EVENTS = "/opt/events"
 """Where drivers write their event logs: a folder of this host."""
 LEAN_JVM = "-XX:+UseSerialGC -XX:TieredStopAtLevel=1"
@@ -24,22 +23,6 @@ EVENT_LOG = {
     "spark.eventLog.compress": "false",
     "spark.eventLog.rolling.enabled": "false",
 }
-RIGHTS_OF_A_SELF_ALLOCATING_DRIVER = [
-    {
-        "apiGroups": [""],
-        "resources": ["pods", "configmaps", "services", "persistentvolumeclaims"],
-        "verbs": [
-            "get",
-            "list",
-            "watch",
-            "create",
-            "update",
-            "patch",
-            "delete",
-            "deletecollection",
-        ],
-    }
-]
 
 
 class Allocator(StrEnum):
@@ -66,14 +49,12 @@ class Drivers:
         events = self.folder / "events"
         events.mkdir()
         events.chmod(0o777)
-        objects = manifests.namespace_objects(self.space.namespace)
-        if self.allocator is Allocator.SPARK:
-            for each in objects:
-                if each["kind"] == "Role":
-                    each["rules"] = RIGHTS_OF_A_SELF_ALLOCATING_DRIVER
-        self.space.cluster.kubectl("apply", "-f", "-", stdin=manifests.to_yaml(objects))
-        own = self.folder / SELF_ALLOCATING
-        own.write_text("".join(f"{each.key}={each.value}\n" for each in FALLBACK_SETTINGS))
+        self_allocating.put_account(
+            self.space.cluster,
+            self.space.namespace,
+            allocates=self.allocator is Allocator.SPARK,
+        )
+        own = self_allocating.properties_file(self.folder)
         self.space.put_job_files(RISE_AND_FALL, STEPS, PROPERTIES, own)
 
     def start(self, job: Job) -> Object:
@@ -98,9 +79,7 @@ class Drivers:
         pod["metadata"].pop("labels")
         (container,) = pod["spec"]["containers"]
         if self.allocator is Allocator.SPARK:
-            container["args"] = [
-                each.replace(PROPERTIES.name, SELF_ALLOCATING) for each in container["args"]
-            ]
+            self_allocating.let_it_allocate(pod)
         folder = str(self.folder / "events")
         pod["spec"]["volumes"].append({"name": "events", "hostPath": {"path": folder}})
         container["volumeMounts"].append({"name": "events", "mountPath": EVENTS})

@@ -10,18 +10,16 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from tests.demo import manifests
 from tests.demo.api import Object
+from tests.e2e import self_allocating
 from tests.e2e.workspace import PROPERTIES, RISE_AND_FALL, Workspace
 from tests.machine.reporting import Reporter
 from tests.soak.drivers import (
     LEAN_JVM,
-    RIGHTS_OF_A_SELF_ALLOCATING_DRIVER,
-    SELF_ALLOCATING,
 )
 from tests.streams import kafka_broker, kafka_jars
 
-from spark_allocation.core.passive_driver import FALLBACK_SETTINGS, MIGRATION_SETTINGS
+from spark_allocation.core.passive_driver import MIGRATION_SETTINGS
 from spark_allocation.driver import streaming_progress
 
 JOBS = Path(__file__).parent.parent / "e2e" / "jobs"
@@ -171,14 +169,9 @@ def start(
         ClusterError: Kafka cannot be fetched.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    objects = manifests.namespace_objects(space.namespace)
-    if way is not Way.OPERATOR:
-        for each in objects:
-            if each["kind"] == "Role":
-                each["rules"] = RIGHTS_OF_A_SELF_ALLOCATING_DRIVER
-    space.cluster.kubectl("apply", "-f", "-", stdin=manifests.to_yaml(objects))
-    own = folder / SELF_ALLOCATING
-    own.write_text("".join(f"{each.key}={each.value}\n" for each in FALLBACK_SETTINGS))
+    own_allocator = way is not Way.OPERATOR
+    self_allocating.put_account(space.cluster, space.namespace, allocates=own_allocator)
+    own = self_allocating.properties_file(folder)
     space.put_job_files(RISE_AND_FALL, STREAM, *STREAM_PARTS, HELPER, PROPERTIES, own)
     entered = _from_kafka(space) if source is Source.KAFKA else _from_files(folder)
     settings = {
@@ -208,11 +201,8 @@ def start(
         conf=tuple(f"{key}={value}" for key, value in settings.items()),
     )
     pod["metadata"].pop("labels")
-    (container,) = pod["spec"]["containers"]
-    if way is not Way.OPERATOR:
-        container["args"] = [
-            each.replace(PROPERTIES.name, SELF_ALLOCATING) for each in container["args"]
-        ]
+    if own_allocator:
+        self_allocating.let_it_allocate(pod)
     _mount(pod, "input", entered.mounted_at, entered.folder)
     space.create(pod)
     if way is Way.OPERATOR:
