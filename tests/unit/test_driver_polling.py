@@ -76,6 +76,34 @@ async def test_a_driver_at_rest_is_asked_for_its_jobs_alone(
     assert set(asked.counts) == {JOBS}
 
 
+@pytest.mark.parametrize("executors", ["two executors", "none"])
+async def test_the_longer_a_driver_is_quiet_the_less_often_it_is_asked(
+    operator: Operator, driver: FakeDriver, monkeypatch: pytest.MonkeyPatch, executors: str
+) -> None:
+    monkeypatch.setattr(driver_polling, "QUIET_SHARE", 0.5)
+    settings = ProcessSettings(poll_seconds=0.06, idle_poll_seconds=1.0)
+    operator.around = replace(operator.around, settings=settings)
+    if executors == "none":
+        put_driver(operator, driver)
+        operator.allocate()
+    else:
+        await two_registered(operator, driver)
+    asked = Asked(driver)
+    await operator.until(lambda: asked.for_jobs_alone >= 2)
+    # when it goes on being quiet
+    await asyncio.sleep(3.0)
+    # then it is asked no more often than an idle driver is
+    asked = Asked(driver)
+    await asyncio.sleep(2.5)
+    assert 2 <= asked.counts[JOBS] <= 4
+    # and when a job has run, as often as one that works, also after it
+    driver.work(1)
+    await operator.until(lambda: asked.for_all >= 3, within=5)
+    driver.work(0)
+    asked = Asked(driver)
+    await operator.until(lambda: asked.counts[JOBS] >= 5, within=1.0)
+
+
 async def test_a_job_is_seen_at_once_and_all_of_it_asked_for(
     operator: Operator, driver: FakeDriver
 ) -> None:

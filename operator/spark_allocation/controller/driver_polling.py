@@ -1,10 +1,14 @@
 """Asks one driver again and again what its tasks need, as often and as much as it matters.
 
-A driver with jobs or executors is asked every `poll_seconds`, one without any every `idle_poll_seconds`. What a whole
-answer costs, both sides, is in its lists of executors and gauges; a driver *at rest* (nothing runs or waits, every
-executor that is wanted has registered, no timer runs out soon) can have only one kind of news that is urgent: a job.
-So it is asked for its running jobs alone, which is a few bytes, and for everything as soon as there is one; and every
-ten seconds anyway, because executors come to harm also while nothing runs. An answer without jobs renews nothing else.
+A driver with jobs, or with executors that may have to go soon, is asked every `poll_seconds`. One that is quiet is asked
+after a tenth of the time that it has been quiet, between `poll_seconds` and `idle_poll_seconds`: who works every now
+and then is seen as soon as who works all the time, and who has slept for an hour is woken later by seconds at most.
+
+What a whole answer costs, both sides, is in its lists of executors and gauges; a driver *at rest* (nothing runs or
+waits, every executor that is wanted has registered, no timer runs out soon) can have only one kind of news that is
+urgent: a job. So it is asked for its running jobs alone, which is a few bytes, and for everything as soon as there is
+one; and every ten seconds anyway, because executors come to harm also while nothing runs. An answer without jobs renews
+nothing else.
 A job that came and went between two questions may have left something on an executor: who is about to decide for
 another reason than an answer, such as a changed setting, asks for everything first (`up_to_date`).
 """
@@ -28,6 +32,8 @@ from spark_allocation.sources.driver_rest import DriverRest, Unreachable
 
 FRESH_SECONDS = 15.0
 """An answer of the driver older than this decides nothing."""
+QUIET_SHARE = 0.1
+"""Of the time that a driver has been quiet: what it may be quiet for until it is asked again."""
 ALL_EVERY_SECONDS = 10.0
 """How long a driver at rest is asked for nothing but its jobs."""
 DEAD_EXECUTORS_EVERY_SECONDS = 10.0
@@ -78,6 +84,7 @@ class DriverPolling:
         self._profiles_learned = profiles_learned
         self._count_poll = count_poll
         self._failed = 0
+        self._worked_at = time.monotonic()
         self._work_begins: dict[ProfileId, float] = {}
         self._asking = asyncio.Lock()
         self._taken = True
@@ -123,6 +130,8 @@ class DriverPolling:
         """Ask until cancelled."""
         while True:
             began = time.monotonic()
+            if self._is_busy:
+                self._worked_at = began
             if not self.at_rest or self._all_is_due(began) or await self._has_news():
                 await self._ask_in_whole()
             await asyncio.sleep(
@@ -171,10 +180,18 @@ class DriverPolling:
                 await self._ask(time.monotonic())
 
     @property
-    def _interval(self) -> float:
+    def _is_busy(self) -> bool:
         report = self.report
-        busy = report is not None and (report.running_jobs or report.executors)
-        return self._poll_seconds if busy else self._idle_poll_seconds
+        if report is None:
+            return False
+        return bool(report.running_jobs) or (bool(report.executors) and not self.at_rest)
+
+    @property
+    def _interval(self) -> float:
+        if self._is_busy:
+            return self._poll_seconds
+        quiet_for = time.monotonic() - self._worked_at
+        return min(self._idle_poll_seconds, max(self._poll_seconds, QUIET_SHARE * quiet_for))
 
     def _all_is_due(self, now: float) -> bool:
         """The next time would be too late."""

@@ -35,7 +35,7 @@ class ProcessSettings(BaseSettings):
     poll_seconds: float = Field(default=1.0, gt=0.05, le=60)
     """How often a driver with work is asked what its tasks need."""
     idle_poll_seconds: float = Field(default=2.0, gt=0.05, le=60)
-    """How often a driver without running jobs and without executors is asked."""
+    """Most seconds between two questions to a driver that is quiet: after a tenth of the time that it has been it is asked again."""
     creates_per_second: float = Field(default=100.0, gt=0, le=10_000)
     """Most pods created a second, over all applications."""
     driver_networks: tuple[Network, ...] = ()
