@@ -1,6 +1,5 @@
 """``spark-allocation run``: the operator process."""
 
-import asyncio
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -67,9 +66,11 @@ def run(  # noqa: PLR0917  (options of a command)
             option = "-".join(str(part).replace("_", "-") for part in problem["loc"])
             typer.echo(f"--{option}: {problem['msg']}", err=True)
         raise typer.Exit(EXIT_USAGE) from None
+    import uvloop
+
     configure_logging(log_format=settings.log_format, log_level=settings.log_level)
     try:
-        asyncio.run(run_process(settings))
+        uvloop.run(run_process(settings))
     except LeaseLost as lost:
         typer.echo(str(lost), err=True)
         raise typer.Exit(EXIT_LEASE_LOST) from None

@@ -8,6 +8,7 @@ import copy
 import json
 import time
 from collections.abc import Mapping
+from email.utils import formatdate
 from typing import Any
 
 from spark_allocation.api.group import PLURAL
@@ -127,7 +128,9 @@ class FakeApiServer:
 
     def _answer(self, status: int, document: Any) -> ApiAnswer:
         body = json.dumps(copy.deepcopy(document)).encode()
-        return ApiAnswer(status, body, server_time=float(int(time.time() + self.skew_seconds)))
+        return ApiAnswer(
+            status, body, date=formatdate(time.time() + self.skew_seconds, usegmt=True)
+        )
 
     async def close(self) -> None:
         """Nothing is open."""
