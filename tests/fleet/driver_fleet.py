@@ -70,9 +70,7 @@ class DriverFleet:
         site = web.TCPSite(self._runner, application.address, self.port, backlog=16)
         await site.start()
         if not self.port:
-            server = site._server
-            assert isinstance(server, asyncio.Server)
-            self.port = server.sockets[0].getsockname()[1]
+            self.port = self._runner.addresses[0][1]
         self._sites[application.address] = site
         self._applications[application.address] = application
 

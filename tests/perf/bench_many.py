@@ -3,6 +3,7 @@
     python -m tests.perf.bench_many                                            # 10, 100, 300 and 1,000, and how it grows
     python -m tests.perf.bench_many --applications 1000 --seconds 300 --json many.json
     python -m tests.perf.bench_many --applications 100 --restart --foreign 49000
+    python -m tests.perf.bench_many --applications 1000 --failover
 
 The operator is a process of its own, as in a cluster. Its API server is one in memory and its drivers are a fleet that
 answers real HTTP with bodies as long as a real driver's; both, with the kubelets, are one other process (`many_world`).
@@ -11,7 +12,8 @@ less than a core for each of the two, figures of seconds and of cores say more o
 ``cpu_ms_per_driver_request`` and the counts hold all the same.
 
 With ``--restart`` the operator is killed once all executors are there, and begun anew: what it has used, how often it
-has listed, and how long it took until it had its picture of all pods, and until it served every driver again.
+has listed, and how long it took until it had its picture of all pods, and until it served every driver again. With
+``--failover`` another one stands by when it is killed, and has to wait until its Lease has run out.
 """
 
 import argparse
@@ -24,6 +26,8 @@ from tests.perf import machine
 from tests.perf.many_processes import OperatorProcess, WorldProcess, operator_of
 
 GROWTH = ("cpu_cores", "cpu_ms_per_driver_request", "rss_mib", "complete_cpu_seconds")
+WATCHES_OF_PODS = 3
+"""Executors, drivers, and drivers that are to be managed."""
 RESTART_GROWTH = ("served_cpu_seconds", "lists")
 
 
@@ -45,6 +49,8 @@ def run(options: argparse.Namespace, applications: int) -> dict[str, Any]:
         active=options.active,
         seed=options.seed,
     ) as world:
+        if options.failover:
+            return found | failed_over(world, settings, applications, options.patience)
         with operator_of(world, **settings) as operator:
             found |= completed(world, operator, options.patience)
             _say(f"{applications} applications: {found}")
@@ -136,6 +142,43 @@ def restarted(
     }
 
 
+def failed_over(
+    world: WorldProcess, settings: dict[str, str], applications: int, patience: float
+) -> dict[str, Any]:
+    """A leader is killed; who stood by goes on, until it has decided for every driver. Seconds are since the kill."""
+    settings = {**settings, "lease_name": "leader"}
+    with operator_of(world, namespace="operator", **settings) as leader:
+        leader.until("lease_taken", within_seconds=patience)
+        found = completed(world, leader, patience)
+        world.ask("begin")
+        with operator_of(world, namespace="operator", **settings) as standby:
+            while world.ask("figures")["requests"].get("watch pods", 0) < WATCHES_OF_PODS:
+                if standby.age_seconds > patience:
+                    raise SystemExit(f"it does not stand by: {standby.log}")
+                time.sleep(0.1)
+            before = standby.usage
+            world.ask("begin")
+            leader.kill()
+            killed_at = standby.age_seconds
+            moments = {
+                "taken_seconds": ("lease_taken", 1),
+                "first_served_seconds": ("driver_served", 1),
+                "served_seconds": ("driver_served", applications),
+            }
+            for figure, (event, times) in moments.items():
+                after = standby.until(event, times, within_seconds=killed_at + patience)
+                found[figure] = round(standby.age_seconds - killed_at, 2)
+            figures = world.ask("figures")
+    return found | {
+        "pods": figures["pods"],
+        "served_cpu_seconds": round(after.cpu_seconds - before.cpu_seconds, 2),
+        "standby_rss_mib": round(before.rss_mib, 1),
+        "requests": figures["requests"],
+        "lists": lists(figures["requests"]),
+        "pods_made": figures["pods_made"],
+    }
+
+
 def lists(requests: dict[str, int]) -> int:
     """Requests for more than one object, pages counted one by one."""
     return sum(count for name, count in requests.items() if name.startswith("list "))
@@ -179,6 +222,9 @@ def main() -> int:
     parser.add_argument("--patience", type=float, default=1800.0, help="seconds for each phase")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--restart", action="store_true", help="measure a restart instead")
+    parser.add_argument(
+        "--failover", action="store_true", help="measure a change of leader instead"
+    )
     parser.add_argument("--json", type=Path, help="write the figures there")
     options = parser.parse_args()
     document: dict[str, Any] = {"machine": machine.machine(), "runs": []}

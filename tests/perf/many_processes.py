@@ -4,6 +4,7 @@ import json
 import math
 import os
 import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -39,8 +40,8 @@ class WorldProcess:
         active: float = 0.1,
         seed: int = 1,
     ) -> None:
-        serving = f"asyncio.run(serve({applications}, {pods}, {foreign_pods}, {active}, {seed}))"
-        code = f"import asyncio; from tests.perf.many_world import serve; {serving}"
+        serving = f"uvloop.run(serve({applications}, {pods}, {foreign_pods}, {active}, {seed}))"
+        code = f"import uvloop; from tests.perf.many_world import serve; {serving}"
         self._process = subprocess.Popen(
             [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
@@ -170,6 +171,7 @@ def operator_of(
         yield operator
     finally:
         operator.kill()
+    shutil.rmtree(operator.log.parent)  # whoever fails leaves the log behind
 
 
 def _free_port() -> int:

@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from tests.perf.bench_many import completed, restarted, steady
+from tests.perf.bench_many import WATCHES_OF_PODS, completed, restarted, steady
 from tests.perf.many_processes import WorldProcess, operator_of
 
 APPLICATIONS = 20
@@ -15,8 +15,6 @@ CPU_MS_PER_DRIVER_REQUEST = 4.0
 """Everything that the operator does, for each request to a driver: four times what was measured with ten and with thirty
 applications on a busy machine (docs/performance.md)."""
 STATUSES_PER_SECOND = 50
-WATCHES_OF_PODS = 3
-"""Executors, drivers, and drivers that are to be managed."""
 
 
 @pytest.fixture
