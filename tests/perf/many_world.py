@@ -33,8 +33,8 @@ POD_GOES_SECONDS = 0.2
 ALWAYS_RUNNING_SECONDS = 100_000.0
 MORE = 2
 """Executors that a job needs beyond those that are there."""
-JOB_SECONDS = 4.0
-AGAIN_AFTER_SECONDS = 45.0
+JOB_SECONDS = 10.0
+AGAIN_AFTER_SECONDS = 60.0
 """An application gets its next job when the executors of the last one have gone."""
 REACTION_LOST_SECONDS = 30.0
 
@@ -205,7 +205,11 @@ class World:
         wanted = self._chance.random() < 0.5
         for _ in range(50):
             member = self._chance.choice(self._members)
-            if member.active is wanted and member.quiet_since < now - AGAIN_AFTER_SECONDS:
+            long_ago = member.quiet_since < now - AGAIN_AFTER_SECONDS
+            alone = (
+                len(member.truth.executors) == member.executors
+            )  # none is left that could take it
+            if member.active is wanted and long_ago and alone:
                 break
         else:
             return

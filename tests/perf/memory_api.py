@@ -2,7 +2,7 @@
 
 It speaks as much of the API as the operator and kopf use: discovery, GET, LIST in pages with label selectors, WATCH,
 POST, merge patches of objects and their status, DELETE with preconditions. Objects have resource versions, uids and
-finalizers; there is no validation, no defaulting and no quota. Each request is counted by verb and resource.
+finalizers, pods a phase; there is no validation, no other defaulting and no quota. Each request is counted by verb and resource.
 """
 
 import asyncio
@@ -17,6 +17,8 @@ from typing import Any, Self
 import jsonpatch
 import msgspec
 from aiohttp import web
+
+BOOKMARK_SECONDS = 20.0
 
 Document = dict[str, Any]
 Listener = Callable[[str, Document], None]
@@ -128,6 +130,8 @@ class MemoryApi:
         document["kind"] = kind
         metadata["uid"] = f"{next(self._versions):08x}-0000-4000-8000-000000000000"
         metadata["creationTimestamp"] = _timestamp()
+        if resource == "pods":
+            document.setdefault("status", {}).setdefault("phase", "Pending")
         kept.objects[key] = document
         self._changed(kept, "ADDED", document)
         return document
@@ -288,19 +292,24 @@ class MemoryApi:
             if version > since:
                 queue.put_nowait((document, line))
         kept.watchers.add(queue)
+        bookmark_at = time.monotonic() + BOOKMARK_SECONDS
         try:
             while time.monotonic() < ends_at:
                 lines = []
+                wait = min(bookmark_at, ends_at) - time.monotonic()
                 try:
-                    async with asyncio.timeout(min(20.0, max(0.1, ends_at - time.monotonic()))):
+                    async with asyncio.timeout(max(0.1, wait)):
                         document, line = await queue.get()
                         lines = [line] if matches(document) else []
                 except TimeoutError:
-                    lines = [self._bookmark(kept)]
+                    pass  # that nothing happened is told as well
                 while not queue.empty():
                     document, line = queue.get_nowait()
                     if matches(document):
                         lines.append(line)
+                if time.monotonic() >= bookmark_at:
+                    bookmark_at = time.monotonic() + BOOKMARK_SECONDS
+                    lines.append(self._bookmark(kept))
                 if lines:
                     content = b"".join(lines)
                     self.sent_bytes += len(content)

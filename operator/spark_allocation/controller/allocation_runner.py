@@ -358,6 +358,7 @@ class AllocationRunner:
             allowed=self._allowed_fields,
             targets=self._stored.targets(incarnation),
             count_poll=self._around.count_poll,
+            turns=self._around.turns,
             budgets=self._around.budgets,
             profiles_learned=self._renew_settings,
             recommended=self._stored.recommendation(incarnation),

@@ -22,11 +22,12 @@ import structlog
 from spark_allocation.api.conditions import Reason
 from spark_allocation.api.v1alpha1 import Mode, RecommendationStatus
 from spark_allocation.controller.budget_members import BudgetMember, Membership
-from spark_allocation.controller.driver_polling import DriverPolling
+from spark_allocation.controller.driver_polling import ALL_AT_LEAST_EVERY_SECONDS, DriverPolling
 from spark_allocation.controller.effective_settings import EffectiveSettings
 from spark_allocation.controller.going_nodes import GoingNodes
 from spark_allocation.controller.plan_execution import PlanExecution
 from spark_allocation.controller.pod_creation import Obstacle
+from spark_allocation.controller.polling_turns import PollingTurns
 from spark_allocation.controller.recommending import Recommending
 from spark_allocation.controller.streaming_life import LifeStreams
 from spark_allocation.controller.sweep import sweep_pods
@@ -60,9 +61,8 @@ CONFIRMED_AMONG_MANY_SECONDS = 1.0
 """And on which the others are, one after the other."""
 AFTER_API_FAILURE_SECONDS = 1.0
 FIRST_ANSWER_SECONDS = 5.0
-AT_REST_SECONDS = 10.0
-"""Longest time between two steps while nothing happens. A timer that runs out later than twice that is awaited at rest, and
-there is time left to ask for everything again before."""
+AT_REST_UNTIL_SECONDS = 20.0
+"""A timer that runs out later than that is awaited at rest: there is time left to ask for everything again before."""
 FORMER_LIFE_GRACE_SECONDS = 1
 
 _LEVELS = {"debug": 10, "info": 20, "warning": 30}
@@ -114,6 +114,7 @@ class DriverLife:
         profile_errors: str,
         poll_seconds: float,
         idle_poll_seconds: float,
+        turns: PollingTurns,
         count_poll: Callable[[str, float], None] = lambda _outcome, _seconds: None,
         membership: Membership | None = None,
         profiles_learned: Callable[[], None] = lambda: None,
@@ -144,6 +145,7 @@ class DriverLife:
             news=self.wake,
             profiles_learned=profiles_learned,
             count_poll=count_poll,
+            turns=turns,
         )
         execution.is_needed = self._is_needed
         execution.look_again = self._look_again
@@ -265,11 +267,13 @@ class DriverLife:
             timer_at = math.inf if step.wake_at_ns is None else step.wake_at_ns / 1e9
             self._driver.at_rest = (
                 self._acts
-                and timer_at > time.monotonic() + 2 * AT_REST_SECONDS
+                and timer_at > time.monotonic() + AT_REST_UNTIL_SECONDS
                 and self._settings.core.streaming is None
                 and step.is_at_rest
             )
-            pause = AT_REST_SECONDS if self._driver.at_rest else self._idle_poll_seconds
+            # a whole answer of the driver wakes as well
+            at_rest = self._driver.at_rest
+            pause = ALL_AT_LEAST_EVERY_SECONDS if at_rest else self._idle_poll_seconds
             return min(time.monotonic() + min(pause, unreported_for or pause), timer_at)
         except ApiUnavailable as error:
             log.warning("api_unavailable", error=str(error))

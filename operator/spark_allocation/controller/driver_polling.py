@@ -7,8 +7,8 @@ and then is seen as soon as who works all the time, and who has slept for an hou
 What a whole answer costs, both sides, is in its lists of executors and gauges; a driver *at rest* (nothing runs or
 waits, every executor that is wanted has registered, no timer runs out soon) can have only one kind of news that is
 urgent: a job. So it is asked for its running jobs alone, which is a few bytes, and for everything as soon as there is
-one; and every ten seconds anyway, because executors come to harm also while nothing runs. An answer without jobs renews
-nothing else.
+one; and every ten to thirty seconds anyway, because executors come to harm also while nothing runs. An answer without
+jobs renews nothing else.
 A job that came and went between two questions may have left something on an executor: who is about to decide for
 another reason than an answer, such as a changed setting, asks for everything first (`up_to_date`).
 """
@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable, Mapping
 
 from spark_allocation.api.conditions import Reason
+from spark_allocation.controller.polling_turns import PollingTurns
 from spark_allocation.core.driver_report import DriverReport, ExecutorReport
 from spark_allocation.core.executor_pods import ExecutorId
 from spark_allocation.core.resource_profiles import (
@@ -28,14 +29,16 @@ from spark_allocation.core.resource_profiles import (
 )
 from spark_allocation.core.spark_conf import InvalidSetting
 from spark_allocation.reports.metrics import ANSWERED
-from spark_allocation.sources.driver_rest import DriverRest, Unreachable
+from spark_allocation.sources.driver_rest import REQUESTS_OF_A_POLL, DriverRest, Unreachable
 
 FRESH_SECONDS = 15.0
 """An answer of the driver older than this decides nothing."""
 QUIET_SHARE = 0.1
 """Of the time that a driver has been quiet: what it may be quiet for until it is asked again."""
 ALL_EVERY_SECONDS = 10.0
-"""How long a driver at rest is asked for nothing but its jobs."""
+"""How long a driver that has just come to rest is asked for nothing but its jobs."""
+ALL_AT_LEAST_EVERY_SECONDS = 30.0
+"""And one that has been quiet for long."""
 DEAD_EXECUTORS_EVERY_SECONDS = 10.0
 POLLS_THAT_MAY_FAIL = 3
 TASKS_GO_OUT_WITHIN_SECONDS = 3.0
@@ -68,12 +71,14 @@ class DriverPolling:
         news: Callable[[], None],
         profiles_learned: Callable[[], None],
         count_poll: Callable[[str, float], None],
+        turns: PollingTurns,
     ) -> None:
         """
         Args:
             news: called after each whole poll, good or bad.
             profiles_learned: called when the driver has named resource profiles that were not known.
             count_poll: told the outcome of each whole poll and the seconds that it took.
+            turns: waited for before each question that is only due, and for none that a decision waits for.
         """
         self._rest = rest
         self._poll_seconds = poll_seconds
@@ -83,6 +88,7 @@ class DriverPolling:
         self._news = news
         self._profiles_learned = profiles_learned
         self._count_poll = count_poll
+        self._turns = turns
         self._failed = 0
         self._worked_at = time.monotonic()
         self._work_begins: dict[ProfileId, float] = {}
@@ -133,6 +139,7 @@ class DriverPolling:
             if self._is_busy:
                 self._worked_at = began
             if not self.at_rest or self._all_is_due(began) or await self._has_news():
+                await self._turns.wait(REQUESTS_OF_A_POLL)
                 await self._ask_in_whole()
             await asyncio.sleep(
                 max(self._rest.rest_seconds, began + self._interval - time.monotonic())
@@ -195,11 +202,13 @@ class DriverPolling:
 
     def _all_is_due(self, now: float) -> bool:
         """The next time would be too late."""
-        return now + self._interval - self.asked_at >= ALL_EVERY_SECONDS
+        quiet = min(QUIET_SHARE * (now - self._worked_at), ALL_AT_LEAST_EVERY_SECONDS)
+        return now + self._interval - self.asked_at >= max(ALL_EVERY_SECONDS, quiet)
 
     async def _has_news(self) -> bool:
         if self.unreachable is not None:
             return True
+        await self._turns.wait(1)
         jobs = await self._rest.running_jobs()
         return isinstance(jobs, Unreachable) or bool(jobs)
 

@@ -27,6 +27,7 @@ from spark_allocation.controller.executor_claims import ExecutorClaims
 from spark_allocation.controller.going_nodes import GoingNodes
 from spark_allocation.controller.plan_execution import PlanExecution
 from spark_allocation.controller.pod_creation import Apis, Identity
+from spark_allocation.controller.polling_turns import PollingTurns
 from spark_allocation.controller.process_settings import ProcessSettings
 from spark_allocation.controller.recommending import Recommending
 from spark_allocation.controller.streaming_life import LifeStreams
@@ -78,6 +79,7 @@ async def make_life(
     allowed: Callable[[], PodAllowList] = lambda: NOTHING_MORE,
     targets: Mapping[ProfileId, int] | None,
     count_poll: Callable[[str, float], None] = lambda _outcome, _seconds: None,
+    turns: PollingTurns | None = None,
     budgets: BudgetCoordinator | None = None,
     profiles_learned: Callable[[], None] = lambda: None,
     recommended: Mapping[str, Any] | None = None,
@@ -101,6 +103,7 @@ async def make_life(
         targets: where an earlier run left them in this same life.
         budgets: who divides them, if anybody does.
         count_poll: told the outcome of each question to the driver and the seconds that it took.
+        turns: of all drivers' questions; of this one's alone when left out.
         profiles_learned: called when the driver has named resource profiles that were not known.
         recommended: ``status.recommendation`` of an earlier run in this same life.
         streams: sees streaming queries; None when nobody is to look.
@@ -160,6 +163,7 @@ async def make_life(
         poll_seconds=process.poll_seconds,
         idle_poll_seconds=process.idle_poll_seconds,
         count_poll=count_poll,
+        turns=turns or PollingTurns(),
         membership=None
         if budgets is None
         else partial(

@@ -12,6 +12,7 @@ from spark_allocation.controller.driver_finding import DriverFinder
 from spark_allocation.controller.going_nodes import GoingNodes
 from spark_allocation.controller.pod_creation import Apis
 from spark_allocation.controller.policy_directory import PolicyDirectory
+from spark_allocation.controller.polling_turns import PollingTurns
 from spark_allocation.controller.process_settings import ProcessSettings
 from spark_allocation.snapshots_store import ExecutorPodsSnapshotsStore
 from spark_allocation.sources.driver_access import DriverReach
@@ -62,3 +63,4 @@ class Surroundings:
     count_end: Callable[[str], None] = lambda _: None
     count_poll: Callable[[str, float], None] = lambda _outcome, _seconds: None
     count_backlog: Callable[[str], None] = lambda _: None
+    turns: PollingTurns = field(default_factory=PollingTurns)

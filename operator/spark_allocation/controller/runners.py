@@ -31,6 +31,8 @@ class Claims:
         self._others = others
         self._known: dict[str, tuple[str, str]] = {}
         self._claims: dict[str, dict[str, str]] = {}
+        self._claimed: dict[str, str] = {}
+        """The driver that a SparkAllocation claims, by its uid: asked for at each step of each of a thousand of them."""
         self._served: dict[str, str] = {}
 
     def introduce(
@@ -42,9 +44,9 @@ class Claims:
 
     def claim(self, driver_uid: str, allocation_uid: str) -> str:
         """See `controller.allocation_runner.DriverClaims.claim`."""
-        for other_driver, claimants in self._claims.items():
-            if other_driver != driver_uid:
-                claimants.pop(allocation_uid, None)
+        if self._claimed.get(allocation_uid, driver_uid) != driver_uid:
+            self.release(allocation_uid)
+        self._claimed[allocation_uid] = driver_uid
         _, name = self._known[allocation_uid]
         claimants = self._claims.setdefault(driver_uid, {})
         claimants[allocation_uid] = name
@@ -62,6 +64,10 @@ class Claims:
         ]
         return str(min(older, key=lambda other: (other.created_at, other.uid))) if older else ""
 
+    def claimants(self, driver_uid: str) -> tuple[str, ...]:
+        """Uids of the SparkAllocations that claim a driver."""
+        return tuple(self._claims.get(driver_uid, ()))
+
     def serving(self, driver_uid: str, allocation_uid: str) -> None:
         """See `controller.allocation_runner.DriverClaims.serving`."""
         for uid, served in self._served.items():
@@ -71,10 +77,11 @@ class Claims:
 
     def release(self, allocation_uid: str) -> None:
         """See `controller.allocation_runner.DriverClaims.release`."""
-        for driver_uid in list(self._claims):
-            self._claims[driver_uid].pop(allocation_uid, None)
-            if not self._claims[driver_uid]:
-                del self._claims[driver_uid]
+        driver_uid = self._claimed.pop(allocation_uid, "")
+        claimants = self._claims.get(driver_uid, {})
+        claimants.pop(allocation_uid, None)
+        if not claimants:
+            self._claims.pop(driver_uid, None)
 
     def forget(self, allocation_uid: str) -> None:
         """The SparkAllocation is gone."""
@@ -146,6 +153,9 @@ class Runners:
 
     def serves(self, pod: DriverPod) -> bool:
         """Whether some SparkAllocation names this pod."""
+        likely = (self._runners.get(uid) for uid in self._claims.claimants(pod.uid))
+        if any(runner is not None and runner.names(pod) for runner in likely):
+            return True
         if any(runner.names(pod) for runner in self._runners.values()):
             return True
         return self._others is not None and any(self._others.naming(pod))

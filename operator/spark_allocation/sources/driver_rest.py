@@ -12,13 +12,14 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import cache
+from functools import cache, lru_cache
 from http import HTTPStatus
 from typing import Annotated, Any, TypeVar
 from urllib.parse import quote
 
 import aiohttp
 import msgspec
+from yarl import URL
 
 from spark_allocation.api.conditions import Reason
 from spark_allocation.core.driver_report import (
@@ -172,6 +173,10 @@ async def open_driver_session() -> AsyncIterator[aiohttp.ClientSession]:
         yield session
 
 
+REQUESTS_OF_A_POLL = 4
+"""Stages, executors, jobs, gauges."""
+
+
 class DriverRest:
     """The REST API of one driver. Make one with `find_driver`."""
 
@@ -190,6 +195,8 @@ class DriverRest:
         """How long not to ask after the last poll, for the time that it took to read."""
         self._base = f"{access.scheme}://{_bracketed(host)}:{port}"
         self._application = f"/api/v1/applications/{quote(application_id, safe='')}"
+        self._urls: dict[str, str | URL] = {}
+        """Of what has been asked for, taken apart once."""
         self.port = port
 
     async def application(self) -> Application | Unreachable:
@@ -256,7 +263,9 @@ class DriverRest:
         )
 
     async def _get(self, path: str, kind: type[T], largest: int | None = None) -> T:
-        url = self._base + path
+        url = self._urls.get(path)
+        if url is None:
+            url = self._urls[path] = _taken_apart(self._base + path)
         body = await _fetch(
             self._session,
             url,
@@ -349,7 +358,7 @@ async def _applications(
 
 
 async def _fetch(
-    session: aiohttp.ClientSession, url: str, access: DriverAccess, largest: int
+    session: aiohttp.ClientSession, url: str | URL, access: DriverAccess, largest: int
 ) -> bytearray:
     timeout = aiohttp.ClientTimeout(
         total=REQUEST_TIMEOUT_SECONDS, sock_connect=CONNECT_TIMEOUT_SECONDS
@@ -403,7 +412,7 @@ def _decoder(kind: Any) -> msgspec.json.Decoder[Any]:
     return msgspec.json.Decoder(kind)
 
 
-def _decoded(url: str, body: bytearray, kind: type[T]) -> T:
+def _decoded(url: str | URL, body: bytearray, kind: type[T]) -> T:
     try:
         wanted: Any = kind  # mypy takes no class for hashable
         answer: T = _decoder(wanted).decode(body)
@@ -419,7 +428,7 @@ def _decoded(url: str, body: bytearray, kind: type[T]) -> T:
     return answer
 
 
-def _check_encoding(url: str, response: aiohttp.ClientResponse) -> None:
+def _check_encoding(url: str | URL, response: aiohttp.ClientResponse) -> None:
     """What is packed a thousandfold is not unpacked: nothing but plain text was asked for."""
     encoding = response.headers.get("Content-Encoding", "identity")
     if encoding.strip().lower() != "identity":
@@ -441,7 +450,7 @@ def _tls_fault(error: aiohttp.ClientSSLError) -> str:
     return str(reason)[:LONGEST_QUOTE]
 
 
-def _check_status(url: str, response: aiohttp.ClientResponse) -> None:
+def _check_status(url: str | URL, response: aiohttp.ClientResponse) -> None:
     status = response.status
     if status == HTTPStatus.OK:
         return
@@ -571,8 +580,9 @@ def _streaming(metrics: _Metrics, jobs: Sequence[Job]) -> StreamingReport:
     )
 
 
+@lru_cache(maxsize=100_000)
 def _epoch_ms(text: str | None) -> int | None:
-    """Spark writes 2026-01-31T12:00:00.000GMT, for each executor in each answer; ``strptime`` takes several times as long."""
+    """Spark writes 2026-01-31T12:00:00.000GMT, for each executor in each answer again."""
     written = _MOMENT.fullmatch(text or "")
     if written is None:
         return None
@@ -581,6 +591,14 @@ def _epoch_ms(text: str | None) -> int | None:
     except ValueError:
         return None
     return (moment - _EPOCH) // timedelta(milliseconds=1)
+
+
+def _taken_apart(address: str) -> str | URL:
+    """An address that is none is refused where it is asked."""
+    try:
+        return URL(address)
+    except ValueError:
+        return address
 
 
 def _bracketed(host: str) -> str:

@@ -1,0 +1,66 @@
+"""How much of the processor questions to drivers may take, over all applications.
+
+A thousand drivers with work, each asked for everything each second, are more than one processor can read. Without a limit
+all that waits in the event loop is late then, first of all what the answers are for: pods that are to be created, statuses,
+probes. So questions go out one after the other, each as long after the last as such a question has cost lately, divided by
+the share of a processor that all work may take. What a question costs is everything that the process has done since, over
+the questions asked: what is decided and said because of an answer belongs to it. Below that nobody waits.
+
+The first who wants to ask is the first who may: under load all drivers are asked less often, none is forgotten.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+
+SHARE_OF_PROCESSOR = 0.7
+MEASURED_FOR_SECONDS = 0.5
+FEW_REQUESTS = 50
+"""In the time that is measured: what so few cost says nothing."""
+MOST_SECONDS_EACH = 0.005
+"""Of processor: what takes longer is not about drivers, such as the first picture of fifty thousand pods."""
+
+
+class PollingTurns:
+    """Turns for questions to drivers.
+
+    Args:
+        processor_seconds: that this process has used.
+        clock: monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        processor_seconds: Callable[[], float] = time.process_time,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._processor_seconds = processor_seconds
+        self._clock = clock
+        self._turn = asyncio.Lock()
+        self._next_at = 0.0
+        self._seconds_each = 0.0
+        self._asked = 0
+        self._measured_at = clock()
+        self._used = processor_seconds()
+
+    async def wait(self, requests: int) -> None:
+        """Return when so many requests may be sent."""
+        async with self._turn:
+            now = self._clock()
+            if self._next_at > now:
+                await asyncio.sleep(self._next_at - now)
+                now = self._clock()
+            self._measure(now)
+            self._asked += requests
+            spacing = requests * self._seconds_each / SHARE_OF_PROCESSOR
+            self._next_at = max(now, self._next_at) + spacing
+
+    def _measure(self, now: float) -> None:
+        seconds = now - self._measured_at
+        if seconds < MEASURED_FOR_SECONDS:
+            return
+        used = self._processor_seconds()
+        many = self._asked >= FEW_REQUESTS * seconds / MEASURED_FOR_SECONDS
+        each = (used - self._used) / self._asked if many else 0.0
+        self._seconds_each = min(each, MOST_SECONDS_EACH)
+        self._measured_at, self._used, self._asked = now, used, 0

@@ -1,0 +1,96 @@
+"""Questions to drivers share the processor: below what it can read nobody waits, above it all wait in turn."""
+
+import asyncio
+import time
+
+from spark_allocation.controller.polling_turns import (
+    FEW_REQUESTS,
+    MEASURED_FOR_SECONDS,
+    MOST_SECONDS_EACH,
+    SHARE_OF_PROCESSOR,
+    PollingTurns,
+)
+
+
+class Processor:
+    """What this process has used, if each request costs so much."""
+
+    def __init__(self, seconds_each: float) -> None:
+        self._each = seconds_each
+        self.used = 0.0
+
+    def __call__(self) -> float:
+        return self.used
+
+    async def answer(self, turns: PollingTurns, requests: int) -> None:
+        await turns.wait(requests)
+        self.used += requests * self._each
+
+
+async def measured(turns: PollingTurns, processor: Processor) -> None:
+    """Let it know what a request costs."""
+    for _ in range(FEW_REQUESTS):
+        await processor.answer(turns, 4)
+    await asyncio.sleep(MEASURED_FOR_SECONDS * 1.1)
+    await processor.answer(turns, 4)
+
+
+async def test_a_burst_is_spread_over_the_time_that_it_takes_to_read() -> None:
+    processor = Processor(0.002)
+    turns = PollingTurns(processor)
+    await measured(turns, processor)
+    began, used = time.monotonic(), processor.used
+    # when a hundred drivers are due at once
+    await asyncio.gather(*(processor.answer(turns, 4) for _ in range(100)))
+    took = time.monotonic() - began
+    # then it takes as long as leaves the rest of the processor to others
+    assert took >= 0.9 * (processor.used - used - 4 * 0.002) / SHARE_OF_PROCESSOR
+    assert took < 3.0
+
+
+async def test_few_questions_wait_for_nothing_whatever_else_the_process_does() -> None:
+    processor = Processor(0.0)
+    turns = PollingTurns(processor)
+    for _ in range(3):
+        processor.used += 0.5  # the first picture of many pods
+        began = time.monotonic()
+        for _ in range(FEW_REQUESTS // 4 - 2):
+            await turns.wait(4)
+        assert time.monotonic() - began < 0.1
+        await asyncio.sleep(MEASURED_FOR_SECONDS * 1.1)
+
+
+async def test_who_comes_first_is_served_first_and_nobody_is_forgotten() -> None:
+    processor = Processor(0.002)
+    turns = PollingTurns(processor)
+    await measured(turns, processor)
+    served: list[int] = []
+
+    async def ask(number: int) -> None:
+        await processor.answer(turns, 4)
+        served.append(number)
+
+    await asyncio.gather(*map(ask, range(30)))
+    assert served == list(range(30))
+
+
+async def test_one_that_gives_up_while_it_waits_holds_nobody() -> None:
+    processor = Processor(0.005)
+    turns = PollingTurns(processor)
+    await measured(turns, processor)
+    waiting = [asyncio.create_task(turns.wait(4)) for _ in range(20)]
+    await asyncio.sleep(0)
+    for each in waiting:
+        each.cancel()
+    await asyncio.gather(*waiting, return_exceptions=True)
+    await asyncio.wait_for(turns.wait(4), timeout=2.0)
+
+
+async def test_what_takes_long_for_another_reason_delays_questions_little() -> None:
+    processor = Processor(0.5)
+    turns = PollingTurns(processor)
+    await measured(turns, processor)
+    began = time.monotonic()
+    for _ in range(10):
+        await turns.wait(4)
+    assert time.monotonic() - began <= 10 * 4 * MOST_SECONDS_EACH / SHARE_OF_PROCESSOR + 0.5
