@@ -94,6 +94,7 @@ def settings(**wishes: object) -> AllocationSettings:
         "claims",
         "creation_timeout_ms",
         "max_pending_pods",
+        "round_at_once",
     }
     own_fields = {"shuffle", "max_concurrent_drains"}
     pods = {key: value for key, value in wishes.items() if key in pods_fields}

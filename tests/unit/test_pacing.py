@@ -1,9 +1,14 @@
 """No application keeps another one from being heard, and all together do not overwhelm the API server."""
 
+import asyncio
+import time
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spark_allocation.kube.pacing import StatusPacer
+from spark_allocation.kube import pacing
+from spark_allocation.kube.pacing import CreationPacer, StatusPacer
 
 
 def speak(pacer: StatusPacer, speakers: dict[str, float], *, seconds: float) -> dict[str, list]:
@@ -51,9 +56,9 @@ def test_who_has_much_to_say_is_behind_all_who_have_not_spoken() -> None:
 )
 def test_never_more_than_so_many_a_second(speakers: dict[str, float], per_second: int) -> None:
     written = speak(StatusPacer(per_second), speakers, seconds=5)
-    times = sorted(time for each in written.values() for time in each)
-    for number, time in enumerate(times):
-        within = [other for other in times[number:] if other < time + 1.0 - 1e-6]
+    moments = sorted(moment for each in written.values() for moment in each)
+    for number, moment in enumerate(moments):
+        within = [other for other in moments[number:] if other < moment + 1.0 - 1e-6]
         # a turn that was not used in time may be used late, one for each speaker
         assert len(within) <= per_second + len(speakers)
 
@@ -64,3 +69,40 @@ def test_a_writer_that_has_gone_is_forgotten() -> None:
     assert pacer.seconds_to_turn("b", 100.0) == 1.0
     pacer.forget("b")
     assert pacer.seconds_to_turn("b", 200.0) == 0.0
+
+
+async def asked_at_once(pacer: CreationPacer, count: int) -> float:
+    """Seconds that so many creations take, all asked for at once."""
+    began = time.monotonic()
+    await asyncio.gather(*(pacer.wait_for_turn() for _ in range(count)))
+    return time.monotonic() - began
+
+
+async def test_a_second_s_worth_of_pods_is_asked_for_at_once_and_more_at_the_pace() -> None:
+    pacer = CreationPacer(50)
+    assert await asked_at_once(pacer, 50) < 0.2
+    assert 0.4 < await asked_at_once(pacer, 25) < 0.9
+
+
+async def test_what_nobody_wanted_for_long_is_made_up_for_by_a_second_s_worth_and_no_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pacer = CreationPacer(50)
+    await asked_at_once(pacer, 50)
+    now = time.monotonic()
+    monkeypatch.setattr(pacing.time, "monotonic", lambda: now + 3600.0)
+    waits: list[float] = []
+
+    async def waited(seconds: float) -> None:
+        waits.append(seconds)
+
+    monkeypatch.setattr(pacing.asyncio, "sleep", waited)
+    for _ in range(60):
+        await pacer.wait_for_turn()
+    assert 8 <= len(waits) <= 10
+
+
+async def test_after_the_server_has_asked_for_patience_there_is_no_burst() -> None:
+    pacer = CreationPacer(50)
+    pacer.throttled(0.2)
+    assert await asked_at_once(pacer, 11) > 0.2 + 0.15

@@ -218,7 +218,9 @@ def test_the_target_rises_at_once_where_that_is_wished() -> None:
 def test_without_policies_everything_is_as_spark_has_it() -> None:
     found = effective()
     assert found.core.dynamic.max_executors == 2**31 - 1
-    assert found.core.pods.batch_size == 10
+    assert (
+        found.core.pods.batch_size == 100
+    )  # but for this: whole waves (docs/designs/0011-waves.md)
     assert found.core.max_concurrent_drains is None
     assert found.drain_grace_seconds == 600
     assert not found.resolution.changes

@@ -192,7 +192,7 @@ class Allocation(ApiModel):
     ramp_up: RampUp | None = None
     """How the target rises once tasks have waited for schedulerBacklogTimeout. Exponential (if left out): by 1, 2, 4, 8 … executors in each round, as Spark does. Immediate: at once to what the tasks need; for short bursts and streams."""
     batch_size: PositiveCount | None = None
-    """Pods of one profile to create in one round (spark.kubernetes.allocation.batch.size of the driver's Spark)."""
+    """Most pods of one profile to create in one round (spark.kubernetes.allocation.batch.size of the driver; 100 if left out there, too: what is missing is asked for at once, and not 5 to 20 a second as by Spark)."""
     pod_allocation_delay: SparkDuration | None = None
     """Pause between rounds (1s if left out, spark.kubernetes.allocation.batch.delay)."""
     executor_creation_timeout: SparkDuration | None = None

@@ -26,9 +26,10 @@ from spark_allocation.core.dynamic_allocation_conf import EXECUTOR_INSTANCES, Dy
 from spark_allocation.core.failure_tracker import FailureLimitConf
 from spark_allocation.core.idle_sight import IdleSightConf
 from spark_allocation.core.lifecycle_manager import LifecycleConf
-from spark_allocation.core.pods_allocator_conf import PodsAllocatorConf, default_batch_size
+from spark_allocation.core.pods_allocator_conf import PodsAllocatorConf
 from spark_allocation.core.resource_profiles import ResourceProfileManager
 from spark_allocation.core.setting_catalogue import (
+    BATCH_DELAY,
     BATCH_SIZE,
     BY_SPARK_KEY,
     DECOMMISSION,
@@ -100,7 +101,6 @@ class Resolved:
 def resolved(
     spec: SparkAllocationSpec,
     driver_conf: Mapping[str, str],
-    version: SparkVersion,
     policies: SelectedPolicies = NO_POLICIES,
     user: str = "",
     *,
@@ -117,7 +117,6 @@ def resolved(
     inert = _says_nothing(spec, driver_conf)
     driver = fields_of(driver_conf, without=inert)
     allocation = {**wished_settings(spec), **wished_streaming(spec)}
-    defaults = {BATCH_SIZE.field: str(default_batch_size(version))}
 
     def resolve_with(entry: str = "", settings: Mapping[str, str] | None = None) -> Resolution:
         return resolve(
@@ -125,7 +124,6 @@ def resolved(
             policies=policies.policies,
             user=user,
             allocation=allocation,
-            defaults=defaults,
             profile=None if settings is None else (Origin(Layer.PROFILE, entry=entry), settings),
         )
 
@@ -154,7 +152,7 @@ def effective_settings(
         user: whose defaults hold.
         profiles: that the driver has named so far.
     """
-    found = resolved(spec, driver_conf, version, policies, user, profiles=profiles)
+    found = resolved(spec, driver_conf, policies, user, profiles=profiles)
     resolution = found.common
     most_drains = resolution.value(MAX_CONCURRENT)
     try:
@@ -177,6 +175,11 @@ def effective_settings(
             pods=replace(
                 PodsAllocatorConf.from_spark_conf(conf, version),
                 delete_on_termination=keeps_no_ended_pods(spec),
+                batch_size=int(resolution.value(BATCH_SIZE)),
+                wait_for_previous_batch=False,
+                round_at_once=not any(
+                    resolution.settings[each.field].stated for each in (BATCH_SIZE, BATCH_DELAY)
+                ),
                 repair_known_faults=True,
             ),
             lifecycle=replace(

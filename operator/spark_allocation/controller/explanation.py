@@ -123,7 +123,6 @@ async def explain_body(
     found = resolved(
         spec,
         driver.properties or {},
-        driver.version,
         selected,
         driver.user,
         profiles=driver.profiles,

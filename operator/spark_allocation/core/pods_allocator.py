@@ -138,10 +138,10 @@ class ExecutorPodsAllocator:
         """Set targets; a profile that is not named keeps its own (``setTotalExpectedExecutors``).
 
         Returns:
-            Whether Spark would plan at once because nothing is outstanding; otherwise it waits for the next round.
+            Whether to plan at once: as in Spark when nothing is outstanding, or because the settings say so.
         """
         self._expected.update(targets)
-        return self.outstanding == 0
+        return self._conf.round_at_once or self.outstanding == 0
 
     def plan(
         self,

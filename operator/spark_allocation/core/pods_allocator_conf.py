@@ -2,13 +2,14 @@
 
 Theory of operation
 -------------------
-`PodsAllocatorConf.from_spark_conf` gives Spark's behaviour and refuses what Spark refuses. Three fields have no
+`PodsAllocatorConf.from_spark_conf` gives Spark's behaviour and refuses what Spark refuses. Four fields have no
 Spark key; they are off in what it returns and are switched on by the caller that allocates for real:
 
 - ``batch_size=None``: ask for everything that is missing at once. Spark creates pods one after the other on one
   thread, so it needs small batches; a concurrent creator does not.
 - ``wait_for_previous_batch=False``: do not wait until each pod of the last batch was seen. Pods asked for and not
   seen yet are counted, so waiting adds time and no safety.
+- ``round_at_once=True``: make a round as soon as a target changes, without waiting for the pause since the last one.
 - ``repair_known_faults=True``: do not repeat three faults of Spark's allocator, listed at the field.
 
 Source: ``deploy.k8s.Config``, ``ExecutorPodsAllocator``, ``KubernetesClusterSchedulerBackend``.
@@ -75,6 +76,7 @@ class PodsAllocatorConf:
         delete_on_termination: pods that were given up are also deleted.
         claims: see `ClaimsConf`.
         wait_for_previous_batch: ask for more only when each pod of the last batch was seen or has registered.
+        round_at_once: a changed target is acted on at once, also while pods of former rounds are outstanding.
         repair_known_faults: (1) group pods by their profile also when only one profile is expected: Spark then takes
             every pod for one of profile 0, and starts executors without end when the one is another; (2) forget a
             pod that a full list, asked for after its creation, does not show: Spark counts an executor that registered
@@ -93,6 +95,7 @@ class PodsAllocatorConf:
     delete_on_termination: bool = True
     claims: ClaimsConf = ClaimsConf()
     wait_for_previous_batch: bool = True
+    round_at_once: bool = False
     repair_known_faults: bool = False
 
     @classmethod

@@ -86,7 +86,6 @@ def resolve(
     policies: Iterable[Policy],
     user: str,
     allocation: Mapping[str, str],
-    defaults: Mapping[str, str] | None = None,
     profile: tuple[Origin, Mapping[str, str]] | None = None,
 ) -> Resolution:
     """Put the layers together.
@@ -96,12 +95,9 @@ def resolve(
         policies: those that are selected, in any order.
         user: the Spark user.
         allocation: what the SparkAllocation says, by field.
-        defaults: where this driver's Spark has another default than the catalogue.
         profile: for one resource profile, what the entry that is for it says, by field.
     """
-    resolving = _Resolving(
-        driver, tuple(policies), user, allocation, defaults or {}, profile=profile
-    )
+    resolving = _Resolving(driver, tuple(policies), user, allocation, profile=profile)
     return resolving.resolution()
 
 
@@ -112,13 +108,11 @@ class _Resolving:
         policies: Sequence[Policy],
         user: str,
         allocation: Mapping[str, str],
-        defaults: Mapping[str, str],
         *,
         profile: tuple[Origin, Mapping[str, str]] | None,
     ) -> None:
         self._conflicts: list[str] = []
         self._ignored: list[str] = []
-        self._defaults = defaults
         by_name = sorted(policies, key=lambda policy: policy.name, reverse=True)
         self._policies = sorted(by_name, key=lambda policy: policy.priority)
         """The later wins."""
@@ -238,9 +232,7 @@ class _Resolving:
         if setting.default_of:
             of = self._settings[setting.default_of]
             return EffectiveSetting(setting, of.value, DEFAULT)
-        return EffectiveSetting(
-            setting, self._defaults.get(setting.field, setting.default), DEFAULT
-        )
+        return EffectiveSetting(setting, setting.default, DEFAULT)
 
     def _failures_borne(self) -> str:
         """Twice ``maxExecutors`` (``maxNumExecutorFailures``); without these it follows what is wanted."""

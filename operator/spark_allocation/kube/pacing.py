@@ -14,10 +14,16 @@ import time
 
 LONGEST_PAUSE_SECONDS = 30.0
 STATUS_WRITES_PER_SECOND = 50.0
+SAVED_UP_SECONDS = 1.0
+"""Of creations that nobody wanted are made up for at once."""
 
 
 class CreationPacer:
-    """A token bucket with one token: evenly spaced creations, and a pause after a 429."""
+    """A token bucket that holds a second's worth, so that a wave is there at once; and a pause after a 429.
+
+    Args:
+        per_second: most creations a second, over more than a second.
+    """
 
     def __init__(self, per_second: float) -> None:
         self._interval = 1.0 / per_second
@@ -31,7 +37,8 @@ class CreationPacer:
             now = time.monotonic()
             if self._next_at > now:
                 await asyncio.sleep(self._next_at - now)
-            self._next_at = max(time.monotonic(), self._next_at) + self._interval
+            saved = time.monotonic() - SAVED_UP_SECONDS
+            self._next_at = max(saved, self._next_at) + self._interval
 
     def throttled(self, retry_after_seconds: float | None) -> None:
         """The server asked for patience: everybody waits for as long as it says, or longer each time."""
