@@ -1,6 +1,6 @@
 """Rules for streams, compared on simulated ones.
 
-    python -m tests.streaming_plant [--seeds N] [--from SEED] [--json] [--tune]
+    python -m tests.streaming_plant [--seeds N] [--from SEED] [--json] [--tune] [--processes N]
 
 Printed is a line for each rule and the share of seeds on which ours is better; `tests.streaming_plant.comparison` says what that
 means. ``--tune`` looks for the best settings of the other rules, on other seeds.
@@ -8,6 +8,7 @@ means. ``--tune`` looks for the best settings of the other rules, on other seeds
 
 import argparse
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
@@ -72,11 +73,13 @@ def main() -> None:
     parser.add_argument("--from", type=int, default=FIRST_SEED, dest="first", help="the first one")
     parser.add_argument("--json", action="store_true", help="everything, as JSON")
     parser.add_argument("--tune", action="store_true", help="tune the other rules instead")
+    parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     wishes = parser.parse_args()
     if wishes.tune:
-        tune()
+        tune(wishes.processes)
         return
-    found = compare(range(wishes.first, wishes.first + wishes.seeds), builders())
+    seeds = range(wishes.first, wishes.first + wishes.seeds)
+    found = compare(seeds, builders(), wishes.processes)
     print(_json(found) if wishes.json else _table(found))
 
 

@@ -10,7 +10,9 @@ take, on average over the whole time, are equal.
 
 import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
+from multiprocessing import get_context
 
 from tests.streaming_plant.judge import judge
 from tests.streaming_plant.oracle import cheapest_cost
@@ -109,15 +111,37 @@ def result(work: Workload, oracle: float, name: str, build: Builder) -> Result:
     )
 
 
-def compare(seeds: Iterable[int], rules: Mapping[str, Builder]) -> dict[str, list[Result]]:
-    """Every rule on every seed."""
-    found: dict[str, list[Result]] = {name: [] for name in rules}
-    for seed in seeds:
-        work = workload(seed)
-        oracle = cheapest_cost(work)
-        for name, build in rules.items():
-            found[name].append(result(work, oracle, name, build))
-    return found
+def compare(
+    seeds: Iterable[int], rules: Mapping[str, Builder], processes: int = 1
+) -> dict[str, list[Result]]:
+    """Every rule on every seed.
+
+    Args:
+        processes: over which the seeds are spread.
+    """
+    if processes > 1:
+        # rules are functions, which are not sent to another process but are there in one that is forked
+        with ProcessPoolExecutor(
+            processes, get_context("fork"), initializer=_compared.update, initargs=(rules,)
+        ) as pool:
+            of_seeds = list(pool.map(_of_compared, seeds))
+    else:
+        of_seeds = [_of_seed(seed, rules) for seed in seeds]
+    return {name: [found[name] for found in of_seeds] for name in rules}
+
+
+_compared: dict[str, Builder] = {}
+"""In a process that `compare` has forked."""
+
+
+def _of_compared(seed: int) -> dict[str, Result]:
+    return _of_seed(seed, _compared)
+
+
+def _of_seed(seed: int, rules: Mapping[str, Builder]) -> dict[str, Result]:
+    work = workload(seed)
+    oracle = cheapest_cost(work)
+    return {name: result(work, oracle, name, build) for name, build in rules.items()}
 
 
 def is_better(ours: Result, theirs: Result) -> bool:

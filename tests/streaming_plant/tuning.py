@@ -11,8 +11,8 @@ HPA_GRID = tuple(
     HpaSettings(metric, target, down_s, up_s)
     for metric, target, down_s, up_s in itertools.product(
         ("cpu", "duration"),
-        (0.6, 0.7, 0.75, 0.8, 0.85, 0.9),
-        (15.0, 60.0, 120.0, 180.0, 300.0),
+        (0.6, 0.65, 0.7, 0.725, 0.75, 0.775, 0.8, 0.85, 0.9),
+        (15.0, 30.0, 60.0, 90.0, 120.0, 180.0, 300.0),
         (0.0, 30.0),
     )
 )
@@ -43,14 +43,15 @@ def mean_of(results: Sequence[Result]) -> tuple[float, float]:
     )
 
 
-def tune() -> None:
+def tune(processes: int = 1) -> None:
     """Print each rule's settings from the cheapest on, and whether their lag is at most ours."""
-    ours = compare(TUNING_SEEDS, {"ours": lambda work: Ours(work, DEFAULTS)})["ours"]
+    ours = compare(TUNING_SEEDS, {"ours": lambda work: Ours(work, DEFAULTS)}, processes)["ours"]
     cost, lag = mean_of(ours)
     print(f"ours: {cost:.3f} × the oracle's cost, lag {lag:.4f}")
     for rule, grid in grids().items():
         found = sorted(
-            (mean_of(results), name) for name, results in compare(TUNING_SEEDS, grid).items()
+            (mean_of(results), name)
+            for name, results in compare(TUNING_SEEDS, grid, processes).items()
         )
         chosen = [each for each in found if each[0][1] <= lag]
         print(f"{rule}: chosen {chosen[0] if chosen else min(found, key=lambda each: each[0][1])}")

@@ -245,6 +245,18 @@ def test_after_a_scale_up_without_effect_it_is_told_and_no_more_are_added() -> N
     assert stream.decide().reason is StreamingReason.SCALED_UP
 
 
+def test_what_may_be_chance_is_no_sign_that_more_does_not_help() -> None:
+    # given a fourth executor beside three, and batches of one size of which some take longer than others
+    stream = Stream(BY_DURATION, executors=3)
+    stream.intervals(5, work=22.0)
+    stream.intervals(2, work=27.0)
+    assert stream.asked == 4
+    # then a few that are no faster do not show that it does not help
+    for _ in range(6):
+        decision = stream.interval(work=33.5)
+        assert StreamingCondition.SCALING_INEFFECTIVE not in conditions(decision)
+
+
 def test_a_scale_up_that_helps_is_not_called_ineffective() -> None:
     stream = Stream(BY_DURATION, executors=2)
     for work in (18, 27, 40, 60):
@@ -425,7 +437,7 @@ def test_settings_change_while_streams_run() -> None:
     stream = Stream(DEFAULTS, executors=4)
     stream.intervals(4, work=32)
     stream.demand.reconfigure(replace(DEFAULTS, target_duration_s=4.0))
-    assert stream.interval(work=32).executors == 8
+    assert stream.interval(work=32).executors == 12
 
 
 # -- between batches --------------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from tests.unit.streaming_world import ORDERS, batch, query
 
 from spark_allocation.core.streaming.batch_cost import LearnedCost
+from spark_allocation.core.streaming.executor_starts import Stretch
 from spark_allocation.core.streaming.executors_over_time import ExecutorsOverTime
 from spark_allocation.core.streaming.observations import (
     BatchSample,
@@ -16,7 +17,7 @@ from spark_allocation.core.streaming.observations import (
     RunningBatch,
     Trigger,
 )
-from spark_allocation.core.streaming.query_history import QueryHistory
+from spark_allocation.core.streaming.query_history import CATCH_UP_SHARE, QueryHistory
 from spark_allocation.core.streaming.query_picture import QueryPicture
 from spark_allocation.core.streaming.settings import StreamingSettings
 
@@ -40,9 +41,18 @@ class Told:
             seen, at=at, executors=self.executors, tasks_per_executor=1, interval_s=10.0
         )
 
-    def picture(self, settings: StreamingSettings | None = None, asked: int = 4) -> QueryPicture:
+    def picture(
+        self,
+        settings: StreamingSettings | None = None,
+        asked: int = 4,
+        until_more: tuple[Stretch, ...] = (),
+    ) -> QueryPicture:
         return self.history.picture(
-            settings or StreamingSettings(), now=self.now, asked=asked, executors=self.executors
+            settings or StreamingSettings(),
+            now=self.now,
+            asked=asked,
+            executors=self.executors,
+            until_more=until_more,
         )
 
 
@@ -298,17 +308,22 @@ def test_the_lag_of_a_consumer_group_counts_less_what_arrives_during_a_batch() -
     assert told.picture().behind_rows == pytest.approx(0.0, abs=10)
 
 
-def test_the_catch_up_time_passes_while_all_executors_are_there_and_half_of_it_stays() -> None:
-    told = Told()
-    told.take(query(*in_time(5)))
-    left = []
+def test_what_waits_is_to_be_gone_well_within_the_catch_up_time_once_it_is_known_what_batches_cost() -> (
+    None
+):
     settings = StreamingSettings(catch_up_time_s=300)
-    for after in range(0, 400, 50):
-        told.take(query(age=100.0 + after), at=160.0 + after)
-        left.append(told.picture(settings, asked=4 if after >= 100 else 9).catch_up_s)
-    assert left[:2] == [300.0, 300.0], "not all executors are there yet"
-    assert left[-1] == 150.0
-    assert left == sorted(left, reverse=True)
+    coming = (Stretch(40.0, 4), Stretch(20.0, 9))
+    told = Told()
+    told.take(query(*in_time(1)))
+    shown = told.picture(settings, until_more=coming)
+    assert not shown.is_measured
+    assert shown.catch_up_s == 300.0
+    assert shown.until_more == (), "nothing is foretold of a query of which little is known"
+    told.take(query(*in_time(5)))
+    shown = told.picture(settings, until_more=coming)
+    assert shown.is_measured
+    assert shown.catch_up_s == pytest.approx(300.0 * CATCH_UP_SHARE)
+    assert shown.until_more == coming
 
 
 # -- what it may take -------------------------------------------------------------------------------------------------

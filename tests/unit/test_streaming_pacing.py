@@ -43,7 +43,13 @@ class Followed:
         self.wall_clock_s = MONDAY
 
     def want(
-        self, wanted: int, *, rate: float | None = None, useless: bool = False, after: float = 10.0
+        self,
+        wanted: int,
+        *,
+        rate: float | None = None,
+        useless: bool = False,
+        new: bool = False,
+        after: float = 10.0,
     ) -> Paced:
         self.now += after
         self.batches += 1
@@ -55,6 +61,7 @@ class Followed:
             batches=self.batches,
             input_rate=rate,
             more_is_useless=useless,
+            just_begun=new,
         )
         self.pacing.changed(self.present, paced.executors, now=self.now, input_rate=rate)
         self.present = paced.executors
@@ -188,6 +195,14 @@ def test_the_scale_ups_of_a_cooldown_are_together_one_step() -> None:
     assert followed.want(50) == Paced(20, StreamingReason.STEP_LIMITED)
     assert followed.want(50) == Paced(20, StreamingReason.COOLDOWN)
     assert followed.want(50) == Paced(28, StreamingReason.STEP_LIMITED)
+
+
+def test_while_little_is_known_executors_double_at_most_however_wide_a_step_is() -> None:
+    followed = Followed(present=1)
+    numbers = [
+        followed.want(50, new=new, after=31.0).executors for new in (True, True, True, False)
+    ]
+    assert numbers == [3, 6, 12, 50]
 
 
 def test_a_step_down_takes_a_share_or_a_number_whichever_is_more() -> None:

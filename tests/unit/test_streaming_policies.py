@@ -10,6 +10,7 @@ from tests.unit.streaming_world import ORDERS
 
 from spark_allocation.core.streaming import backlog, batch_duration, rate
 from spark_allocation.core.streaming.batch_cost import LearnedCost
+from spark_allocation.core.streaming.executor_starts import Stretch
 from spark_allocation.core.streaming.query_picture import QueryPicture
 from spark_allocation.core.streaming.settings import (
     BacklogSettings,
@@ -219,6 +220,53 @@ def test_following_it_comes_to_rest_and_batches_are_in_time(
     else:
         pytest.fail("it did not come to rest")
     assert COST.duration_s(input_rate * 10, executors) <= 9.0 + 1e-6
+
+
+# -- what will wait ---------------------------------------------------------------------------------------------------
+
+
+def test_what_comes_to_wait_while_executors_start_is_asked_for_at_once() -> None:
+    # given twice as much as ten executors process, and a minute until one more is there
+    starting = (Stretch(60.0, 10),)
+    assert by_duration(20.0, catch_up_s=60.0) == 27
+    assert by_duration(20.0, catch_up_s=60.0, until_more=starting) == 40
+    # and the same for as long as those that were asked for are starting
+    half_way = {"late_s": 15.0, "executors": 40, "until_more": (Stretch(30.0, 10), Stretch(30.0, 40))}  # fmt: skip
+    assert by_duration(20.0, catch_up_s=60.0, **half_way) == 40
+
+
+def test_what_is_gone_by_then_is_no_reason_for_more_but_one_to_keep_them() -> None:
+    # given a minute of rows that ten executors have processed in a minute, beside what comes
+    assert by_duration(5.0, late_s=60.0, catch_up_s=60.0) == 14
+    assert by_duration(5.0, late_s=60.0, catch_up_s=60.0, until_more=(Stretch(60.0, 10),)) == 10
+
+
+def test_so_it_is_by_rate() -> None:
+    # ten executors process a thousand rows a second
+    assert by_rate(2000.0, catch_up_s=60.0) == 29
+    assert by_rate(2000.0, catch_up_s=60.0, until_more=(Stretch(60.0, 10),)) == 43
+    waiting = {"behind_rows": 30000.0, "behind_is_known": True, "catch_up_s": 60.0}
+    assert by_rate(500.0, **waiting) == 15
+    assert by_rate(500.0, **waiting, until_more=(Stretch(60.0, 10),)) == 10
+
+
+@given(
+    st.floats(0, 500),
+    st.floats(0, 1000),
+    st.integers(1, 100),
+    st.lists(st.tuples(st.floats(0.1, 100), st.integers(0, 100)), max_size=3),
+)
+def test_to_know_when_executors_come_asks_for_no_fewer_than_would_do_once_nothing_waits(
+    busy: float, late_s: float, executors: int, coming: list[tuple[float, int]]
+) -> None:
+    stretches = tuple(Stretch(seconds, count) for seconds, count in coming)
+    nothing, wanted = (
+        by_duration(busy, late_s=late, executors=executors, until_more=known)
+        for late, known in ((0.0, ()), (late_s, stretches))
+    )
+    assert nothing is not None
+    assert wanted is not None
+    assert wanted >= nothing
 
 
 # -- backlog ----------------------------------------------------------------------------------------------------------

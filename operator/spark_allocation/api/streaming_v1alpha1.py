@@ -196,9 +196,9 @@ class StreamingStepUp(ApiModel):
     """How far one scale-up may go; of the two, the one that allows more holds."""
 
     share: Annotated[float, Field(ge=0, le=100)] | None = None
-    """Of the executors there are (1 if left out)."""
+    """Of the executors there are (3 if left out)."""
     executors: PositiveCount | None = None
-    """In numbers (4 if left out)."""
+    """In numbers (12 if left out)."""
 
 
 class StreamingStepDown(ApiModel):

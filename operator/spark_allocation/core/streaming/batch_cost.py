@@ -36,6 +36,8 @@ FIRST_DOUBT = 0.2
 """Standard deviation of that."""
 FORGETTING = 0.93
 LARGEST_FIXED_SHARE = 0.95
+SURE_BATCHES = 2.5
+"""Of which the cost has to be known, the older counting less, to go by it."""
 _SHORTEST_S = 0.001
 _NUMBERS = 6
 
@@ -87,6 +89,11 @@ class LearnedCost:
     def is_known(self) -> bool:
         """Rows and time of some batches have been seen."""
         return self.per_row_s > 0
+
+    @property
+    def is_sure(self) -> bool:
+        """Of enough batches to go by it."""
+        return self.is_known and self.batches >= SURE_BATCHES
 
     def duration_s(self, rows: float, usable: float) -> float:
         """Seconds that a batch of so many rows takes on so many usable slots."""

@@ -12,8 +12,8 @@ Two things keep this from asking twice for the same:
   slow soon has batches of many intervals. Their duration counts against the time in which their rows arrived
   (`query_history`), so what is seen is the quarter, not the many intervals.
 
-What waits already has to be processed beside what comes: utilisation counts as higher by the time in which it came, over the
-catch-up time.
+What waits has to be processed beside what comes: utilisation counts as higher by the time in which it came, over the
+catch-up time (`catch_up`).
 
 Where batches follow each other without a pause, both answers mislead: fewer executors make batches longer *and* larger, the
 more so the fewer there are. There one change goes by a fifth at most, but for batches that are late: of these it is known in how
@@ -25,6 +25,7 @@ comes nearer with each change and never goes too far in one.
 
 import math
 
+from spark_allocation.core.streaming import catch_up
 from spark_allocation.core.streaming.query_picture import QueryPicture
 from spark_allocation.core.streaming.settings import BatchDurationSettings, Sizing
 
@@ -40,12 +41,23 @@ def wanted(settings: BatchDurationSettings, picture: QueryPicture) -> int | None
         At least 0; the present number while utilisation is within its band; None when no batch has been seen, or nobody
         says what it may take.
     """
-    busy, utilization = picture.busy_executors, picture.utilization
-    if busy is None or utilization is None or picture.interval_s is None:
+    busy = picture.busy_executors
+    if busy is None or picture.interval_s is None:
         return None
-    catching_up = 1 + picture.waiting_s / picture.catch_up_s
-    busy, utilization = busy * catching_up, utilization * catching_up
+    return catch_up.sized(
+        picture,
+        waits=picture.waiting_s,
+        comes=1.0,
+        processed=lambda executors: executors / busy if busy else 1.0,
+        wanted=lambda waits_s: _wanted(
+            settings, picture, busy * (1 + waits_s / picture.catch_up_s)
+        ),
+    )
+
+
+def _wanted(settings: BatchDurationSettings, picture: QueryPicture, busy: float) -> int:
     present, target = picture.executors, settings.target_utilization
+    utilization = busy / max(1, present)
     if abs(utilization - target) <= settings.band:
         return present
     if settings.sizing is Sizing.STEP:

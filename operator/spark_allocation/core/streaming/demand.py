@@ -41,6 +41,7 @@ from spark_allocation.core.streaming.decisions import (
     StreamingProblem,
     StreamingReason,
 )
+from spark_allocation.core.streaming.executor_starts import ExecutorStarts
 from spark_allocation.core.streaming.executors_over_time import ExecutorsOverTime
 from spark_allocation.core.streaming.observations import (
     QueryName,
@@ -88,6 +89,7 @@ class StreamingDemand:
         self._queries: dict[QueryName, QueryHistory] = {}
         self._seen: set[QueryName] = set()
         self._executors = ExecutorsOverTime()
+        self._starts = ExecutorStarts()
         self._pacing = Pacing(settings)
         self._effect = ScalingEffect()
         self._observed_at: float | None = None
@@ -126,7 +128,7 @@ class StreamingDemand:
             return
         looked_before = self._observed_at is not None
         self._observed_at = at
-        self._executors.note(at, slots.executors)
+        self._note_executors(at, slots)
         self._unserved = {}
         here: set[QueryName] = set()
         for query in observation.queries:
@@ -220,7 +222,7 @@ class StreamingDemand:
         """
         if self._began_at is None:
             self._began_at = now
-        self._executors.note(now, slots.executors)
+        self._note_executors(now, slots)
         present, bounds = slots.executors_asked, (min_executors, max_executors)
         if self._observed_at is not None and self._queries:
             vanished = self._settings.missing_metrics
@@ -233,9 +235,14 @@ class StreamingDemand:
                 )
         if not self._queries:
             return self._without_queries(now, present, bounds)
+        until_more = self._starts.until_more(now)
         pictures = [
             history.picture(
-                self._settings.of_query(name), now=now, asked=present, executors=self._executors
+                self._settings.of_query(name),
+                now=now,
+                asked=present,
+                executors=self._executors,
+                until_more=until_more,
             )
             for name, history in sorted(self._queries.items())
         ]
@@ -262,6 +269,7 @@ class StreamingDemand:
             batches=self._batches,
             input_rate=input_rate,
             more_is_useless=self._effect.is_held(now),
+            just_begun=not all(picture.is_measured for picture in pictures),
         )
         if cap is not None and chosen.executors == cap < most.executors:
             chosen = Paced(cap, StreamingReason.CAPPED_BY_TASKS)
@@ -279,6 +287,10 @@ class StreamingDemand:
         return decision
 
     # -- inside ------------------------------------------------------------------------------------------------------
+
+    def _note_executors(self, at: float, slots: Slots) -> None:
+        self._executors.note(at, slots.executors)
+        self._starts.note(at, slots.executors, slots.executors_asked)
 
     def _without_queries(
         self, now: float, present: int, bounds: tuple[int, int]

@@ -11,7 +11,8 @@ In this order, each with a reason of its own:
 3. *Freeze windows* of the week.
 4. *Cooldown*: no scale-down so soon after a change. A scale-up never waits: rows that come do not wait either.
 5. *Scale-downs are merged*: they are so far apart, and what is wanted meanwhile becomes one.
-6. *Steps.* All scale-ups of one cooldown together go no further than a step, and neither does one scale-down.
+6. *Steps.* All scale-ups of one cooldown together go no further than a step, and neither does one scale-down. As long as little is known
+of a query, executors double at most, or become two more (`FIRST_STEP`).
 
 Source: the behaviour of a HorizontalPodAutoscaler for windows and steps; Flink's ``scale-down.interval`` for merging.
 """
@@ -29,6 +30,8 @@ SAME_INPUT = 1.15
 """Input that has grown by less is no reason for a scale-up by itself."""
 REGRET_WINDOWS = 4
 REGRET_S = 3600.0
+FIRST_STEP = StepLimits(1.0, 2)
+"""While little is known of a query, whatever a step may be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +82,7 @@ class Pacing:
         batches: int,
         input_rate: float | None,
         more_is_useless: bool = False,
+        just_begun: bool = False,
     ) -> Paced:
         """The number to have now.
 
@@ -89,6 +93,7 @@ class Pacing:
             batches: that have been seen so far.
             input_rate: rows a second; None when unknown.
             more_is_useless: the last scale-up had no effect.
+            just_begun: too little is known yet of a query to go far for it.
         """
         settings = self._settings
         since = batches - settings.stabilization_down_batches
@@ -109,7 +114,7 @@ class Pacing:
         if followed > present:
             if more_is_useless:
                 return Paced(present, StreamingReason.SCALING_INEFFECTIVE)
-            return self._upwards(followed, present, now)
+            return self._upwards(followed, present, now, just_begun=just_begun)
         return self._downwards(followed, present, now)
 
     def changed(
@@ -146,12 +151,14 @@ class Pacing:
             return 0
         return regret.executors + 1
 
-    def _upwards(self, followed: int, present: int, now: float) -> Paced:
+    def _upwards(self, followed: int, present: int, now: float, *, just_begun: bool) -> Paced:
         since = now - self._settings.cooldown_s
         while self._numbers and self._numbers[0][0] <= since:
             self._numbers.popleft()
         base = min((executors for _, executors in self._numbers), default=present)
         limit = base + _step(self._settings.step_up, base)
+        if just_begun:
+            limit = min(limit, base + _step(FIRST_STEP, base))
         if followed <= limit:
             return Paced(followed, StreamingReason.SCALED_UP)
         if limit <= present:

@@ -26,9 +26,9 @@ double each time that those asked for have come.
 once a batch runs again for some time, and from its end on, these count no more. Who was idle for long begins anew.
 
 *What waits.* Rows beyond those of one batch: what a consumer group says, but for what arrives while a batch runs; or else what
-the last batch had left, and the input rate × what fill, or age of the running batch, has beyond one interval. They are to be
-gone within the catch-up time since there are all the executors that were asked for. So what is left of that time gets shorter;
-its second half stays.
+the last batch had left, and the input rate × what fill, or age of the running batch, has beyond one interval. That they are gone
+within the catch-up time is a promise, so executors are for a share of it (`CATCH_UP_SHARE`). What a query costs of which little is known
+is a guess, by which nothing is foretold: then they are for all of it, and for what waits now.
 
 *Smoothing.* A batch weighs as much as all before it, a short one less: half of what is known is newer than `HALF_LIFE_S`. Two
 batches in a row that are both higher than that are believed at once, and so is the age of a batch that has not ended: lower is
@@ -42,6 +42,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from spark_allocation.core.streaming.batch_cost import LearnedCost
+from spark_allocation.core.streaming.executor_starts import Stretch
 from spark_allocation.core.streaming.executors_over_time import ExecutorsOverTime
 from spark_allocation.core.streaming.observations import (
     BatchSample,
@@ -67,9 +68,8 @@ WAITS_TO_BELIEVE = 3
 """Batches that waited, from which a trigger interval is known that nobody tells."""
 TRIGGER_SLACK_S = 1.0
 """A batch begins so much after its trigger without having been late."""
-LATE_SHARE = 0.1
-"""What waits for more than this share of a period is a backlog to catch up with."""
-LEAST_CATCH_UP_SHARE = 0.5
+CATCH_UP_SHARE = 0.4
+"""Of the catch-up time, in which what waits is to be gone: executors are slow when they come, and rows are processed when their batch is."""
 SLOW_BATCH = 1.05
 """A batch may take so many times what its rows should take, and nothing is wrong."""
 BACKLOG_LOOKS = 12
@@ -171,8 +171,6 @@ class QueryHistory:
         self._idle_since: float | None = None
         self._looks: deque[tuple[float, float]] = deque(maxlen=BACKLOG_LOOKS)
         self._sample_backlog: float | None = None
-        self._behind_for_s = 0.0
-        self._looked_at: float | None = None
         self._tasks_per_executor = 1
         self._beginning = RunBeginning(seen=has_begun)
 
@@ -214,7 +212,6 @@ class QueryHistory:
         self._no_longer_idle()
         self._looks.clear()
         self._sample_backlog = None
-        self._behind_for_s = 0.0
 
     def _take_batch(self, sample: BatchSample, now: float, executors: ExecutorsOverTime) -> None:
         ended_at, duration_s = sample.ended_at, sample.duration_s
@@ -341,6 +338,7 @@ class QueryHistory:
         now: float,
         asked: int,
         executors: ExecutorsOverTime,
+        until_more: tuple[Stretch, ...] = (),
     ) -> QueryPicture:
         """The query as policies see it.
 
@@ -349,6 +347,7 @@ class QueryHistory:
             now: seconds.
             asked: executors that the profile is to have.
             executors: that it has had.
+            until_more: executors that it will have, until one that is asked for now would be there.
         """
         interval_s = self.interval_s(settings)
         trigger_s = self._trigger_interval()
@@ -363,6 +362,7 @@ class QueryHistory:
             input_rate = max(input_rate or 0.0, at_least)
         processing_rate, measured_on = self._processing()
         late_s = self._late_s(now, period_s)
+        is_sure = self.cost.is_sure
         behind, known, growing = self._behind(now, period_s, late_s, input_rate)
         return QueryPicture(
             query=self.name,
@@ -379,15 +379,10 @@ class QueryHistory:
             behind_rows=behind,
             behind_is_known=known,
             behind_is_growing=growing,
-            catch_up_s=self._catch_up_left(
-                now,
-                settings.catch_up_time_s,
-                is_late=late_s > LATE_SHARE * (period_s or 0.0)
-                or behind > LATE_SHARE * (input_rate or 0.0) * (period_s or 0.0),
-                all_here=executors.now >= asked,
-            ),
+            catch_up_s=settings.catch_up_time_s * (CATCH_UP_SHARE if is_sure else 1.0),
             cost=self.cost,
             tasks=self.tasks,
+            until_more=until_more if is_sure else (),
         )
 
     @property
@@ -400,7 +395,7 @@ class QueryHistory:
         return max(known, default=None) or self._partitions()
 
     def throughput(
-        self, *, since: float = -math.inf, least_executors: float = 0.0, most: int = 3
+        self, *, since: float = -math.inf, least_executors: float = 0.0, most: int
     ) -> Throughput | None:
         """Of the last batches that began at a moment or later, on so many executors; None without any that tells."""
         told = [
@@ -510,17 +505,6 @@ class QueryHistory:
             looks.append((now, behind))
         earlier = [rows for _, rows in list(looks)[: max(1, len(looks) // 2)]]
         return behind, True, behind > sum(earlier) / len(earlier)
-
-    def _catch_up_left(
-        self, now: float, catch_up_time_s: float, *, is_late: bool, all_here: bool
-    ) -> float:
-        elapsed = 0.0 if self._looked_at is None else now - self._looked_at
-        self._looked_at = now
-        if not is_late:
-            self._behind_for_s = 0.0
-        elif all_here:
-            self._behind_for_s += elapsed
-        return max(catch_up_time_s - self._behind_for_s, catch_up_time_s * LEAST_CATCH_UP_SHARE)
 
     def _trigger_interval(self) -> float | None:
         """As told; else between batches that waited for it; None when that is not known either. 0 is none."""

@@ -6,6 +6,7 @@ Everything is None, or 0 where that is said, when it is not known. Rates are row
 from dataclasses import dataclass
 
 from spark_allocation.core.streaming.batch_cost import LearnedCost
+from spark_allocation.core.streaming.executor_starts import Stretch
 from spark_allocation.core.streaming.observations import QueryName
 
 
@@ -28,6 +29,7 @@ class QueryPicture:
         behind_is_growing: and are more than some moments ago.
         catch_up_s: in which these are to be processed; above 0.
         tasks: of the largest stage of the last batches.
+        until_more: executors that there will be, until one that is asked for now would be there; empty when that is not known.
     """
 
     query: QueryName
@@ -47,6 +49,12 @@ class QueryPicture:
     catch_up_s: float = 300.0
     cost: LearnedCost | None = None
     tasks: int | None = None
+    until_more: tuple[Stretch, ...] = ()
+
+    @property
+    def is_measured(self) -> bool:
+        """Enough usual batches have been seen to know what they cost."""
+        return self.cost is not None and self.cost.is_sure
 
     @property
     def utilization(self) -> float | None:

@@ -11,20 +11,30 @@ remembered with the executors that it had. Once it has processed some batches on
 time. Fewer executors than a quarter more are not judged: batches of one size differ by as much. Nor are so many that tasks would
 take no wave less (`task_waves`): a few more may. Several scale-ups in a row are compared with what was before the first.
 
+Batches of one size differ (`batch_cost.NOISE`), and a stream that is told wrongly that more does not help falls behind for as long as
+that holds. So it is said only once chance would hardly show it (`BEYOND_CHANCE`): the fewer executors were added, the more batches
+that takes. Where `MOST_BATCHES` do not show it, nothing is said.
+
 Reasons there may be: fewer tasks than slots; state that is where its executor is, so tasks wait for that one
 (``spark.locality.wait``); a sink or a source that is no faster.
 
 Source: Flink's ``scaling.effectiveness.detection``.
 """
 
+import math
 from dataclasses import dataclass
 
+from spark_allocation.core.streaming.batch_cost import NOISE
 from spark_allocation.core.streaming.observations import QueryName
 from spark_allocation.core.streaming.query_history import QueryHistory, Throughput
 from spark_allocation.core.streaming.task_waves import whole_waves
 
 LEAST_GROWTH = 1.25
 LEAST_BATCHES = 2
+MOST_BATCHES = 6
+BEYOND_CHANCE = 5.0
+"""Standard deviations between the least effect and one in proportion, before it is said that there was none; half as many where batches
+differ by twice as much."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +66,7 @@ class ScalingEffect:
         watched = self._watched
         if watched is not None and watched.query == history.name:
             return
-        self._watched, before = None, history.throughput()
+        self._watched, before = None, history.throughput(most=MOST_BATCHES)
         if before is not None:
             self._watched = _Watched(history.name, before, history.cost.fixed_s, now)
 
@@ -82,7 +92,9 @@ class ScalingEffect:
             return
         before = watched.before
         after = history.throughput(
-            since=watched.changed_at, least_executors=before.executors * LEAST_GROWTH
+            since=watched.changed_at,
+            least_executors=before.executors * LEAST_GROWTH,
+            most=MOST_BATCHES,
         )
         if after is None or after.batches < LEAST_BATCHES:
             return
@@ -91,9 +103,13 @@ class ScalingEffect:
             if waves == whole_waves(before.slots, after.tasks):
                 return
         faster = after.rate(watched.fixed_s) / before.rate(watched.fixed_s)
-        effect = (faster - 1) / (after.executors / before.executors - 1)
-        if effect < least_share:
-            self._held_until = now + hold_s
+        growth = after.executors / before.executors - 1
+        if (faster - 1) / growth < least_share:
+            chance = NOISE * math.sqrt(1 / before.batches + 1 / after.batches)
+            if growth * (1 - least_share) >= BEYOND_CHANCE * chance:
+                self._held_until = now + hold_s
+            elif after.batches < MOST_BATCHES:
+                return
         self._watched = None
 
     @property

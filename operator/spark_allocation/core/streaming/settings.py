@@ -256,7 +256,8 @@ class StreamingSettings:
         cooldown_s: no scale-down so soon after a change, and the scale-ups of so long a time are together at most one step.
             Half a minute: executors take so long to start.
         scale_down_interval_s: scale-downs are so far apart, and merged into one. Each hands state and blocks on.
-        step_up: doubles at most, as Spark's ramp and Kubernetes' autoscaler do; or 4.
+        step_up: four times as many at most, or 12 more: once it is known what batches cost a step only delays. Before, executors double at
+            most, as Spark's ramp and Kubernetes' autoscaler do (`pacing.FIRST_STEP`).
         step_down: takes half at most; or 2.
         ineffective_hold_s: after a scale-up without effect none follows for so long.
         effective_share: of the speed-up that as many executors should have brought, at least this has to be seen, or the
@@ -278,7 +279,7 @@ class StreamingSettings:
     stabilization_down_batches: int = 3
     cooldown_s: float = 30.0
     scale_down_interval_s: float = 60.0
-    step_up: StepLimits = field(default_factory=lambda: StepLimits(1.0, 4))
+    step_up: StepLimits = field(default_factory=lambda: StepLimits(3.0, 12))
     step_down: StepLimits = field(default_factory=lambda: StepLimits(0.5, 2))
     ineffective_hold_s: float = 900.0
     effective_share: float = 0.1
