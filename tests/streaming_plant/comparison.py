@@ -45,9 +45,9 @@ OURS: Mapping[str, StreamingSettings] = {
 ACCEPTED_LAG_S: Mapping[str, float] = {"ours, backlog alone": BacklogSettings().target_s}
 """What a rule is meant to leave alone: it has not failed to catch up with that."""
 
-CHEAPER_HPA = HpaSettings("duration", 0.85, 120.0, 0.0)
-"""The next cheaper one of the grid: its lag is a little above ours on the seeds of the tuning."""
-TUNED_HPA = HpaSettings("duration", 0.75, 60.0, 0.0)
+TUNED_HPA = HpaSettings("duration", 0.7, 30.0, 0.0)
+CHEAPER_HPA = HpaSettings("duration", 0.725, 30.0, 0.0)
+"""Next to it in the grid: the cheapest whose lag is above ours by a tenth at most, on the seeds of the tuning."""
 TUNED_IDLE_S = 300.0
 TUNED_SHARE = 1.0
 """Of the interval, that a batch takes with the fixed number at the highest input."""

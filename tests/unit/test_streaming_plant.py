@@ -159,9 +159,9 @@ def test_more_input_brings_at_most_a_quarter_too_many(found: dict[str, list[Resu
 
 
 def test_what_waits_is_gone_within_the_catch_up_time(found: dict[str, list[Result]]) -> None:
-    # of two hundred, an eighth takes longer: docs/designs/0010-streaming.md
+    # of two hundred, a twentieth takes longer: docs/designs/0010-streaming.md
     late = [each.seed for each in judged(found[DEFAULT]) if not each.catches_up]
-    assert len(late) <= len(judged(found[DEFAULT])) / 8
+    assert len(late) <= len(judged(found[DEFAULT])) / 20
 
 
 def test_the_cost_is_near_that_of_one_who_knows_the_future(found: dict[str, list[Result]]) -> None:
@@ -174,9 +174,9 @@ def test_the_cost_is_near_that_of_one_who_knows_the_future(found: dict[str, list
 def test_it_is_better_than_a_tuned_autoscaler_and_than_sparks_rule(
     found: dict[str, list[Result]],
 ) -> None:
-    # where it is not better it lags more in the first minutes: both others ask for many times as many at once
-    for other in (HPA, SPARK):
-        assert share_better(found[DEFAULT], found[other]) >= 0.75
+    # Spark's rule has many times as many before they are needed: of two hundred it is better than that on seven of eight
+    for other, least in ((HPA, 0.9), (SPARK, 0.75)):
+        assert share_better(found[DEFAULT], found[other]) >= least
         assert share_cheaper(found[DEFAULT], found[other]) >= 0.9
         assert statistics.mean(each.ratio for each in found[DEFAULT]) < statistics.mean(
             each.ratio for each in found[other]
