@@ -30,6 +30,7 @@ from typing import Any
 import kubernetes.client
 import kubernetes.config
 import kubernetes.watch
+import urllib3.exceptions
 from tests.cluster import Cluster, arguments
 from tests.cluster.audit import AuditLog
 from tests.day.samples import process_figures
@@ -91,6 +92,7 @@ class Arrivals:
         self._namespace = namespace
         self._watch = kubernetes.watch.Watch()
         self._seen: dict[str, float] = {}
+        self._closed = False
         self._thread = threading.Thread(target=self._look, daemon=True)
         self._thread.start()
 
@@ -98,16 +100,21 @@ class Arrivals:
         return sorted(at for at in list(self._seen.values()) if at >= moment)
 
     def _look(self) -> None:
-        for event in self._watch.stream(
-            self._core.list_namespaced_pod,
-            self._namespace,
-            label_selector="spark-role=executor",
-            _preload_content=False,
-        ):
-            uid = event["raw_object"]["metadata"]["uid"]
-            self._seen.setdefault(uid, time.time())
+        try:
+            for event in self._watch.stream(
+                self._core.list_namespaced_pod,
+                self._namespace,
+                label_selector="spark-role=executor",
+                _preload_content=False,
+            ):
+                uid = event["raw_object"]["metadata"]["uid"]
+                self._seen.setdefault(uid, time.time())
+        except urllib3.exceptions.ProtocolError:
+            if not self._closed:
+                raise
 
     def close(self) -> None:
+        self._closed = True
         self._watch.stop()
 
 

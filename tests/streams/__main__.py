@@ -1,7 +1,7 @@
 """Run the stream in each way, one after the other, and compare: a table, figures as JSON, and a picture.
 
     python -m tests.streams --source kafka
-    python -m tests.streams --ways operator --phases 60:12,120:48,120:6
+    python -m tests.streams --ways operator --phases 90:8,150:32,150:4
 
 The exit code is 1 when rows were lost or doubled, or a driver failed. `python -m tests.documents.stream_course` puts what
 came of it into docs/howto/streaming.md.
@@ -29,7 +29,7 @@ from tests.streams.course import (
 )
 from tests.streams.picture import write_png
 
-PHASES = "60:12,120:48,120:6"
+PHASES = "90:8,150:32,150:4"
 
 
 def main() -> int:

@@ -6,6 +6,7 @@ from tests.unit.served_driver import ServedDriver, report, settings, stage
 from spark_allocation.api.v1alpha1 import SparkAllocationSpec
 from spark_allocation.controller.effective_settings import EffectiveSettings, effective_settings
 from spark_allocation.core.executor_pods import ExecutorId, PodState
+from spark_allocation.core.exit_reasons import ExecutorExitReason
 from spark_allocation.core.pods_allocator import ExecutorPodsAllocator
 from spark_allocation.core.pods_allocator_conf import PodsAllocatorConf
 from spark_allocation.core.resource_profiles import ProfileId
@@ -73,3 +74,34 @@ def test_a_raised_target_waits_for_pods_of_the_last_round_as_in_spark_or_not(at_
     allocator.plan(EMPTY_SNAPSHOT, registered=frozenset(), now=1_000)
     allocator.creation_started(ExecutorId(1), PROFILE, 1_000)
     assert allocator.expect({PROFILE: 3}) is at_once
+
+
+@pytest.mark.parametrize("seen", ["pending", "not seen yet"])
+def test_pods_that_are_withdrawn_count_as_let_go_and_not_as_failed(seen: str) -> None:
+    # given a wave of which nobody starts
+    driver = ServedDriver(
+        settings(max_executors=8, initial_executors=8, batch_size=100, executor_idle_timeout_s=2)
+    )
+    driver.says(report(stage(tasks=8)))
+    first = driver.step()
+    driver.carry_out(first, state=PodState.PENDING)
+    assert len(driver.pods) == 8
+    hidden = dict(driver.pods) if seen == "not seen yet" else {}
+    for executor_id in hidden:
+        del driver.pods[executor_id]
+    # when the job is cancelled
+    ends = []
+    for _ in range(12):
+        driver.later(10.0)
+        driver.says(report())
+        step = driver.step()
+        withdrawn = [] if step.plan is None else [each for each in step.plan.withdraw if each.count]
+        if hidden and withdrawn:
+            driver.pods.update(hidden)  # the watch shows them as they go
+            hidden = {}
+            driver.step()
+        driver.carry_out(step, state=PodState.PENDING)
+        ends += [removal.exit.reason for removal in step.removals]
+    # then all have gone, none of them by itself
+    assert ends == [ExecutorExitReason.DRAINED] * 8
+    assert step.failures.ended == 0

@@ -357,7 +357,7 @@ class Allocation:
             self._driver_executors if report_is_fresh and acts else None,
             now=now_ms,
             vanished=vanished,
-            draining=self._drains.own,
+            draining=self._drains.own | self.pods.asked_to_go,
         )
         self.avoid_nodes = review.avoid_nodes
         self.failures.take_ends(snapshot, review.removals, now_ms)

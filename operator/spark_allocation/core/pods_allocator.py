@@ -119,6 +119,11 @@ class ExecutorPodsAllocator:
         return self._withdrawn
 
     @property
+    def asked_to_go(self) -> AbstractSet[ExecutorId]:
+        """Withdrawn, whether a snapshot has shown the pod or not."""
+        return self._withdrawn.union(self._withdrawn_unseen)
+
+    @property
     def last_snapshot(self) -> ExecutorPodsSnapshot:
         """The picture on which the last plan rested."""
         return self._last_snapshot
