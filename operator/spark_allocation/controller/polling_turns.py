@@ -13,7 +13,7 @@ import asyncio
 import time
 from collections.abc import Callable
 
-SHARE_OF_PROCESSOR = 0.7
+SHARE_OF_PROCESSOR = 0.85
 MEASURED_FOR_SECONDS = 0.5
 FEW_REQUESTS = 50
 """In the time that is measured: what so few cost says nothing."""
