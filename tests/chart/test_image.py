@@ -12,8 +12,8 @@ from tests.images.operator_image import Bases, build_operator_image, own_bases, 
 from tests.machine.errors import ClusterError
 from tests.machine.reporting import Reporter
 
-MOST_MEBIBYTES = 70
-"""Of what the Dockerfile adds to its base; 60 when this was written."""
+MOST_MEBIBYTES = 80
+"""Of what the Dockerfile adds to its base; 75 when this was written, 13 of them uvloop's event loop."""
 
 
 @pytest.fixture(scope="module")
