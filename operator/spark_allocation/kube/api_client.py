@@ -157,8 +157,8 @@ class KubernetesApi:
     """One API server. Close it when done; safe for many concurrent calls on one event loop."""
 
     def __init__(self, client: kubernetes.aio.client.ApiClient) -> None:
-        client.rest_client = _EncodedBodies(client.configuration)
         self._client = client
+        self._requests = _EncodedBodies(client.configuration)
         self._may_write: Callable[[], bool] = lambda: True
         self._observe: RequestObserver = _unobserved
         self._host = client.configuration.host.rstrip("/")
@@ -187,6 +187,7 @@ class KubernetesApi:
 
     async def close(self) -> None:
         """Close the connections."""
+        await self._requests.close()
         await self._client.close()
 
     async def request(
@@ -218,7 +219,7 @@ class KubernetesApi:
             raise ApiUnavailable(f"{method} {path}: this process does not lead any more")
         began = time.monotonic()
         try:
-            response = await self._client.call_api(
+            response = await self._requests.request(
                 method,
                 self._url(path, query),
                 await self._headers(content_type),
@@ -250,7 +251,7 @@ class KubernetesApi:
             total=None, sock_connect=REQUEST_TIMEOUT_SECONDS, sock_read=WATCH_SILENCE_SECONDS
         )
         try:
-            answer = await self._client.call_api(
+            answer = await self._requests.request(
                 "GET",
                 self._url(path, query),
                 await self._headers(JSON),
