@@ -15,7 +15,7 @@ class Person(KubernetesApi):
 
     def __init__(self, world: OperatorWorld, name: str) -> None:
         super().__init__(world.api._client)
-        self._requests = world.api._requests  # one session for all, closed with the world
+        self._session = world.api._session  # one session for all, closed with the world
         self.name = name
         self._world = world
 
