@@ -32,3 +32,10 @@ def test_a_moment_is_read_as_spark_wrote_it(epoch_ms: int) -> None:
 )
 def test_what_is_no_moment_of_spark_s_is_none(text: str) -> None:
     assert driver_rest._epoch_ms(text) is None
+
+
+def test_what_is_too_long_for_a_time_is_not_kept_however_much_of_it_there_is() -> None:
+    kept = driver_rest._moment_ms.cache_info().currsize
+    for number in range(100):
+        assert driver_rest._epoch_ms(f"{number}" * 10_000) is None
+    assert driver_rest._moment_ms.cache_info().currsize == kept

@@ -69,6 +69,7 @@ EVENTS_BEHIND_GAUGE = ".driver.LiveListenerBus.queue.appStatus.size"
 T = TypeVar("T")
 
 _MOMENT = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{1,6})GMT")
+LONGEST_MOMENT = 29
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _Int = Annotated[int, msgspec.Meta(ge=-(2**31), le=2**31 - 1)]
 _Id = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
@@ -580,10 +581,15 @@ def _streaming(metrics: _Metrics, jobs: Sequence[Job]) -> StreamingReport:
     )
 
 
-@lru_cache(maxsize=100_000)
 def _epoch_ms(text: str | None) -> int | None:
     """Spark writes 2026-01-31T12:00:00.000GMT, for each executor in each answer again."""
-    written = _MOMENT.fullmatch(text or "")
+    # what somebody else writes is not kept: it may be as long as an answer
+    return _moment_ms(text) if text is not None and len(text) <= LONGEST_MOMENT else None
+
+
+@lru_cache(maxsize=16_384)
+def _moment_ms(text: str) -> int | None:
+    written = _MOMENT.fullmatch(text)
     if written is None:
         return None
     try:
