@@ -3,6 +3,8 @@
 import asyncio
 import time
 
+import pytest
+
 from spark_allocation.controller.polling_turns import (
     FEW_REQUESTS,
     MEASURED_FOR_SECONDS,
@@ -27,12 +29,21 @@ class Processor:
         self.used += requests * self._each
 
 
-async def measured(turns: PollingTurns, processor: Processor) -> None:
-    """Let it know what a request costs."""
+async def used(turns: PollingTurns, processor: Processor, share: float) -> None:
+    """Let it know what a request costs, while so much of the processor is used."""
+    seconds, began = MEASURED_FOR_SECONDS * 1.1, time.monotonic()
+    already = processor.used
     for _ in range(FEW_REQUESTS):
         await processor.answer(turns, 4)
-    await asyncio.sleep(MEASURED_FOR_SECONDS * 1.1)
+    while processor.used - already < share * seconds:
+        await processor.answer(turns, 4)
+    await asyncio.sleep(began + seconds - time.monotonic())
     await processor.answer(turns, 4)
+
+
+async def measured(turns: PollingTurns, processor: Processor) -> None:
+    """Let it know what a request costs, while the processor is full."""
+    await used(turns, processor, 1.0)
 
 
 async def test_a_burst_is_spread_over_the_time_that_it_takes_to_read() -> None:
@@ -46,6 +57,37 @@ async def test_a_burst_is_spread_over_the_time_that_it_takes_to_read() -> None:
     # then it takes as long as leaves the rest of the processor to others
     assert took >= 0.9 * (processor.used - used - 4 * 0.002) / SHARE_OF_PROCESSOR
     assert took < 3.0
+
+
+async def test_while_the_processor_is_not_full_a_burst_waits_for_nothing() -> None:
+    processor = Processor(0.001)
+    turns = PollingTurns(processor)
+    await used(turns, processor, 0.6)
+    began = time.monotonic()
+    await asyncio.gather(*(turns.wait(4) for _ in range(500)))
+    assert time.monotonic() - began < 0.3
+
+
+@pytest.mark.parametrize(
+    ("shares", "waits"),
+    [
+        ((0.75,), False),  # not full
+        ((1.0,), True),
+        ((1.0, 0.75), True),  # with turns it is not fuller than that
+        ((1.0, 0.3), False),
+        ((1.0, 0.3, 0.75), False),
+    ],
+)
+async def test_turns_begin_when_the_processor_is_full_and_last_until_it_is_clearly_not(
+    shares: tuple[float, ...], waits: bool
+) -> None:
+    processor = Processor(0.001)
+    turns = PollingTurns(processor)
+    for share in shares:
+        await used(turns, processor, share)
+    began = time.monotonic()
+    await asyncio.gather(*(turns.wait(4) for _ in range(100)))
+    assert (time.monotonic() - began > 0.2) is waits
 
 
 async def test_few_questions_wait_for_nothing_whatever_else_the_process_does() -> None:

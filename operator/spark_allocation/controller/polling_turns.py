@@ -4,7 +4,10 @@ A thousand drivers with work, each asked for everything each second, are more th
 all that waits in the event loop is late then, first of all what the answers are for: pods that are to be created, statuses,
 probes. So questions go out one after the other, each as long after the last as such a question has cost lately, divided by
 the share of a processor that all work may take. What a question costs is everything that the process has done since, over
-the questions asked: what is decided and said because of an answer belongs to it. Below that nobody waits.
+the questions asked: what is decided and said because of an answer belongs to it.
+
+Turns begin when the processor is full and end once it is clearly not: below that nobody waits. With turns it is never
+fuller than its share, so from that alone nobody could tell.
 
 The first who wants to ask is the first who may: under load all drivers are asked less often, none is forgotten.
 """
@@ -14,6 +17,9 @@ import time
 from collections.abc import Callable
 
 SHARE_OF_PROCESSOR = 0.85
+"""That is used before there are turns, and with them at most."""
+FREE_AGAIN_BELOW = 0.7
+"""Share of a processor: turns end."""
 MEASURED_FOR_SECONDS = 0.5
 FEW_REQUESTS = 50
 """In the time that is measured: what so few cost says nothing."""
@@ -60,7 +66,9 @@ class PollingTurns:
         if seconds < MEASURED_FOR_SECONDS:
             return
         used = self._processor_seconds()
+        share = (used - self._used) / seconds
         many = self._asked >= FEW_REQUESTS * seconds / MEASURED_FOR_SECONDS
-        each = (used - self._used) / self._asked if many else 0.0
+        full_at = FREE_AGAIN_BELOW if self._seconds_each else SHARE_OF_PROCESSOR
+        each = (used - self._used) / self._asked if many and share >= full_at else 0.0
         self._seconds_each = min(each, MOST_SECONDS_EACH)
         self._measured_at, self._used, self._asked = now, used, 0
