@@ -144,6 +144,14 @@ def restarted(
     }
 
 
+def until_it_stands_by(world: WorldProcess, standby: OperatorProcess, patience: float) -> None:
+    """Wait until it watches all that its leader watches, counted since the world's last `begin`."""
+    while world.ask("figures")["requests"].get("watch pods", 0) < WATCHES_OF_PODS:
+        if standby.age_seconds > patience:
+            raise SystemExit(f"it does not stand by: {standby.log}")
+        time.sleep(0.1)
+
+
 def failed_over(
     world: WorldProcess, settings: dict[str, str], applications: int, patience: float
 ) -> dict[str, Any]:
@@ -154,10 +162,7 @@ def failed_over(
         found = completed(world, leader, patience)
         world.ask("begin")
         with operator_of(world, namespace="operator", **settings) as standby:
-            while world.ask("figures")["requests"].get("watch pods", 0) < WATCHES_OF_PODS:
-                if standby.age_seconds > patience:
-                    raise SystemExit(f"it does not stand by: {standby.log}")
-                time.sleep(0.1)
+            until_it_stands_by(world, standby, patience)
             before = standby.usage
             world.ask("begin")
             leader.kill()

@@ -166,9 +166,8 @@ def _start(space: Workspace, way: Way, rounds: int, most: int) -> None:
         job=JOB,
         conf=tuple(f"{key}={value}" for key, value in settings.items()),
     )
-    pod["metadata"]["labels"] = {
-        "spark-role": "driver"
-    }  # as spark-submit has it; without it, it is asked for
+    # as spark-submit labels it: one without is asked for every few seconds
+    pod["metadata"]["labels"] = {"spark-role": "driver"}
     if way is Way.SPARK:
         self_allocating.let_it_allocate(pod)
     space.create(pod)

@@ -1,19 +1,23 @@
 """A short form of `bench_many`: what must hold on any machine, as counts and as CPU time of an operation."""
 
 import argparse
-import time
 from collections.abc import Iterator
 
 import pytest
-from tests.perf.bench_many import WATCHES_OF_PODS, completed, restarted, steady
+from tests.perf.bench_many import (
+    WATCHES_OF_PODS,
+    completed,
+    restarted,
+    steady,
+    until_it_stands_by,
+)
 from tests.perf.many_processes import WorldProcess, operator_of
 
 APPLICATIONS = 20
 EACH = 3
 PATIENCE_SECONDS = 900.0
 CPU_MS_PER_DRIVER_REQUEST = 4.0
-"""Everything that the operator does, for each request to a driver: four times what was measured with ten and with thirty
-applications on a busy machine (docs/performance.md)."""
+"""Everything that the operator does, for each request to a driver: four times what ten applications take (docs/performance.md)."""
 STATUSES_PER_SECOND = 50
 
 
@@ -64,9 +68,7 @@ def test_a_standby_lists_what_its_leader_has_made_before_it_serves(world: WorldP
         completed(world, leader, PATIENCE_SECONDS)
         world.ask("begin")
         with operator_of(world, namespace="operator", **settings) as standby:
-            while world.ask("figures")["requests"].get("watch pods", 0) < WATCHES_OF_PODS:
-                assert standby.age_seconds < PATIENCE_SECONDS, standby.log
-                time.sleep(0.1)
+            until_it_stands_by(world, standby, PATIENCE_SECONDS)
             world.ask("begin")
             leader.end()
             found = restarted(world, standby, APPLICATIONS, PATIENCE_SECONDS)
