@@ -66,7 +66,7 @@ def run(  # noqa: PLR0917  (options of a command)
             option = "-".join(str(part).replace("_", "-") for part in problem["loc"])
             typer.echo(f"--{option}: {problem['msg']}", err=True)
         raise typer.Exit(EXIT_USAGE) from None
-    import uvloop
+    import uvloop  # here: there is none for Windows, where the other commands work
 
     configure_logging(log_format=settings.log_format, log_level=settings.log_level)
     try:

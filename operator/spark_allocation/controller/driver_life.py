@@ -271,9 +271,9 @@ class DriverLife:
                 and self._settings.core.streaming is None
                 and step.is_at_rest
             )
-            # a whole answer of the driver wakes as well
-            at_rest = self._driver.at_rest
-            pause = ALL_AT_LEAST_EVERY_SECONDS if at_rest else self._idle_poll_seconds
+            pause = self._idle_poll_seconds
+            if self._driver.at_rest:
+                pause = ALL_AT_LEAST_EVERY_SECONDS  # a whole answer of the driver wakes as well
             return min(time.monotonic() + min(pause, unreported_for or pause), timer_at)
         except ApiUnavailable as error:
             log.warning("api_unavailable", error=str(error))
