@@ -136,3 +136,14 @@ async def test_what_takes_long_for_another_reason_delays_questions_little() -> N
     for _ in range(10):
         await turns.wait(4)
     assert time.monotonic() - began <= 10 * 4 * MOST_SECONDS_EACH / SHARE_OF_PROCESSOR + 0.5
+
+
+async def test_who_has_learned_of_a_job_asks_at_once_and_the_next_ones_wait_for_it() -> None:
+    processor = Processor(0.002)
+    turns = PollingTurns(processor)
+    await measured(turns, processor)
+    began = time.monotonic()
+    turns.count(100)
+    assert time.monotonic() - began < 0.05
+    await turns.wait(4)
+    assert time.monotonic() - began > 0.1

@@ -78,7 +78,7 @@ class DriverPolling:
             news: called after each whole poll, good or bad.
             profiles_learned: called when the driver has named resource profiles that were not known.
             count_poll: told the outcome of each whole poll and the seconds that it took.
-            turns: waited for before each question that is only due, and for none that a decision waits for.
+            turns: waited for before each question that is only due, and for none that a decision or a job waits for.
         """
         self._rest = rest
         self._poll_seconds = poll_seconds
@@ -138,8 +138,11 @@ class DriverPolling:
             began = time.monotonic()
             if self._is_busy:
                 self._worked_at = began
-            if not self.at_rest or self._all_is_due(began) or await self._has_news():
+            if not self.at_rest or self._all_is_due(began):
                 await self._turns.wait(REQUESTS_OF_A_POLL)
+                await self._ask_in_whole()
+            elif await self._has_news():
+                self._turns.count(REQUESTS_OF_A_POLL)
                 await self._ask_in_whole()
             await asyncio.sleep(
                 max(self._rest.rest_seconds, began + self._interval - time.monotonic())

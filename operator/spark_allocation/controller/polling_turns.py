@@ -9,7 +9,8 @@ the questions asked: what is decided and said because of an answer belongs to it
 Turns begin when the processor is full and end once it is clearly not: below that nobody waits. With turns it is never
 fuller than its share, so from that alone nobody could tell.
 
-The first who wants to ask is the first who may: under load all drivers are asked less often, none is forgotten.
+The first who wants to ask is the first who may: under load all drivers are asked less often, none is forgotten. Who has
+waited and learned that a driver at rest has a job asks for the rest of it at once.
 """
 
 import asyncio
@@ -57,9 +58,13 @@ class PollingTurns:
                 await asyncio.sleep(self._next_at - now)
                 now = self._clock()
             self._measure(now)
-            self._asked += requests
-            spacing = requests * self._seconds_each / SHARE_OF_PROCESSOR
-            self._next_at = max(now, self._next_at) + spacing
+            self.count(requests, now)
+
+    def count(self, requests: int, now: float | None = None) -> None:
+        """Count requests that go out at once: those who come next wait for longer."""
+        self._asked += requests
+        spacing = requests * self._seconds_each / SHARE_OF_PROCESSOR
+        self._next_at = max(self._clock() if now is None else now, self._next_at) + spacing
 
     def _measure(self, now: float) -> None:
         seconds = now - self._measured_at
