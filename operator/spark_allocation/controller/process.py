@@ -402,8 +402,8 @@ async def run_process(settings: ProcessSettings) -> None:
 def _collect_garbage_seldom() -> None:
     """Look for cycles after fifty thousand new objects instead of seven hundred, and never among modules.
 
-    Answers of a thousand drivers are many objects that go as soon as they have been read. Each look goes through what is
-    alive at that moment, and with so many alive looking took half of the processor.
+    Answers of a thousand drivers are many objects that go as soon as they have been read, without a cycle. Each look goes
+    through what is alive at that moment, the more applications the more.
     """
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)
