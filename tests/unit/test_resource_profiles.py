@@ -20,7 +20,6 @@ from spark_allocation.core.resource_profiles import (
     TaskResourceRequest,
     default_profile,
     executor_capacity,
-    merge_profiles,
 )
 from spark_allocation.core.spark_conf import InvalidSetting, SparkConf
 
@@ -241,55 +240,6 @@ class TestAmountsOfTasks:
         assert profile({}, {GPU: 0.7}, task_only=True).task_only
 
 
-class TestEquality:
-    def test_includes_the_id(self) -> None:
-        assert profile({CORES: 1}, {}) == profile({CORES: 1}, {})
-        assert profile({CORES: 1}, {}) != profile({CORES: 1}, {}, profile_id=2)
-        assert profile({CORES: 1}, {}) != profile({CORES: 2}, {})
-
-    def test_of_resources_ignores_the_id_but_not_the_kind(self) -> None:
-        one = profile({}, {CPUS: 2})
-
-        assert one.resources_equal(profile({}, {CPUS: 2}, profile_id=2))
-        assert not one.resources_equal(profile({}, {CPUS: 3}))
-        assert not one.resources_equal(profile({}, {CPUS: 2}, task_only=True))
-
-
-class TestMerging:
-    ALLOWED = SparkConf({"spark.scheduler.resource.profileMergeConflicts": "true"})
-
-    def test_takes_the_greatest_of_each_resource(self) -> None:
-        merged = merge_profiles(
-            [
-                profile({CORES: 4, MEMORY: 1024}, {CPUS: 1}),
-                profile({CORES: 2, MEMORY: 4096, GPU: 1}, {CPUS: 2, GPU: 0.5}),
-                profile({CORES: 8}, {}),
-            ],
-            self.ALLOWED,
-            ProfileId(9),
-        )
-
-        assert merged == profile(
-            {CORES: 8, MEMORY: 4096, GPU: 1}, {CPUS: 2, GPU: 0.5}, profile_id=9
-        )
-
-    def test_profiles_of_tasks_stay_profiles_of_tasks(self) -> None:
-        both = [profile({}, {CPUS: n}, task_only=True) for n in (1, 2)]
-
-        assert merge_profiles(both, self.ALLOWED, ProfileId(9)).task_only
-
-    def test_a_single_profile_needs_no_merging(self) -> None:
-        only = profile({CORES: 4}, {})
-
-        assert merge_profiles([only], SparkConf(), ProfileId(9)) is only
-
-    def test_is_refused_unless_allowed(self) -> None:
-        with pytest.raises(InvalidSetting, match="profileMergeConflicts"):
-            merge_profiles(
-                [profile({CORES: 1}, {}), profile({CORES: 2}, {})], SparkConf(), ProfileId(9)
-            )
-
-
 class TestManager:
     def test_knows_the_default_profile(self) -> None:
         manager = ResourceProfileManager(SparkConf(KUBERNETES))
@@ -341,13 +291,3 @@ class TestManager:
             manager.add(profile({CORES: 1}, {CPUS: 2}))
 
         assert ProfileId(1) not in manager
-
-    def test_finds_a_profile_with_the_same_resources(self) -> None:
-        manager = ResourceProfileManager(SparkConf(KUBERNETES))
-        manager.add(profile({CORES: 4}, {}))
-
-        found = manager.equivalent(profile({CORES: 4}, {}, profile_id=9))
-
-        assert found is not None
-        assert found.id == 1
-        assert manager.equivalent(profile({CORES: 5}, {})) is None

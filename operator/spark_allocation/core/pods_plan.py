@@ -228,11 +228,6 @@ class PodsPlan:
     claims_in_use: frozenset[str] = frozenset()
 
     @property
-    def is_empty(self) -> bool:
-        """There is nothing to do."""
-        return not (self.given_up or self.withdraw or any(ask.count for ask in self.create))
-
-    @property
     def log_lines(self) -> tuple[str, ...]:
         """Spark's lines of level INFO and above, in its order."""
         lines: list[GivenUpPods | ExcessPods | PodRequests] = [

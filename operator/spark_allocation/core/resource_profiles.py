@@ -13,7 +13,7 @@ Source: ``org.apache.spark.resource.ResourceProfile`` (``calculateTasksAndLimiti
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NewType
 
@@ -34,7 +34,6 @@ BUILT_IN_EXECUTOR_RESOURCES = frozenset({CORES, MEMORY, MEMORY_OVERHEAD, PYSPARK
 
 EXECUTOR_CORES = "spark.executor.cores"
 TASK_CPUS = "spark.task.cpus"
-MERGE_CONFLICTS = "spark.scheduler.resource.profileMergeConflicts"
 _EXECUTOR_RESOURCE_PREFIX = "spark.executor.resource."
 _TASK_RESOURCE_PREFIX = "spark.task.resource."
 _DEFAULT_MEMORY_MIB = 1024
@@ -89,8 +88,6 @@ class TaskResourceRequest:
 class ResourceProfile:
     """Executor and task resources under the id that the driver gave them (``org.apache.spark.resource.ResourceProfile``).
 
-    Two profiles are equal when ids, resources and kind are; `resources_equal` leaves the id out.
-
     Attributes:
         task_only: a ``TaskResourceProfile``: its executors are those of the default profile.
 
@@ -112,14 +109,6 @@ class ResourceProfile:
                     request.resource_name,
                     f"the amount {request.amount} of a task must be at most 0.5, or a whole number",
                 )
-
-    def resources_equal(self, other: "ResourceProfile") -> bool:
-        """Whether the resources and the kind of profile are the same, whatever the ids."""
-        return (
-            self.task_only == other.task_only
-            and self.task_resources == other.task_resources
-            and self.executor_resources == other.executor_resources
-        )
 
     def custom_executor_resources(self) -> dict[str, ExecutorResourceRequest]:
         """Executor resources beside cores and memory (``getCustomExecutorResources``)."""
@@ -223,43 +212,6 @@ def executor_capacity(
     return ExecutorCapacity(1 if tasks is None else tasks, limiting, cores_known, tuple(unused))
 
 
-def merge_profiles(
-    profiles: Sequence[ResourceProfile], conf: SparkConf, merged_id: ProfileId
-) -> ResourceProfile:
-    """One profile for a stage whose RDDs have several (``DAGScheduler.mergeResourceProfilesForStage``).
-
-    Args:
-        profiles: those of the RDDs, at least one.
-        conf: ``spark.scheduler.resource.profileMergeConflicts`` allows the merge.
-        merged_id: the id of the merged profile.
-
-    Returns:
-        The single profile, or the greatest amount of each resource; when two amounts are equal, the later request.
-
-    Raises:
-        InvalidSetting: when there are several profiles and merging is not allowed.
-    """
-    first, *others = profiles
-    if not others:
-        return first
-    if not conf.boolean(MERGE_CONFLICTS, False):
-        raise InvalidSetting(
-            MERGE_CONFLICTS,
-            conf.get(MERGE_CONFLICTS, "false"),
-            "several resource profiles in one stage: resolve them, or set it to true to take the greatest of each resource",
-        )
-    executor = dict(first.executor_resources)
-    task = dict(first.task_resources)
-    for other in others:
-        for name, executor_request in other.executor_resources.items():
-            if name not in executor or executor[name].amount <= executor_request.amount:
-                executor[name] = executor_request
-        for name, task_request in other.task_resources.items():
-            if name not in task or task[name].amount <= task_request.amount:
-                task[name] = task_request
-    return ResourceProfile(merged_id, executor, task, task_only=not executor)
-
-
 class ResourceProfileManager:
     """The profiles of one application (``ResourceProfileManager``).
 
@@ -300,13 +252,6 @@ class ResourceProfileManager:
     def capacity(self, profile_id: ProfileId) -> ExecutorCapacity | None:
         """How many tasks its executors run at once, or None when the profile is not known."""
         return self._capacities.get(profile_id)
-
-    def equivalent(self, profile: ResourceProfile) -> ResourceProfile | None:
-        """A known profile with the same resources under whatever id (``getEquivalentProfile``)."""
-        for known in self._profiles.values():
-            if known.resources_equal(profile):
-                return known
-        return None
 
 
 class _ResourceSettings:

@@ -56,11 +56,6 @@ class ScalingEffect:
         """No more executors for now."""
         return self._held_until is not None and now < self._held_until
 
-    @property
-    def held_until(self) -> float | None:
-        """Until when, if at all."""
-        return self._held_until
-
     def scaled_up(self, history: QueryHistory, now: float) -> None:
         """More executors were asked for on behalf of a query."""
         watched = self._watched
