@@ -15,8 +15,8 @@ from tests.streams.course import (
     start,
 )
 
-PHASES = "60:12,120:48,120:6"
-"""One, four and half a time the rate: 1.2, 4.8 and 0.6 executors' work."""
+PHASES = "60:8,120:32,120:4"
+"""One, four and half a time the rate: 0.8, 3.2 and 0.4 executors' work."""
 CATCH_UP_SECONDS = 90.0
 
 
