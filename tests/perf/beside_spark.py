@@ -49,6 +49,8 @@ NOBODY = "nobody-schedules-this"
 IDLE_TIMEOUT = "2s"
 MILESTONES = (1, 10, 50, 100, 200, 500)
 ROUND_SECONDS = 240.0
+SETTLES_SECONDS = 30.0
+"""After the last pod: counts are written to the status ten seconds after the last ones."""
 OPERATOR_USER = f"system:serviceaccount:{OPERATOR_NAMESPACE}:{OPERATOR}"
 
 
@@ -211,6 +213,7 @@ def calm(space: Workspace, found: Found, seconds: float) -> None:
         what=f"{most} executor pods",
         within=ROUND_SECONDS,
     )
+    time.sleep(SETTLES_SECONDS)
     audit = AuditLog(space.cluster)
     time.sleep(seconds)  # what is counted is what happens in this time
     found.calm_requests = _requests(audit, space, found.way)
@@ -288,7 +291,7 @@ def main() -> int:
     parser.add_argument("--first", type=int, default=20, help="rounds to the first pod")
     parser.add_argument("--waves", type=int, default=3, help="rounds to --most pods")
     parser.add_argument("--most", type=int, default=500)
-    parser.add_argument("--calm", type=float, default=60.0, help="seconds of steady state")
+    parser.add_argument("--calm", type=float, default=180.0, help="seconds of steady state")
     parser.add_argument("--json", type=Path, default=Path("demo-output") / "beside-spark.json")
     arguments.add_arguments(parser)
     options = parser.parse_args()
