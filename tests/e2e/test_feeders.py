@@ -20,8 +20,9 @@ from tests.e2e.event_log import timed_events
 from tests.e2e.waiting import eventually
 from tests.e2e.workspace import TWO_PROFILES, Workspace
 
-from spark_allocation.core.allocation import Allocation, AllocationSettings
+from spark_allocation.core.allocation import Allocation
 from spark_allocation.core.allocation_manager import ExecutorAllocationManager
+from spark_allocation.core.allocation_settings import AllocationSettings
 from spark_allocation.core.dynamic_allocation_conf import DynamicAllocationConf
 from spark_allocation.core.executor_monitor import ExecutorMonitor
 from spark_allocation.core.listener_feeder import ListenerFeeder

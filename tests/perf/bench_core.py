@@ -16,8 +16,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
-from spark_allocation.core.allocation import Allocation, AllocationSettings
+from spark_allocation.core.allocation import Allocation
 from spark_allocation.core.allocation_manager import ExecutorAllocationManager
+from spark_allocation.core.allocation_settings import AllocationSettings
 from spark_allocation.core.driver_report import DriverReport, ExecutorReport, StageReport
 from spark_allocation.core.dynamic_allocation_conf import DynamicAllocationConf
 from spark_allocation.core.executor_monitor import ExecutorMonitor

@@ -10,7 +10,7 @@ from spark_allocation.controller.budget_coordinator import BudgetCoordinator
 from spark_allocation.controller.budget_members import BudgetMember
 from spark_allocation.controller.driver_directory import DriverDirectory
 from spark_allocation.controller.policy_directory import PolicyDirectory
-from spark_allocation.core.allocation import Step
+from spark_allocation.core.allocation_step import Step
 from spark_allocation.core.driver_report import DriverPod
 from spark_allocation.core.executor_ids import ExecutorIds
 from spark_allocation.core.executor_pods import ExecutorPod, PodState

@@ -11,7 +11,7 @@ from tests.unit.served_driver import ServedDriver, report, stage
 from spark_allocation.controller.executor_claims import ClaimOwner, ExecutorClaims
 from spark_allocation.controller.plan_execution import PlanExecution
 from spark_allocation.controller.pod_creation import Apis, Identity, Obstacle
-from spark_allocation.core.allocation import Step
+from spark_allocation.core.allocation_step import Step
 from spark_allocation.core.executor_ids import ExecutorIds
 from spark_allocation.core.executor_pod_builder import ExecutorPodManifest
 from spark_allocation.core.executor_pods import ExecutorId, ExecutorPod

@@ -5,7 +5,9 @@ from dataclasses import replace
 
 from tests.unit.allocation_builders import profile
 
-from spark_allocation.core.allocation import Allocation, AllocationSettings, Step
+from spark_allocation.core.allocation import Allocation
+from spark_allocation.core.allocation_settings import AllocationSettings
+from spark_allocation.core.allocation_step import Step
 from spark_allocation.core.driver_report import DriverReport, ExecutorReport, StageReport
 from spark_allocation.core.dynamic_allocation_conf import DynamicAllocationConf
 from spark_allocation.core.executor_ids import ExecutorIds

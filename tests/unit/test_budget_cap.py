@@ -5,7 +5,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from tests.unit.served_driver import ServedDriver, executor, report, settings, stage
 
-from spark_allocation.core.allocation import Step
+from spark_allocation.core.allocation_step import Step
 from spark_allocation.core.budgets import Grant, GrantStory
 from spark_allocation.core.executor_pods import PodState
 from spark_allocation.core.pods_plan import RequestBound

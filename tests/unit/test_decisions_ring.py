@@ -4,8 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.unit.served_driver import ServedDriver, report, stage
 
-from spark_allocation.core.allocation import Step
 from spark_allocation.core.allocation_decisions import ProfileDecision, TargetReason
+from spark_allocation.core.allocation_step import Step
 from spark_allocation.core.resource_profiles import ProfileId
 from spark_allocation.reports.decisions import DECISIONS_KEPT, Decisions
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, generate_latest
 
-from spark_allocation.core.allocation import Step
+from spark_allocation.core.allocation_step import Step
 from spark_allocation.core.executor_exits import ExecutorExit
 from spark_allocation.core.executor_pods import ExecutorId
 from spark_allocation.core.exit_reasons import ExecutorExitReason, FailureClass

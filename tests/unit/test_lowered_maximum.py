@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.unit.served_driver import ServedDriver, executor, report, settings, stage
 
-from spark_allocation.core.allocation import AllocationSettings, Step
+from spark_allocation.core.allocation_settings import AllocationSettings
+from spark_allocation.core.allocation_step import Step
 from spark_allocation.core.driver_report import DriverReport, ExecutorReport
 from spark_allocation.core.executor_pods import ExecutorId
 from spark_allocation.core.shuffle_holders import ShuffleHoldConf

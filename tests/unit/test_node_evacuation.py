@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.unit.served_driver import EPOCH_MS, ServedDriver, executor, report, settings, stage
 
-from spark_allocation.core.allocation import Step
+from spark_allocation.core.allocation_step import Step
 from spark_allocation.core.node_evacuation import going_reason
 from spark_allocation.core.shuffle_holders import ShuffleHoldConf
 from spark_allocation.core.snapshots import ExecutorPodsSnapshot

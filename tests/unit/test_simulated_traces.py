@@ -13,7 +13,7 @@ from tests.unit.test_traces import of, recorder, written
 from typer.testing import CliRunner
 
 from spark_allocation.cli.app import app
-from spark_allocation.core.allocation import AllocationSettings
+from spark_allocation.core.allocation_settings import AllocationSettings
 from spark_allocation.core.driver_report import DriverReport, ExecutorReport, StageReport
 from spark_allocation.core.executor_pods import ExecutorId
 from spark_allocation.core.resource_profiles import DEFAULT_PROFILE_ID, ResourceProfileManager

@@ -7,8 +7,9 @@ import pytest
 from tests.unit.served_driver import SECOND_NS, ServedDriver, executor, report, settings, stage
 from tests.unit.streaming_world import ORDERS, batch, query
 
-from spark_allocation.core.allocation import AllocationSettings, Step
 from spark_allocation.core.allocation_decisions import TargetReason
+from spark_allocation.core.allocation_settings import AllocationSettings
+from spark_allocation.core.allocation_step import Step
 from spark_allocation.core.driver_report import ExecutorReport
 from spark_allocation.core.resource_profiles import ProfileId
 from spark_allocation.core.shuffle_holders import ShuffleHoldConf

@@ -8,7 +8,8 @@ from typing import Any
 from tests.unit.allocation_builders import profile
 from tests.unit.served_driver import settings
 
-from spark_allocation.core.allocation import AllocationSettings, Step
+from spark_allocation.core.allocation_settings import AllocationSettings
+from spark_allocation.core.allocation_step import Step
 from spark_allocation.core.budgets import Grant, GrantStory
 from spark_allocation.core.driver_report import DriverReport, ExecutorReport, StageReport
 from spark_allocation.core.executor_pods import ContainerEnd, ExecutorId, ExecutorPod, PodState

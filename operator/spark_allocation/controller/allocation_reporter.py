@@ -15,7 +15,7 @@ from spark_allocation.api.v1alpha1 import (
 from spark_allocation.controller.driver_life import Observation
 from spark_allocation.controller.hidden_values import without_hidden
 from spark_allocation.controller.recommending import sentence
-from spark_allocation.core.allocation import Step
+from spark_allocation.core.allocation_step import Step
 from spark_allocation.core.driver_report import Application, DriverPod
 from spark_allocation.core.exit_reasons import ExecutorExitReason
 from spark_allocation.core.pods_plan import RequestBound

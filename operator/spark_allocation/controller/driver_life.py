@@ -31,7 +31,7 @@ from spark_allocation.controller.polling_turns import PollingTurns
 from spark_allocation.controller.recommending import Recommending
 from spark_allocation.controller.streaming_life import LifeStreams
 from spark_allocation.controller.sweep import sweep_pods
-from spark_allocation.core.allocation import Step
+from spark_allocation.core.allocation_step import Step
 from spark_allocation.core.driver_report import DriverPod, DriverReport
 from spark_allocation.core.executor_pods import ExecutorPod, judged
 from spark_allocation.core.resource_profiles import (

@@ -21,7 +21,7 @@ from spark_allocation.controller.streaming_settings import (
     wished_streaming,
 )
 from spark_allocation.core import passive_driver
-from spark_allocation.core.allocation import AllocationSettings
+from spark_allocation.core.allocation_settings import AllocationSettings
 from spark_allocation.core.dynamic_allocation_conf import EXECUTOR_INSTANCES, DynamicAllocationConf
 from spark_allocation.core.failure_tracker import FailureLimitConf
 from spark_allocation.core.idle_sight import IdleSightConf

@@ -24,7 +24,7 @@ from spark_allocation.controller.pod_creation import (
     Obstacle,
     PodCreation,
 )
-from spark_allocation.core.allocation import Step
+from spark_allocation.core.allocation_step import Step
 from spark_allocation.core.executor_ids import ExecutorIds
 from spark_allocation.core.executor_pods import ExecutorId, ExecutorPod
 from spark_allocation.core.lifecycle_manager import DeletionCause, PodDeletion

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from spark_allocation.api.v1alpha1 import ExecutorHoursStatus, RecommendationStatus
-from spark_allocation.core.allocation import Step
+from spark_allocation.core.allocation_step import Step
 from spark_allocation.core.dynamic_allocation_conf import DynamicAllocationConf
 from spark_allocation.core.executor_pods import PodState
 from spark_allocation.core.recommendation import Comparison, ExecutorHours, would_have

@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 from spark_allocation.controller.budget_members import BudgetMember
 from spark_allocation.controller.effective_settings import EffectiveSettings
 from spark_allocation.controller.executor_building import DEFAULT_SIZE, ExecutorWish
-from spark_allocation.core.allocation import Allocation, Step
+from spark_allocation.core.allocation import Allocation
+from spark_allocation.core.allocation_step import Step
 from spark_allocation.core.budget_cap import Grants
 from spark_allocation.core.budgets import RECLAIM_AFTER_MS
 from spark_allocation.core.driver_report import DriverReport, ExecutorReport, StageReport

@@ -12,7 +12,7 @@ from spark_allocation.controller.what_if import (
     policy_for,
 )
 from spark_allocation.controller.what_if_study import SupposedCluster
-from spark_allocation.core.allocation import AllocationSettings
+from spark_allocation.core.allocation_settings import AllocationSettings
 from spark_allocation.core.resource_profiles import InvalidProfile
 from spark_allocation.core.simulation.application import RecordedApplication
 from spark_allocation.core.simulation.cluster import ClusterModel

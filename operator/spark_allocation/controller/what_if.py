@@ -15,7 +15,7 @@ from spark_allocation.controller.effective_settings import effective_settings
 from spark_allocation.controller.policy_directory import PolicyDirectory
 from spark_allocation.controller.spec_reading import InvalidSpec, read_spec
 from spark_allocation.core import passive_driver
-from spark_allocation.core.allocation import AllocationSettings
+from spark_allocation.core.allocation_settings import AllocationSettings
 from spark_allocation.core.dynamic_allocation_conf import (
     EXECUTOR_INSTANCES,
     INITIAL_EXECUTORS,

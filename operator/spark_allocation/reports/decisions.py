@@ -8,8 +8,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from spark_allocation.api.v1alpha1 import DecisionStatus
-from spark_allocation.core.allocation import Step
 from spark_allocation.core.allocation_decisions import ProfileDecision, TargetReason
+from spark_allocation.core.allocation_step import Step
 from spark_allocation.core.executor_pods import ExecutorPod
 from spark_allocation.reports.status import timestamp
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from spark_allocation.api.conditions import Reason
-from spark_allocation.core.allocation import Step
+from spark_allocation.core.allocation_step import Step
 from spark_allocation.core.exit_reasons import ExecutorExitReason, failure_class
 from spark_allocation.core.failure_tracker import BackoffConf, FailureCount
 from spark_allocation.reports.status import timestamp

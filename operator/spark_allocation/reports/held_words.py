@@ -1,6 +1,6 @@
 """Executors that have nothing to do and stay because some job always runs: when that is told, and what to do about it."""
 
-from spark_allocation.core.allocation import Step
+from spark_allocation.core.allocation_step import Step
 
 ALWAYS_BUSY_MS = 600_000
 """Jobs take turns for this long before it is called a habit of the driver."""

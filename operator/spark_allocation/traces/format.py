@@ -25,7 +25,8 @@ from typing import Any, Generic, TypeVar, cast
 
 import msgspec
 
-from spark_allocation.core.allocation import AllocationSettings, Step
+from spark_allocation.core.allocation_settings import AllocationSettings
+from spark_allocation.core.allocation_step import Step
 from spark_allocation.core.budgets import Grant
 from spark_allocation.core.driver_report import DriverReport, ExecutorReport
 from spark_allocation.core.executor_pods import ContainerEnd, ExecutorId, ExecutorPod

@@ -29,7 +29,7 @@ from pathlib import Path
 
 import structlog
 
-from spark_allocation.core.allocation import Step
+from spark_allocation.core.allocation_step import Step
 from spark_allocation.core.trace.driven_allocation import TraceSink
 from spark_allocation.core.trace.inputs import (
     Input,

@@ -17,7 +17,8 @@ Beats at which nothing can come out otherwise are left out, as in `hosts`.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from spark_allocation.core.allocation import Allocation, AllocationSettings
+from spark_allocation.core.allocation import Allocation
+from spark_allocation.core.allocation_settings import AllocationSettings
 from spark_allocation.core.driver_report import DriverReport, ExecutorReport, StageReport
 from spark_allocation.core.executor_pods import ExecutorId
 from spark_allocation.core.resource_profiles import ProfileId, ResourceProfileManager

@@ -17,9 +17,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from spark_allocation.core.allocation import Allocation, AllocationSettings
+from spark_allocation.core.allocation import Allocation
 from spark_allocation.core.allocation_decisions import RemovalOutcome
 from spark_allocation.core.allocation_manager import ExecutorAllocationManager
+from spark_allocation.core.allocation_settings import AllocationSettings
 from spark_allocation.core.driver_report import DriverReport
 from spark_allocation.core.dynamic_allocation_conf import DynamicAllocationConf
 from spark_allocation.core.executor_monitor import ExecutorMonitor

@@ -7,7 +7,7 @@ count and every reason is there. Two steps with equal values here would have bee
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from spark_allocation.core.allocation import Step
+from spark_allocation.core.allocation_step import Step
 from spark_allocation.core.budget_cap import ProfileDemand
 from spark_allocation.core.executor_exits import ExecutorExit
 from spark_allocation.core.executor_pods import ExecutorId, ExecutorPod

@@ -14,7 +14,7 @@ demand does not come sooner because there are more executors, nor later because 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from spark_allocation.core.allocation import AllocationSettings
+from spark_allocation.core.allocation_settings import AllocationSettings
 from spark_allocation.core.driver_report import DriverReport, StageReport
 from spark_allocation.core.executor_pods import ExecutorId
 from spark_allocation.core.resource_profiles import (

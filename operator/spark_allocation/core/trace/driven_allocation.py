@@ -11,7 +11,8 @@ What is told is never changed afterwards, so the sink may look at it later and e
 
 from typing import Protocol
 
-from spark_allocation.core.allocation import Allocation, Step
+from spark_allocation.core.allocation import Allocation
+from spark_allocation.core.allocation_step import Step
 from spark_allocation.core.resource_profiles import ResourceProfileManager
 from spark_allocation.core.trace.inputs import Input, LifeBegun, ProfilesLearned, StepAsked
 

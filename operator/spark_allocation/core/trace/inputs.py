@@ -16,7 +16,9 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from spark_allocation.core.allocation import Allocation, AllocationSettings, Step
+from spark_allocation.core.allocation import Allocation
+from spark_allocation.core.allocation_settings import AllocationSettings
+from spark_allocation.core.allocation_step import Step
 from spark_allocation.core.budget_cap import Grants
 from spark_allocation.core.driver_report import DriverReport
 from spark_allocation.core.executor_pods import ExecutorId, ExecutorPod

@@ -14,7 +14,8 @@ were running are not known.
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields
 
-from spark_allocation.core.allocation import Allocation, Step
+from spark_allocation.core.allocation import Allocation
+from spark_allocation.core.allocation_step import Step
 from spark_allocation.core.resource_profiles import ResourceProfileManager
 from spark_allocation.core.trace.decided import Decided, decided
 from spark_allocation.core.trace.inputs import Input, LifeBegun, ProfilesLearned, StepAsked
