@@ -27,21 +27,27 @@ def bounds(least: int) -> dict[str, Any]:
     return {"dynamicAllocation": {"minExecutors": least, "maxExecutors": 3}}
 
 
+async def served_until_the_watch_is_late(operator: Operator, driver: FakeDriver) -> str:
+    """An allocation has three executors, of which the watch tells two, and is served no longer; returns its uid."""
+    put_driver(operator, driver)
+    operator.allocations.put("job", {"driver": {"podName": "driver"}, **bounds(2)})
+    runner, stop, task = operator.start("job")
+    await operator.until(
+        lambda: len(operator.executors) == 2 and len(operator.store) == 2,
+        within=PATIENCE_SECONDS,
+    )
+    executors_watch = operator.tasks[0]
+    executors_watch.cancel()
+    operator.change(runner, **bounds(3))
+    await operator.until(lambda: len(operator.executors) == 3, within=PATIENCE_SECONDS)
+    stop.now()
+    await task
+    return runner.uid
+
+
 async def test_pods_that_the_watch_has_not_told_of_are_not_made_again() -> None:
     async with running() as operator, FakeDriver() as driver:
-        put_driver(operator, driver)
-        operator.allocations.put("job", {"driver": {"podName": "driver"}, **bounds(2)})
-        runner, stop, task = operator.start("job")
-        await operator.until(
-            lambda: len(operator.executors) == 2 and len(operator.store) == 2,
-            within=PATIENCE_SECONDS,
-        )
-        executors_watch = operator.tasks[0]
-        executors_watch.cancel()  # from here on the watch is late
-        operator.change(runner, **bounds(3))
-        await operator.until(lambda: len(operator.executors) == 3, within=PATIENCE_SECONDS)
-        stop.now()
-        await task
+        await served_until_the_watch_is_late(operator, driver)
         operator.start("job")
         await stays(operator, 3)
         operator.tasks.append(asyncio.create_task(operator.watches[0].run()))
@@ -55,18 +61,7 @@ async def test_pods_that_the_watch_has_not_told_of_are_not_made_again() -> None:
 
 async def test_a_pod_that_goes_while_the_watch_is_late_is_not_waited_for() -> None:
     async with running() as operator, FakeDriver() as driver:
-        put_driver(operator, driver)
-        operator.allocations.put("job", {"driver": {"podName": "driver"}, **bounds(2)})
-        runner, stop, task = operator.start("job")
-        await operator.until(
-            lambda: len(operator.executors) == 2 and len(operator.store) == 2,
-            within=PATIENCE_SECONDS,
-        )
-        operator.tasks[0].cancel()
-        operator.change(runner, **bounds(3))
-        await operator.until(lambda: len(operator.executors) == 3, within=PATIENCE_SECONDS)
-        stop.now()
-        await task
+        await served_until_the_watch_is_late(operator, driver)
         unseen = max(operator.executors, key=lambda pod: pod["metadata"]["uid"])
         operator.start("job")
         operator.pods.remove(unseen["metadata"]["name"], "jobs")
@@ -97,19 +92,8 @@ async def test_lives_that_another_process_served_are_answered_by_the_one_list_of
 
 async def test_a_driver_that_another_allocation_served_in_this_process_is_looked_at_too() -> None:
     async with running() as operator, FakeDriver() as driver:
-        put_driver(operator, driver)
-        operator.allocations.put("job", {"driver": {"podName": "driver"}, **bounds(2)})
-        runner, stop, task = operator.start("job")
-        await operator.until(
-            lambda: len(operator.executors) == 2 and len(operator.store) == 2,
-            within=PATIENCE_SECONDS,
-        )
-        operator.tasks[0].cancel()
-        operator.change(runner, **bounds(3))
-        await operator.until(lambda: len(operator.executors) == 3, within=PATIENCE_SECONDS)
-        stop.now()
-        await task
-        operator.claims.forget(runner.uid)
+        uid = await served_until_the_watch_is_late(operator, driver)
+        operator.claims.forget(uid)
         operator.allocations.put("again", {"driver": {"podName": "driver"}, **bounds(3)})
         operator.start("again")
         await stays(operator, 3)

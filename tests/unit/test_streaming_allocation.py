@@ -1,5 +1,6 @@
 """An application whose streams say how many executors it is to have: targets, pods, and who leaves when."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -230,10 +231,8 @@ def test_without_state_and_cached_blocks_they_leave_together_between_two_batches
         assert step.while_idle == step.between_batches == ids
 
 
-def test_who_leaves_while_a_batch_runs_is_not_expected_to_be_idle() -> None:
-    # given batches that follow each other on executors that all have a task whenever somebody looks
-    driver = StreamingDriver(streaming(shuffle=MIGRATES), executors=8, shuffle=1000)
-    gone: list[Step] = []
+def batches_without_a_gap(driver: StreamingDriver) -> Iterator[Step]:
+    """Two hundred batches of two seconds, one after the other, on executors that all have a task whenever somebody looks."""
     for _ in range(200):
         driver.later(2.0)
         driver.number += 1
@@ -245,6 +244,13 @@ def test_who_leaves_while_a_batch_runs_is_not_expected_to_be_idle() -> None:
         )
         step = driver.step()
         driver.carry_out(step)
+        yield step
+
+
+def test_who_leaves_while_a_batch_runs_is_not_expected_to_be_idle() -> None:
+    driver = StreamingDriver(streaming(shuffle=MIGRATES), executors=8, shuffle=1000)
+    gone: list[Step] = []
+    for step in batches_without_a_gap(driver):
         gone += [step] if step.above_streams else []
         for pod in [pod for pod in driver.pods.values() if pod.deleting]:
             driver.lose(pod.executor_id)
@@ -263,20 +269,7 @@ def test_cached_blocks_hold_an_executor_of_a_stream() -> None:
 def test_without_migration_and_without_a_gap_nobody_leaves_and_that_is_told() -> None:
     # given a batch every two seconds, on far more executors than it needs
     driver = StreamingDriver(streaming(), executors=8, shuffle=1000)
-    step = None
-    for _ in range(200):
-        driver.later(2.0)
-        driver.number += 1
-        driver.says(
-            report(stage(driver.number, tasks=8, active=8), executors=driver.listed(active=1))
-        )
-        driver.tell(
-            query(batch(driver.number, driver.now_s - 1.5, 0.4, 200.0), interval=2.0, age=0.1)
-        )
-        step = driver.step()
-        driver.carry_out(step)
-    # then
-    assert step is not None
+    *_, step = batches_without_a_gap(driver)
     assert driver.target() < 8
     assert len(driver.pods) == 8
     assert StreamingCondition.NO_BATCH_GAP in problems(step)
