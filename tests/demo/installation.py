@@ -68,10 +68,10 @@ def install_in_cluster(cluster: Cluster, *, operator_image: str) -> Installation
     return installation
 
 
-def install_on_host(cluster: Cluster, folder: Path) -> Installation:
+def install_on_host(cluster: Cluster, folder: Path, *, traces: Path | None = None) -> Installation:
     """CRDs and rights from the manifests, no Deployment pods, and the operator as a process of this host."""
     install_without_operator(cluster)
-    process = OperatorProcess(cluster, folder)
+    process = OperatorProcess(cluster, folder, traces=traces)
     process.start()
     return Installation(cluster, process)
 

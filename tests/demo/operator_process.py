@@ -25,14 +25,19 @@ EXIT_SECONDS = 40.0
 class OperatorProcess:
     """`spark-allocation run`, started, killed and started again by the same object."""
 
-    def __init__(self, cluster: Cluster, folder: Path) -> None:
+    def __init__(self, cluster: Cluster, folder: Path, *, traces: Path | None = None) -> None:
         """
         Args:
             folder: where the kubeconfig and the log (appended to over restarts) are written.
+            traces: where it keeps traces; None for none.
         """
         self.log = folder / "operator.log"
         self._kubeconfig = folder / "operator.kubeconfig"
         self._process: subprocess.Popen[bytes] | None = None
+        self._settings = {}
+        if traces is not None:
+            traces.mkdir(parents=True, exist_ok=True)
+            self._settings["SPARK_ALLOCATION_TRACE_DIRECTORY"] = str(traces)
         folder.mkdir(parents=True, exist_ok=True)
         self.token = write_kubeconfig(cluster, self._kubeconfig)
 
@@ -58,6 +63,7 @@ class OperatorProcess:
             "SPARK_ALLOCATION_KUBECONFIG": str(self._kubeconfig),
             "SPARK_ALLOCATION_HEALTH_HOST": "127.0.0.1",
             "SPARK_ALLOCATION_HEALTH_PORT": str(port),
+            **self._settings,
         }
         with self.log.open("ab") as output:
             self._process = subprocess.Popen(

@@ -8,6 +8,7 @@ is ever touched.
 import os
 import secrets
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from tests import cluster as clusters
@@ -19,6 +20,10 @@ from tests.demo.manifests import OPERATOR, OPERATOR_NAMESPACE
 from tests.demo.operator_process import OperatorProcess
 from tests.e2e.workspace import Workspace
 from tests.machine.reporting import Reporter
+
+from spark_allocation.controller.trace_study import trace_studies
+from spark_allocation.controller.what_if_study import SupposedCluster
+from spark_allocation.traces.files import find_traces
 
 OPERATOR_LOG_LINES = 60
 OPERATOR_USER = f"system:serviceaccount:{OPERATOR_NAMESPACE}:{OPERATOR}"
@@ -52,13 +57,15 @@ def started_operator(
     cluster: Cluster, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[OperatorProcess]:
     audit = AuditLog(cluster)
-    installation = install_on_host(cluster, tmp_path_factory.mktemp("operator"))
+    folder = tmp_path_factory.mktemp("operator")
+    installation = install_on_host(cluster, folder, traces=folder / "traces")
     assert installation.process is not None
     yield installation.process
     installation.close()
     assert installation.process.token not in installation.process.log.read_text(errors="replace")
     refused = [request for request in audit.requests(OPERATOR_USER) if not request.allowed]
     assert not refused, f"deploy/ does not grant what the operator needs: {refused[:5]}"
+    _decides_the_same_again(folder / "traces")
 
 
 @pytest.fixture(scope="session")
@@ -112,3 +119,15 @@ def operator_survives(
     log = started_operator.log_tail(OPERATOR_LOG_LINES)
     request.node.add_report_section("teardown", "operator log", log)
     assert started_operator.running, f"the operator has ended; the end of its log:\n{log}"
+
+
+def _decides_the_same_again(folder: Path) -> None:
+    """What all these tests had it decide is decided again from its traces, also across the times that it was killed."""
+    traces = find_traces(str(folder))
+    assert traces, f"nothing was traced in {folder}"
+    exact = 0
+    for study in trace_studies(traces, [], SupposedCluster()):
+        if study.sameness is not None:
+            assert not study.sameness.different, f"{study.trace}: {study.notes}"
+            exact += study.sameness.exact
+    assert exact, "no step of all traces could be compared"

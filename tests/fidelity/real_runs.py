@@ -26,15 +26,19 @@ from tests.soak.drivers import (
 SHAPES = Path(__file__).parent / "jobs" / "shapes.py"
 ENDS_WITHIN_SECONDS = 900
 _DYNAMIC = "spark.dynamicAllocation"
+_ONE_BY_ONE = {f"{_DYNAMIC}.sustainedSchedulerBacklogTimeout": "5s"}
+"""Executors that start together start slowly where there are few cores, which says nothing of a cluster."""
 POLICIES = {
     "few": {
+        **_ONE_BY_ONE,
         f"{_DYNAMIC}.maxExecutors": "2",
         f"{_DYNAMIC}.executorIdleTimeout": "10s",
         f"{_DYNAMIC}.shuffleTracking.timeout": "20s",
         f"{_DYNAMIC}.cachedExecutorIdleTimeout": "20s",
     },
     "many": {
-        f"{_DYNAMIC}.maxExecutors": "6",
+        **_ONE_BY_ONE,
+        f"{_DYNAMIC}.maxExecutors": "4",
         f"{_DYNAMIC}.executorIdleTimeout": "25s",
         f"{_DYNAMIC}.shuffleTracking.timeout": "60s",
         f"{_DYNAMIC}.cachedExecutorIdleTimeout": "60s",

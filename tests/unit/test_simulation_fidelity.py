@@ -25,7 +25,7 @@ START = ClusterModel(start_delays_ms=(5_000,))
 
 def run_of(folder: Path, policy: str) -> RealRun:
     """A map stage and its reader, and after a pause another job, "really" run under a policy."""
-    stages = [stage(0, [2] * 12, writes=True), stage(1, [2] * 6, parents=(0,)), stage(2, [3] * 8)]
+    stages = [stage(0, [2] * 48, writes=True), stage(1, [2] * 24, parents=(0,)), stage(2, [3] * 8)]
     properties = {"spark.dynamicAllocation.enabled": "true", **POLICIES[policy]}
     real = application(stages, [job(0, 0, 1, pause=1), job(1, 2, pause=8)], tail=1)
     settings = {key.removeprefix("spark.dynamicAllocation.").replace(".", "_"): value for key, value in properties.items()}  # fmt: skip

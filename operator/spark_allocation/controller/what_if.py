@@ -181,6 +181,7 @@ def cluster_of(
     return ClusterModel(
         start_delays_ms=delays or (DEFAULT_START_DELAY_MS,),
         delays_count_from_target=start_delay_ms is None and bool(delays),
+        warm_ups_ms=tuple(application.warm_ups_ms()) or (0,),
         first_task_after_ms=(
             median_low(first_tasks) if first_tasks and start_delay_ms is None else 0
         ),

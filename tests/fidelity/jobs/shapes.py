@@ -49,23 +49,23 @@ def in_threads(*works):
 
 
 def narrow(context):
-    return waiting(context, 40, 2.0).count(), 40
+    return waiting(context, 40, 5.0).count(), 40
 
 
 def wide_shuffle(context):
-    reduced = by_key(waiting(context, 24, 2.0)).mapPartitions(then_waiting(2.0))
+    reduced = by_key(waiting(context, 24, 5.0)).mapPartitions(then_waiting(5.0))
     return sum(reduced.values().collect()), sum(range(24))
 
 
 def three_stages(context):
-    first = by_key(waiting(context, 20, 1.5), 10).mapPartitions(then_waiting(1.5))
+    first = by_key(waiting(context, 20, 4.0), 10).mapPartitions(then_waiting(4.0))
     second = first.map(lambda pair: (pair[0] % 4, pair[1])).reduceByKey(lambda a, b: a + b, 4)
-    return sum(second.mapPartitions(then_waiting(3.0)).values().collect()), sum(range(20))
+    return sum(second.mapPartitions(then_waiting(8.0)).values().collect()), sum(range(20))
 
 
 def skew(context):
     def slowly(number):
-        time.sleep(20.0 if number == 0 else 1.0)
+        time.sleep(50.0 if number == 0 else 5.0)
         return number
 
     return context.parallelize(range(24), 24).map(slowly).count(), 24
@@ -74,8 +74,8 @@ def skew(context):
 def several_jobs(context):
     counted = 0
     for _ in range(4):
-        counted += waiting(context, 12, 1.5).count()
-        time.sleep(4.0)
+        counted += waiting(context, 12, 4.0).count()
+        time.sleep(5.0)
     return counted, 48
 
 
@@ -86,33 +86,33 @@ def jobs_at_once(context):
             lambda tasks=tasks, seconds=seconds: counted.extend(
                 waiting(context, tasks, seconds).count() for _ in range(2)
             )
-            for tasks, seconds in ((12, 2.0), (6, 5.0))
+            for tasks, seconds in ((12, 4.0), (6, 10.0))
         )
     )
     return sum(counted), 36
 
 
 def long_pause(context):
-    counted = waiting(context, 16, 2.0).count()
-    time.sleep(40.0)
-    return counted + waiting(context, 16, 2.0).count(), 32
+    counted = waiting(context, 16, 5.0).count()
+    time.sleep(60.0)
+    return counted + waiting(context, 16, 5.0).count(), 32
 
 
 def cache(context):
-    kept = waiting(context, 16, 2.0).cache()
+    kept = waiting(context, 16, 5.0).cache()
     first = kept.count()
-    time.sleep(10.0)
-    second = kept.mapPartitions(then_waiting(1.0)).count()
+    time.sleep(15.0)
+    second = kept.mapPartitions(then_waiting(3.0)).count()
     kept.unpersist()
-    time.sleep(10.0)
+    time.sleep(15.0)
     return first + second, 32
 
 
 def shuffle_read_again(context):
-    reduced = by_key(waiting(context, 16, 2.0))
-    first = sum(reduced.mapPartitions(then_waiting(1.0)).values().collect())
-    time.sleep(15.0)
-    second = sum(reduced.mapPartitions(then_waiting(1.0)).values().collect())
+    reduced = by_key(waiting(context, 16, 5.0))
+    first = sum(reduced.mapPartitions(then_waiting(3.0)).values().collect())
+    time.sleep(20.0)
+    second = sum(reduced.mapPartitions(then_waiting(3.0)).values().collect())
     return first + second, 2 * sum(range(16))
 
 
@@ -129,15 +129,15 @@ def two_profiles(context):
         .require(TaskResourceRequests().cpus(1))
         .build
     )
-    first = waiting(context, 16, 1.5).count()
-    return first + waiting(context, 8, 3.0).withResources(profile).map(abs).count(), 24
+    first = waiting(context, 16, 4.0).count()
+    return first + waiting(context, 8, 8.0).withResources(profile).map(abs).count(), 24
 
 
 def failing_tasks(context):
     def slowly(index, numbers):
         from pyspark import TaskContext
 
-        time.sleep(1.5)
+        time.sleep(4.0)
         if index % 4 == 0 and TaskContext.get().attemptNumber() == 0:
             raise RuntimeError("as it should be")
         return numbers
@@ -147,7 +147,7 @@ def failing_tasks(context):
 
 
 def many_short(context):
-    return waiting(context, 300, 0.3).count(), 300
+    return waiting(context, 300, 0.5).count(), 300
 
 
 SHAPES = {

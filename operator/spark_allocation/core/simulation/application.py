@@ -26,7 +26,7 @@ class RecordedStage:
     """A stage that ran.
 
     Attributes:
-        durations_ms: of each task.
+        durations_ms: of each task, on an executor that has warmed up.
         failures_ms: of tasks that failed by themselves before they succeeded: how long each of those tries took.
         parents: stages that ran, in this job or an earlier one, and whose output it reads.
         writes_shuffle: others may read what its tasks leave on their executors.
@@ -103,6 +103,7 @@ class RecordedExecutor:
         removed_ms: None when it was there to the end.
         start_ms: from its request to its registration, where the log tells it.
         first_task_ms: from its registration to its first task, where tasks were waiting for it.
+        warm_up_ms: by which its first tasks took longer than they would have later, where the log tells it.
     """
 
     executor_id: str
@@ -112,6 +113,7 @@ class RecordedExecutor:
     removed_ms: int | None = None
     start_ms: int | None = None
     first_task_ms: int | None = None
+    warm_up_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,3 +175,7 @@ class RecordedApplication:
     def first_task_delays_ms(self) -> list[int]:
         """How long recorded executors took from registration to their first task, where tasks waited for them."""
         return [each.first_task_ms for each in self.run.executors if each.first_task_ms is not None]
+
+    def warm_ups_ms(self) -> list[int]:
+        """By how much the first tasks of recorded executors took longer; 0 where the log does not tell it."""
+        return [each.warm_up_ms or 0 for each in self.run.executors]

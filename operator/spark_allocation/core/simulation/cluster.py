@@ -21,6 +21,7 @@ class ClusterModel:
             again. At least one.
         delays_count_from_target: from the moment at which the target rose, where the host knows it, as Spark's log has
             them; otherwise from the creation of the pod.
+        warm_ups_ms: by which tasks take longer on an executor on which none has ended; in turn, as the delays. At least one.
         first_task_after_ms: from an executor's registration until it takes tasks (``LaunchedExecutor``).
         pods_per_minute: at most so many begin to start in a minute; None for no limit.
         failures_per_hour: how often an executor is lost unasked, in an hour of its life.
@@ -30,6 +31,7 @@ class ClusterModel:
 
     start_delays_ms: tuple[int, ...] = (5_000,)
     delays_count_from_target: bool = False
+    warm_ups_ms: tuple[int, ...] = (0,)
     first_task_after_ms: int = 0
     pods_per_minute: float | None = None
     failures_per_hour: float = 0.0
@@ -39,6 +41,10 @@ class ClusterModel:
     def start_delay_ms(self, number: int) -> int:
         """Of the executor that is asked for as the so many-th, from 0."""
         return self.start_delays_ms[number % len(self.start_delays_ms)]
+
+    def warm_up_ms(self, number: int) -> int:
+        """Of the executor that is asked for as the so many-th, from 0."""
+        return self.warm_ups_ms[number % len(self.warm_ups_ms)]
 
     @property
     def pause_between_pods_ms(self) -> float:

@@ -96,6 +96,7 @@ class SimulatedCluster:
             slots=max(1, capacity.tasks if capacity is not None else 1),
             cores=self._cores(profile_id),
             ready_ms=ready_ms,
+            warm_up_ms=self._model.warm_up_ms(number),
         )
         self._executors[executor_id] = executor
         self._pods.add(executor_id, profile_id, epoch_ms(now))

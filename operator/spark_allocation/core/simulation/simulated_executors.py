@@ -43,6 +43,7 @@ class SimulatedExecutor:
         slots: tasks that fit on it.
         ready_ms: when it registers.
         takes_tasks: it has told the driver that it is there.
+        cold_ms: by which tasks take longer that begin now; 0 once one has ended.
         outputs: of which stages it has how many outputs.
         wrote: it has ever written shuffle data.
         running: its tasks, in the order of their starts: the same run is to come out again.
@@ -53,6 +54,7 @@ class SimulatedExecutor:
         "blocks",
         "busy",
         "busy_since_ms",
+        "cold_ms",
         "cores",
         "failed_tasks",
         "gone_ms",
@@ -70,13 +72,21 @@ class SimulatedExecutor:
     )
 
     def __init__(
-        self, executor_id: ExecutorId, profile_id: ProfileId, slots: int, cores: int, ready_ms: int
+        self,
+        executor_id: ExecutorId,
+        profile_id: ProfileId,
+        *,
+        slots: int,
+        cores: int,
+        ready_ms: int,
+        warm_up_ms: int = 0,
     ) -> None:
         self.id = executor_id
         self.profile_id = profile_id
         self.slots = slots
         self.cores = cores
         self.ready_ms = ready_ms
+        self.cold_ms = warm_up_ms
         self.gone_ms: int | None = None
         self.registered = False
         self.takes_tasks = False

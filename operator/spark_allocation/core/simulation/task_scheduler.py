@@ -5,7 +5,8 @@ Theory of operation
 Attempts of stages that have tasks left stand in a queue of their resource profile, first job first. A new attempt spreads
 over all free executors, one task each and round by round; an executor that has become free or new is offered alone. While
 places are free and tasks wait for the executor that has their block, places are offered again when those tasks have waited
-long enough. A task takes as long as it did in the recorded run, and longer by what it has to compute again.
+long enough. A task takes as long as it did in the recorded run, and longer by what it has to compute again, and by what the
+executor takes to warm up (classes, processes, code that is not compiled yet) as long as none has ended there.
 
 Source: ``TaskSchedulerImpl.resourceOffers``, ``TaskSetManager.resourceOffer``.
 """
@@ -200,10 +201,12 @@ class TaskScheduler:
                 task.fails = True
                 return tries[tried]
         task.again_ms = self._data.again_ms(stage, task.index)
-        return stage.record.durations_ms[task.index] + task.again_ms
+        warm_up_ms = task.executor.cold_ms
+        return stage.record.durations_ms[task.index] + task.again_ms + warm_up_ms
 
     def _ends(self, task: SimulatedTask) -> None:
         if not task.cut:
+            task.executor.cold_ms = 0
             self._leave_place(task)
             self._ended(task)
 

@@ -3,7 +3,7 @@
 Theory of operation
 -------------------
 Each event goes to what it tells of: what there was to do (`LoggedProgram`) or how it went (`RunOverTime`). The end of a task
-tells both. Its duration belongs to the program; what was lost with an executor and done again belongs to the run, and so does
+tells both. Its duration belongs to the program, but for what the executor took to warm up (`WarmUps`); what was lost with an executor and done again belongs to the run, and so does
 the time in which a task computed a cached block anew, because the executor that had it was gone.
 
 Source: ``org.apache.spark.util.JsonProtocol``, ``SparkListenerEvent``.
@@ -26,6 +26,7 @@ from spark_allocation.sources.event_log import wire
 from spark_allocation.sources.event_log.log_notes import LogNotes
 from spark_allocation.sources.event_log.program import UNKNOWN, LoggedProgram, LoggedStage
 from spark_allocation.sources.event_log.run_over_time import RunOverTime
+from spark_allocation.sources.event_log.warm_ups import WarmUps
 
 _LOST = frozenset({"FetchFailed", "ExecutorLostFailure"})
 
@@ -41,6 +42,7 @@ class ApplicationBuilder:
         self._notes = notes
         self._program = LoggedProgram(notes)
         self._run = RunOverTime(notes)
+        self._warm_ups = WarmUps()
         self._version = self._name = self._id = ""
         self._end: int | None = None
         self._properties: dict[str, str] = {}
@@ -73,6 +75,7 @@ class ApplicationBuilder:
         if not self._program.has_begun or begin is None or latest is None:
             return None
         end = self._end if self._end is not None else latest
+        warm_ups_ms = self._warm_ups.taken_out()
         program = self._program.finish(begin, end)
         return RecordedApplication(
             application_id=self._id,
@@ -83,7 +86,7 @@ class ApplicationBuilder:
             jobs=program.jobs,
             stages=program.stages,
             unpersists=program.unpersists,
-            run=self._run.finish(begin),
+            run=self._run.finish(begin, warm_ups_ms),
             started_at_ms=begin,
             duration_ms=max(0, end - begin),
             tail_ms=program.tail_ms,
@@ -189,6 +192,7 @@ class ApplicationBuilder:
         known = info.finished_at > 0 and took >= 0
         again = reason not in ("Success", "TaskKilled") and not info.speculative
         run.task_ended(key, took if known else 0, again=again)
+        cold = known and self._warm_ups.was_cold(info)
         stage = self._program.stage(event.stage_id)
         if stage is None:
             self._notes.orphans += 1
@@ -202,6 +206,8 @@ class ApplicationBuilder:
         if reason == "Success":
             if before == UNKNOWN:
                 stage.durations[place] = self._without_lost_block(stage, place, info, took)
+                if cold:
+                    self._warm_ups.note(info.executor_id, stage, place)
             elif not info.speculative:
                 run.lost_ms += took
         elif reason == "TaskKilled":

@@ -12,6 +12,7 @@ its first task tells when it could take one.
 Source: ``AppStatusListener``, ``LiveListenerBus``.
 """
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from spark_allocation.core.simulation.application import RecordedExecutor, RecordedRun
@@ -164,10 +165,17 @@ class RunOverTime:
 
     # -- the end -----------------------------------------------------------------------------------------------------
 
-    def finish(self, begin: int) -> RecordedRun:
-        """The run, with times since its beginning."""
+    def finish(self, begin: int, warm_ups_ms: Mapping[str, int]) -> RecordedRun:
+        """The run, with times since its beginning.
+
+        Args:
+            warm_ups_ms: by executor, where they are known.
+        """
         return RecordedRun(
-            executors=tuple(_since(each, begin) for each in self._executors.values()),
+            executors=tuple(
+                replace(_since(each, begin), warm_up_ms=warm_ups_ms.get(each.executor_id))
+                for each in self._executors.values()
+            ),
             busy_ms=self.busy_ms,
             lost_ms=self.lost_ms,
             backlog_ms=self._backlog_ms,
