@@ -2,7 +2,9 @@
 
 import json
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from tests.cluster.access import Cluster
 from tests.machine.errors import ClusterError
@@ -17,6 +19,7 @@ class Request:
         resource: with its subresource, as rules write it (``pods/log``); "" for a path that is no resource.
         namespace: "" for a request over all namespaces.
         allowed: what the authorizer said; admission comes later.
+        at: when it arrived, in seconds since 1970.
     """
 
     user: str
@@ -28,6 +31,7 @@ class Request:
     path: str
     code: int
     allowed: bool
+    at: float
 
     @property
     def right(self) -> tuple[str, str, str]:
@@ -70,7 +74,17 @@ class AuditLog:
                 for line in file.read().splitlines(keepends=True)
                 if line.endswith(b"\n")
             ]
-        return [_request(event) for event in events if event["user"]["username"] == user]
+        return [
+            _request(event)
+            for event in events
+            if event["user"]["username"] == user and not _has_begun_before(event)
+        ]
+
+
+def _has_begun_before(event: dict[str, object]) -> bool:
+    """Whether it is the end of a watch: that one was written down when it began as well."""
+    code = _mapping(event.get("responseStatus")).get("code")
+    return event["verb"] == "watch" and event["stage"] == "ResponseComplete" and code == 200
 
 
 def _request(event: dict[str, object]) -> Request:
@@ -86,8 +100,9 @@ def _request(event: dict[str, object]) -> Request:
         path=str(event["requestURI"]),
         code=int(_mapping(event.get("responseStatus")).get("code", 0)),
         allowed=_mapping(event.get("annotations")).get("authorization.k8s.io/decision") == "allow",
+        at=datetime.fromisoformat(str(event["requestReceivedTimestamp"])).timestamp(),
     )
 
 
-def _mapping(value: object) -> dict[str, str]:
+def _mapping(value: object) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}

@@ -159,6 +159,8 @@ def components(layout: ClusterLayout) -> tuple[Component, ...]:
                 "--bind-address=0.0.0.0",
                 f"--cert-dir={layout.certificates / 'kube-scheduler'}",
                 "--leader-elect=false",
+                "--kube-api-qps=200",  # of 50: thousands of pods of kwok would wait for minutes
+                "--kube-api-burst=400",
                 "--profiling=false",
             ),
             lambda: _http_complaint(f"https://{node}:10259/healthz"),

@@ -157,6 +157,18 @@ def status(name: str) -> list[ComponentStatus]:
     return _status(layout, running)
 
 
+def component_processes(name: str) -> dict[str, Process]:
+    """The process of each component that runs now.
+
+    Raises:
+        ClusterError: the cluster is not up.
+    """
+    layout = layout_of(name)
+    processes = {path: process for process, path in _running(layout).processes()}
+    programs = {each.name: str(each.program.resolve()) for each in parts.components(layout)}
+    return {name: processes[path] for name, path in programs.items() if path in processes}
+
+
 def image_names(layout: ClusterLayout) -> set[str]:
     """The images the node has."""
     return set(_ctr(layout, "images", "list", "--quiet").split())

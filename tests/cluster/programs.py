@@ -1,7 +1,8 @@
 """The cluster's programs, built from Go modules into the user's cache folder.
 
 tests/cluster/tools/go.mod pins the Kubernetes programs, tools/etcd/go.mod pins etcd (Kubernetes
-wants other versions of its libraries). A program is built once for each content of go.mod and
+wants other versions of its libraries); kwok has a module too and is built for who asks for it
+(tests/cluster/kwok.py). A program is built once for each content of go.mod and
 go.sum and each set of build flags, in a temporary file that is renamed when complete, so an
 interrupted build leaves nothing that looks finished.
 """
