@@ -15,7 +15,7 @@ INSTALLED := $(VENV)/.installed
 SOURCES := operator tests examples
 
 .DEFAULT_GOAL := help
-.PHONY: help docs demo test e2e chart test-chart test-kind slow lint types format unit fuzz faults soak day fidelity conformance integration streaming-plant bench bench-watch bench-create bench-many stream stream-page crd released-crds kubernetes-schemas requirements image cluster-up \
+.PHONY: help docs demo test e2e chart test-chart test-kind slow lint types format unit fuzz faults soak day fidelity conformance integration streaming-plant bench bench-watch bench-create bench-many bench-many-real stream stream-page crd released-crds kubernetes-schemas requirements image cluster-up \
 	cluster-down cluster-status clean
 
 help:  ## Show this list
@@ -97,6 +97,9 @@ bench-create: $(INSTALLED)  ## Figures of a creation: CPU of building an executo
 bench-many: $(INSTALLED)  ## Figures of 10 to 1,000 SparkAllocations in one process, at work and restarted, and how they grow (needs two idle cores)
 	@$(BIN)/python -m tests.perf.bench_many --json demo-output/bench-many.json
 	@$(BIN)/python -m tests.perf.bench_many --restart --json demo-output/bench-restart.json
+
+bench-many-real: $(INSTALLED)  ## The same at work on a real API server, with pods that kwok plays, beside what the API server and etcd use
+	@$(BIN)/python -m tests.perf.bench_many --real --applications 1,10,100,1000 --json demo-output/bench-many-real.json
 
 lint: $(INSTALLED)  ## ruff, the import contracts, and generated files that are out of date
 	@$(BIN)/ruff check --no-cache $(SOURCES)

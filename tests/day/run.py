@@ -32,7 +32,7 @@ from tests.fleet.applications import FleetApplication, StagePlan, StoppableClock
 from tests.fleet.driver_fleet import SPARK_UI_PORT, DriverFleet
 from tests.fleet.executor_lives import ExecutorLives
 from tests.fleet.pod_player import PodPlayer
-from tests.integration.operator_world import NOBODY, OperatorWorld, operator_world
+from tests.integration.operator_world import NOBODY, Everywhere, OperatorWorld, operator_world
 
 Document = dict[str, Any]
 NODES = 12
@@ -89,15 +89,6 @@ class DayResult:
     seconds: float = 0.0
     stood_still: float = 0.0
     logs: list[Path] = field(default_factory=list)
-
-
-class _Everywhere(OperatorWorld):
-    """All namespaces at once, for the feed."""
-
-    def __init__(self, world: OperatorWorld) -> None:
-        super().__init__(world.cluster, world.api, world.namespace)
-        self.pods_path = "/api/v1/pods"
-        self.allocations_path = "/apis/sparkallocation.dev/v1alpha1/sparkallocations"
 
 
 @dataclass(eq=False)
@@ -164,7 +155,7 @@ class DayRun:
     async def _set_up(self, stack: AsyncExitStack) -> None:
         home = await stack.enter_async_context(operator_world(self._cluster))
         self._teams = {team: await self._team(stack, home, team) for team in TEAMS}
-        self._all = _Everywhere(home)
+        self._all = Everywhere(home.cluster, home.api, home.namespace)
         self._feed = PodsFeed(self._all)
         following = asyncio.create_task(self._feed.run())
         stack.callback(following.cancel)

@@ -5,11 +5,11 @@ On purpose none of the operator's own code: what judges it must not share its mi
 
 import asyncio
 import contextlib
-import json
 from collections.abc import Callable
 from typing import Any
 
 import aiohttp
+import msgspec
 from tests.integration.operator_world import OperatorWorld
 
 from spark_allocation.kube.api_client import ApiUnavailable
@@ -25,8 +25,13 @@ class PodsFeed:
         listeners: called with the type of the event and the pod.
     """
 
-    def __init__(self, world: OperatorWorld) -> None:
+    def __init__(self, world: OperatorWorld, *, watch_seconds: int = 300) -> None:
+        """
+        Args:
+            watch_seconds: after so many seconds everything is listed again.
+        """
         self._world = world
+        self._watch_seconds = watch_seconds
         self.pods: dict[str, Document] = {}
         self.listeners: list[Callable[[str, Document], None]] = []
         self.synced = asyncio.Event()
@@ -64,10 +69,10 @@ class PodsFeed:
             "watch": "true",
             "allowWatchBookmarks": "true",
             "resourceVersion": version,
-            "timeoutSeconds": "300",
+            "timeoutSeconds": str(self._watch_seconds),
         }
         async for line in self._world.api.stream(self._world.pods_path, query=query):
-            event = json.loads(line)
+            event = msgspec.json.decode(line)
             if event["type"] == "ERROR":
                 return
             if event["type"] != "BOOKMARK":

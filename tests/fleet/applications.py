@@ -117,6 +117,7 @@ class FleetApplication(JudgedApplication):
         jobs: to be submitted, earliest first.
         slots: tasks that an executor runs at once, by profile.
         address: of its driver, once a fleet serves it.
+        conf: Spark properties besides, and instead of, those that all applications of a fleet have.
         paused_until: monotonic seconds until which the driver answers nobody, as in a long garbage collection.
     """
 
@@ -126,6 +127,7 @@ class FleetApplication(JudgedApplication):
     clock: StoppableClock = field(default_factory=StoppableClock)
     version: str = "4.1.4"
     address: str = ""
+    conf: Mapping[str, str] = field(default_factory=dict)
     paused_until: float = 0.0
     lives: int = 1
     tasks_done: int = 0
@@ -303,6 +305,7 @@ class FleetApplication(JudgedApplication):
             "spark.executor.memory": "2g",
             "spark.kubernetes.executor.scheduler.name": "nobody-schedules-these",
             **{f"spark.sql.setting{number}": "some value" for number in range(60)},
+            **self.conf,
         }
 
     def body(self, path: str) -> str | None:

@@ -136,6 +136,15 @@ class OperatorWorld:
         driver.properties["spark.kubernetes.executor.scheduler.name"] = NOBODY
 
 
+class Everywhere(OperatorWorld):
+    """All namespaces at once, for whoever lists and watches."""
+
+    def __init__(self, cluster: Cluster, api: KubernetesApi, namespace: str) -> None:
+        super().__init__(cluster, api, namespace)
+        self.pods_path = "/api/v1/pods"
+        self.allocations_path = f"{ALLOCATIONS}/sparkallocations"
+
+
 @asynccontextmanager
 async def operator_world(cluster: Cluster) -> AsyncIterator[OperatorWorld]:
     cluster.kubectl("apply", "-f", str(CRDS))

@@ -4,6 +4,7 @@
     python -m tests.perf.bench_many --applications 1000 --seconds 300 --json many.json
     python -m tests.perf.bench_many --applications 100 --restart --foreign 49000
     python -m tests.perf.bench_many --applications 1000 --failover
+    python -m tests.perf.bench_many --real --applications 1,10,100,1000        # on a real API server
 
 The operator is a process of its own, as in a cluster. Its API server is one in memory and its drivers are a fleet that
 answers real HTTP with bodies as long as a real driver's; both, with the kubelets, are one other process (`many_world`).
@@ -11,19 +12,34 @@ CPU and memory are the operator's own, read from /proc; reactions and requests a
 less than a core for each of the two, figures of seconds and of cores say more of the machine than of the operator:
 ``cpu_ms_per_driver_request`` and the counts hold all the same.
 
+With ``--real`` the API server is that of a test cluster, made anew for each number of applications and taken down after
+it, with its scheduler and kwok in place of kubelets: all pods are real objects, a reaction ends when a watch shows the pod,
+and requests are those of the audit log. What API server, etcd and the others use is told beside, for they share the machine.
+
 With ``--restart`` the operator is killed once all executors are there, and begun anew: what it has used, how often it
 has listed, and how long it took until it had its picture of all pods, and until it served every driver again. With
 ``--failover`` another one stands by when it is killed, and has to wait until its Lease has run out.
 """
 
 import argparse
+import os
 import sys
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+from tests.machine.errors import ClusterError
+from tests.machine.reporting import Reporter
 from tests.perf import machine
-from tests.perf.many_processes import OperatorProcess, WorldProcess, operator_of
+from tests.perf.many_processes import (
+    OperatorProcess,
+    Usage,
+    WorldProcess,
+    cluster_of_its_own,
+    operator_of,
+)
+from tests.perf.many_world import Load
 
 GROWTH = ("cpu_cores", "cpu_ms_per_driver_request", "rss_mib", "complete_cpu_seconds")
 LOOK_AT_LAG_SECONDS = 5.0
@@ -35,7 +51,6 @@ RESTART_GROWTH = ("served_cpu_seconds", "lists")
 
 def run(options: argparse.Namespace, applications: int) -> dict[str, Any]:
     """One number of applications."""
-    pods = options.pods * applications
     settings = {
         "idle_poll_seconds": str(options.idle_poll),
         "creates_per_second": "1000",
@@ -44,13 +59,15 @@ def run(options: argparse.Namespace, applications: int) -> dict[str, Any]:
         "applications": applications,
         "load": machine.machine()["load"],
     }
-    with WorldProcess(
+    load = Load(
         applications,
-        pods,
+        options.pods * applications,
         foreign_pods=options.foreign,
         active=options.active,
         seed=options.seed,
-    ) as world:
+    )
+    cluster = cluster_of_its_own(options.cluster, Reporter()) if options.real else nullcontext()
+    with cluster as many, WorldProcess(load, many) as world:
         if options.failover:
             return found | failed_over(world, settings, applications, options.patience)
         with operator_of(world, **settings) as operator:
@@ -84,18 +101,19 @@ def steady(
     world.ask(f"jobs {options.jobs}")
     time.sleep(options.settle)
     world.ask("begin")
-    before, world_before = operator.usage, world.usage
+    before, world_before, cluster_before = operator.usage, world.usage, cluster_usages(world)
     lags: list[float] = []
     began = time.monotonic()
     while time.monotonic() - began < options.seconds:
         time.sleep(LOOK_AT_LAG_SECONDS)
         lags.append(operator.loop_lag())
     figures = world.ask("figures")
-    after, world_after = operator.usage, world.usage
+    after, world_after, cluster_after = operator.usage, world.usage, cluster_usages(world)
     seconds, requests = figures["seconds"], figures["requests"]
     cpu = after.cpu_seconds - before.cpu_seconds
-    return {
+    found = {
         "pods": figures["pods"],
+        "running": figures["running"],
         "seconds": round(seconds, 1),
         "cpu_cores": round(cpu / seconds, 3),
         "cpu_ms_per_driver_request": round(cpu / max(1, figures["driver_requests"]) * 1000, 3),
@@ -112,11 +130,28 @@ def steady(
             requests.get("patch sparkallocations/status", 0) / seconds, 2
         ),
         "most_statuses_in_a_second": figures["most_statuses_in_a_second"],
-        "api_kib_per_second": round(figures["api_bytes"] / seconds / 1024, 1),
         "driver_requests_per_second": round(figures["driver_requests"] / seconds, 1),
         "driver_kib_per_second": round(figures["driver_bytes"] / seconds / 1024, 1),
         "world_late_seconds": round(figures["late_seconds"], 3),
     }
+    if figures["api_bytes"] is not None:
+        found["api_kib_per_second"] = round(figures["api_bytes"] / seconds / 1024, 1)
+    if cluster_after:
+        found["cluster"] = {
+            name: {
+                "cpu_cores": round(
+                    (usage.cpu_seconds - cluster_before[name].cpu_seconds) / seconds, 3
+                ),
+                "rss_mib": round(usage.rss_mib, 1),
+            }
+            for name, usage in cluster_after.items()
+        }
+    return found
+
+
+def cluster_usages(world: WorldProcess) -> dict[str, Usage]:
+    """Of the programs of a real cluster; none of one in memory."""
+    return {} if world.many is None else world.many.usages()
 
 
 def restarted(
@@ -157,11 +192,11 @@ def failed_over(
 ) -> dict[str, Any]:
     """A leader is killed; who stood by goes on, until it has decided for every driver. Seconds are since the kill."""
     settings = {**settings, "lease_name": "leader"}
-    with operator_of(world, namespace="operator", **settings) as leader:
+    with operator_of(world, leads=True, **settings) as leader:
         leader.until("lease_taken", within_seconds=patience)
         found = completed(world, leader, patience)
         world.ask("begin")
-        with operator_of(world, namespace="operator", **settings) as standby:
+        with operator_of(world, leads=True, **settings) as standby:
             until_it_stands_by(world, standby, patience)
             before = standby.usage
             world.ask("begin")
@@ -232,11 +267,18 @@ def main() -> int:
     parser.add_argument(
         "--failover", action="store_true", help="measure a change of leader instead"
     )
+    parser.add_argument("--real", action="store_true", help="on a test cluster of its own")
+    parser.add_argument("--cluster", default=os.environ.get("CLUSTER", "many"), help="its name")
     parser.add_argument("--json", type=Path, help="write the figures there")
     options = parser.parse_args()
+    if options.real and options.foreign:
+        parser.error("--foreign pods are there in memory alone")
     document: dict[str, Any] = {"machine": machine.machine(), "runs": []}
     for applications in map(int, options.applications.split(",")):
-        document["runs"].append(run(options, applications))
+        try:
+            document["runs"].append(run(options, applications))
+        except ClusterError as error:
+            parser.exit(2, f"{error}\n")
         if len(document["runs"]) > 1:
             document["growth"] = growth(document["runs"])
         machine.write(options.json, document)

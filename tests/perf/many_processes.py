@@ -1,4 +1,4 @@
-"""The two processes of `bench_many`: the world, and the operator that serves it."""
+"""The processes of `bench_many`: the world, the operator that serves it, and a cluster for both where it is a real one."""
 
 import json
 import math
@@ -13,12 +13,22 @@ import time
 import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
+from tests.cluster.access import Cluster, require
+from tests.cluster.kwok import Kwok
+from tests.cluster.layout import layout_of
+from tests.cluster.local import component_processes, down
 from tests.day.samples import process_figures
+from tests.demo.installation import install_without_operator
+from tests.machine.errors import ClusterError
+from tests.machine.reporting import Reporter
+from tests.perf.many_world import Load
 
 LOOK_SECONDS = 0.05
+KWOK_NODES = 20
 
 
 class Usage(NamedTuple):
@@ -28,24 +38,69 @@ class Usage(NamedTuple):
     cpu_seconds: float
 
 
-class WorldProcess:
-    """`tests.perf.many_world` in a process of its own."""
+@dataclass(frozen=True, slots=True)
+class ManyCluster:
+    """A test cluster with the operator's rights, its kinds, and kwok."""
 
-    def __init__(
-        self,
-        applications: int,
-        pods: int,
-        *,
-        foreign_pods: int = 0,
-        active: float = 0.1,
-        seed: int = 1,
-    ) -> None:
-        serving = f"uvloop.run(serve({applications}, {pods}, {foreign_pods}, {active}, {seed}))"
-        code = f"import uvloop; from tests.perf.many_world import serve; {serving}"
+    cluster: Cluster
+    kwok: Kwok
+
+    def usages(self) -> dict[str, Usage]:
+        """Of each of its programs."""
+        pids = {name: each.pid for name, each in component_processes(self.cluster.name).items()}
+        found = {
+            name: process_figures(pid) for name, pid in (pids | {"kwok": self.kwok.pid}).items()
+        }
+        return {name: Usage(*figures) for name, figures in found.items() if figures is not None}
+
+
+@contextmanager
+def cluster_of_its_own(name: str, reporter: Reporter) -> Iterator[ManyCluster]:
+    """A new test cluster, for the operator serves all of it; it is taken down at the end.
+
+    Raises:
+        ClusterError: there is one of this name, or it cannot be made.
+    """
+    if layout_of(name).state.exists():
+        raise ClusterError(
+            f"There is a test cluster {name!r}; this one would be taken down at the end. Name another one, or take that "
+            f"down first: `python -m tests.cluster down --name {name}`."
+        )
+    try:
+        cluster = require(name, reporter)
+        install_without_operator(cluster)
+        with (
+            tempfile.TemporaryDirectory(prefix="kwok-") as folder,
+            Kwok(cluster, Path(folder), nodes=KWOK_NODES, reporter=reporter) as kwok,
+        ):
+            yield ManyCluster(cluster, kwok)
+    finally:
+        down(name, reporter)
+
+
+class WorldProcess:
+    """A world of `tests.perf.many_world` in a process of its own.
+
+    Attributes:
+        kubeconfig: the operator's, as text.
+        lease_namespace: where an operator may have its Lease.
+        many: the cluster that it lives in; None for one in memory.
+    """
+
+    def __init__(self, load: Load, many: ManyCluster | None = None) -> None:
+        self.many = many
+        module = "many_in_memory" if many is None else "many_in_cluster"
+        where = "" if many is None else f"{many.cluster.name!r}, "
+        code = (
+            f"import uvloop; from tests.perf.many_world import Load; from tests.perf.{module} import serve; "
+            f"uvloop.run(serve({where}{load!r}))"
+        )
         self._process = subprocess.Popen(
             [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
-        self.kubeconfig = str(self._answer()["kubeconfig"])
+        told = self._answer()
+        self.kubeconfig = str(told["kubeconfig"])
+        self.lease_namespace = str(told["lease_namespace"])
 
     def __enter__(self) -> Self:
         return self
@@ -157,15 +212,16 @@ class OperatorProcess:
 
 @contextmanager
 def operator_of(
-    world: WorldProcess, *, namespace: str = "", **settings: str
+    world: WorldProcess, *, leads: bool = False, **settings: str
 ) -> Iterator[OperatorProcess]:
     """An operator of that world.
 
     Args:
-        namespace: of its Lease; "" for none.
+        leads: whether it has to hold a Lease.
         settings: of its environment, without their prefix.
     """
     environment = {f"SPARK_ALLOCATION_{name.upper()}": value for name, value in settings.items()}
+    namespace = world.lease_namespace if leads else ""
     operator = OperatorProcess(world.kubeconfig, environment, namespace)
     try:
         yield operator

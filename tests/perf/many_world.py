@@ -1,14 +1,15 @@
-"""The world of `bench_many`: drivers, kubelets and users of many SparkAllocations, beside an API server in memory.
+"""The world of `bench_many`: drivers, kubelets and users of many SparkAllocations, and their API server.
 
-One process plays all of it, so that the operator has the other core for itself:
+One process plays all that has no program of its own, so that the operator has the other core for itself:
 
 - a tenth of the applications is *active*: a job with long tasks always runs on its executors, and now and then one
   is submitted that needs a few more;
 - the others *rest*: their minimum of executors is registered and has nothing to do, until a small job comes.
 
-Beside them there may be executor pods of drivers that allocate for themselves: the operator sees them and serves nobody of
-them. A pod runs half a second after it was made, and its executor registers then; a deleted one is gone a moment later.
-*Reaction* is the time from the submission of a job that needs more executors to the request for the first of them.
+Where the pods are is another matter (`ManyPods`): in memory, with kubelets that are played here (`many_in_memory`), or on a
+real API server, with kubelets that kwok plays (`many_in_cluster`). A pod runs half a second after it has a node, and
+its executor registers then; a deleted one is gone a moment later. *Reaction* is the time from the submission of a job
+that needs more executors to the request for the first of them.
 """
 
 import asyncio
@@ -16,20 +17,17 @@ import contextlib
 import json
 import sys
 import time
-from collections import deque
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from random import Random
-from typing import Any
+from typing import Any, Protocol
 
 from tests.fleet.applications import FleetApplication, StagePlan
 from tests.fleet.driver_fleet import DriverFleet
-from tests.perf.bench_pods_watch import pod as executor_pod_of_others
-from tests.perf.memory_api import Document, MemoryApi
 
+Document = dict[str, Any]
 NAMESPACES = 20
 TURN_SECONDS = 0.1
-POD_STARTS_SECONDS = 0.5
-POD_GOES_SECONDS = 0.2
 ALWAYS_RUNNING_SECONDS = 100_000.0
 MORE = 2
 """Executors that a job needs beyond those that are there."""
@@ -37,6 +35,78 @@ JOB_SECONDS = 10.0
 AGAIN_AFTER_SECONDS = 60.0
 """An application gets its next job when the executors of the last one have gone."""
 REACTION_LOST_SECONDS = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """How much of everything there is.
+
+    Attributes:
+        pods: executors of all applications, more or less.
+        foreign_pods: executor pods of drivers that allocate for themselves: the operator sees them and serves none of them.
+        active: share of the applications that is always at work.
+    """
+
+    applications: int
+    pods: int
+    foreign_pods: int = 0
+    active: float = 0.1
+    seed: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What the operator has asked of the API server since `ManyPods.begin`.
+
+    Attributes:
+        requests: by verb and resource, such as ``list pods`` or ``patch sparkallocations/status``.
+        content_bytes: of bodies, watches included; None when nobody knows.
+    """
+
+    requests: Mapping[str, int]
+    most_statuses_in_a_second: int
+    content_bytes: int | None = None
+
+
+class ManyPods(Protocol):
+    """An API server, and nodes on which its pods run.
+
+    Attributes:
+        kubeconfig: the operator's, as text.
+        lease_namespace: where the operator may have a Lease.
+        conf: Spark properties with which executors come to those nodes.
+    """
+
+    kubeconfig: str
+    lease_namespace: str
+    conf: Mapping[str, str]
+
+    def listen(self, listener: Callable[[str, Document], None]) -> None:
+        """Be told the type of each change of an executor pod of the operator's, and the pod."""
+
+    async def put_driver(self, pod: Document, address: str) -> str:
+        """A driver pod that is going to run at this address; its uid."""
+
+    async def put_allocation(self, allocation: Document) -> None:
+        """A SparkAllocation."""
+
+    async def put_foreign(self, pods: int) -> None:
+        """So many executor pods of others."""
+
+    async def drivers_run(self) -> None:
+        """Wait until all driver pods run."""
+
+    def turn(self, now: float) -> None:
+        """What is due at this monotonic time happens."""
+
+    def executors(self) -> Iterable[Document]:
+        """All executor pods, those of others included."""
+
+    def begin(self) -> None:
+        """Count from now on."""
+
+    def asked(self) -> Asked:
+        """What was counted."""
 
 
 @dataclass(slots=True)
@@ -57,7 +127,7 @@ class Figures:
     seconds: float = 0.0
     requests: dict[str, int] = field(default_factory=dict)
     most_statuses_in_a_second: int = 0
-    api_bytes: int = 0
+    api_bytes: int | None = None
     driver_requests: int = 0
     driver_bytes: int = 0
     pods: int = 0
@@ -73,62 +143,58 @@ class Figures:
 class World:
     """Everything around the operator."""
 
-    def __init__(
-        self,
-        api: MemoryApi,
-        fleet: DriverFleet,
-        *,
-        applications: int,
-        pods: int,
-        foreign_pods: int,
-        share_active: float,
-        seed: int,
-    ) -> None:
-        self._api = api
+    def __init__(self, pods: ManyPods, fleet: DriverFleet, load: Load) -> None:
+        self._pods = pods
         self._fleet = fleet
-        self._chance = Random(f"many {seed}")
+        self._load = load
+        self._chance = Random(f"many {load.seed}")
         self._by_driver: dict[str, Member] = {}
         self._members: list[Member] = []
-        self._pods = pods
-        self._foreign_pods = foreign_pods
-        self._active = max(1, round(applications * share_active))
-        self._applications = applications
-        self._scheduled: deque[tuple[float, str, Document]] = deque()
         self._figures = Figures()
         self._began = 0.0
-        self._counted: tuple[dict[str, int], int, int, int] = ({}, 0, 0, 0)
+        self._counted = (0, 0)
         self.jobs_per_second = 0.0
-        api.listen("pods", self._pod_changed)
+        pods.listen(self._pod_changed)
 
     async def populate(self) -> None:
         """Driver pods that run, and a SparkAllocation for each."""
-        each_active = min(30, max(1, self._pods * 3 // 10 // self._active))
-        resting = max(1, self._applications - self._active)
-        each_resting = max(1, (self._pods - each_active * self._active) // resting)
-        for number in range(self._applications):
-            active = number < self._active
-            executors = each_active if active else each_resting
+        load = self._load
+        count_active = max(1, round(load.applications * load.active))
+        each_active = min(30, max(1, load.pods * 3 // 10 // count_active))
+        resting = max(1, load.applications - count_active)
+        each_resting = max(1, (load.pods - each_active * count_active) // resting)
+        for number in range(load.applications):
+            active = number < count_active
             truth = FleetApplication(
-                f"application-{number}", namespace=f"team-{number % NAMESPACES}", slots={0: 4}
+                f"application-{number}",
+                namespace=f"team-{number % NAMESPACES}",
+                slots={0: 4},
+                conf=self._pods.conf,
             )
             await self._fleet.open(truth)
-            pod = self._api.put("pods", _driver_pod(truth, self._fleet.port))
-            truth.pod_uid = pod["metadata"]["uid"]
-            member = Member(truth, active, executors)
-            self._members.append(member)
-            self._by_driver[truth.pod_uid] = member
-            if active:
-                truth.submit(StagePlan(executors * 4, ALWAYS_RUNNING_SECONDS))
-            self._api.put("sparkallocations", _allocation(truth, 0 if active else executors))
-        for number in range(self._foreign_pods):
-            self._api.put("pods", executor_pod_of_others(number, version=0))
+            self._members.append(Member(truth, active, each_active if active else each_resting))
+        async with asyncio.TaskGroup() as group:
+            for member in self._members:
+                group.create_task(self._put(member))
+        await self._pods.put_foreign(load.foreign_pods)
+        await self._pods.drivers_run()
+
+    async def _put(self, member: Member) -> None:
+        truth = member.truth
+        pod = _driver_pod(truth, self._fleet.port)
+        truth.pod_uid = await self._pods.put_driver(pod, truth.address)
+        self._by_driver[truth.pod_uid] = member
+        if member.active:
+            truth.submit(StagePlan(member.executors * 4, ALWAYS_RUNNING_SECONDS))
+        minimum = 0 if member.active else member.executors
+        await self._pods.put_allocation(_allocation(truth, minimum))
 
     async def go_on(self) -> None:
         """Time goes by, until cancelled."""
         next_job = time.monotonic()
         while True:
             began = time.monotonic()
-            self._play_pods(began)
+            self._pods.turn(began)
             for member in self._members:
                 if member.truth.jobs or member.truth.is_at_work:
                     member.truth.turn()
@@ -155,48 +221,31 @@ class World:
     # -- pods --------------------------------------------------------------------------------------------------------
 
     def _pod_changed(self, kind: str, pod: Document) -> None:
-        labels = pod["metadata"].get("labels") or {}
-        if labels.get("spark-role") != "executor":
-            return
-        now = time.monotonic()
-        member = self._by_driver.get(pod["metadata"]["ownerReferences"][0]["uid"])
+        metadata = pod["metadata"]
+        member = self._by_driver.get(metadata["ownerReferences"][0]["uid"])
         if member is None:
+            return
+        number, uid = int(metadata["labels"]["spark-exec-id"]), metadata["uid"]
+        executor = member.truth.executors.get(number)
+        if kind == "DELETED":
+            member.truth.lose(number, uid, because="its pod went")
             return
         if kind == "ADDED":
             self._figures.pods_made += 1
-            if member.asked_at is not None:
-                seconds = now - member.asked_at
-                reactions = (
-                    self._figures.reactions_active
-                    if member.active
-                    else self._figures.reactions_resting
-                )
-                reactions.append(seconds)
-                member.asked_at = None
-            self._scheduled.append((now + POD_STARTS_SECONDS, "run", pod))
-        elif kind == "MODIFIED" and "deletionTimestamp" in pod["metadata"]:
-            executor = member.truth.executors.get(int(labels["spark-exec-id"]))
+            self._reacted(member)
+        if "deletionTimestamp" in metadata:
             if executor is not None:
                 executor.leaving = True
-            self._scheduled.append((now + POD_GOES_SECONDS, "go", pod))
-        elif kind == "DELETED":
-            member.truth.lose(
-                int(labels["spark-exec-id"]), pod["metadata"]["uid"], because="its pod went"
-            )
+        elif executor is None and pod.get("status", {}).get("phase") == "Running":
+            member.truth.register(number, uid)
 
-    def _play_pods(self, now: float) -> None:
-        due = [each for each in self._scheduled if each[0] <= now]
-        if not due:
+    def _reacted(self, member: Member) -> None:
+        if member.asked_at is None:
             return
-        self._scheduled = deque(each for each in self._scheduled if each[0] > now)
-        for _, what, pod in due:
-            if what == "go":
-                self._api.remove("pods", pod)
-            elif "deletionTimestamp" not in pod["metadata"]:
-                self._api.change("pods", pod, {"spec": {"nodeName": "node-1"}, "status": _RUNNING})
-                metadata = pod["metadata"]
-                member = self._by_driver[metadata["ownerReferences"][0]["uid"]]
-                member.truth.register(int(metadata["labels"]["spark-exec-id"]), metadata["uid"])
+        figures = self._figures
+        reactions = figures.reactions_active if member.active else figures.reactions_resting
+        reactions.append(time.monotonic() - member.asked_at)
+        member.asked_at = None
 
     # -- jobs --------------------------------------------------------------------------------------------------------
 
@@ -226,62 +275,27 @@ class World:
         """Count from now on."""
         self._figures = Figures()
         self._began = time.monotonic()
-        self._api.statuses_by_second.clear()
-        self._counted = (
-            dict(self._api.requests),
-            self._api.received_bytes + self._api.sent_bytes,
-            self._fleet.requests,
-            self._fleet.answered_bytes,
-        )
+        self._pods.begin()
+        self._counted = self._fleet.requests, self._fleet.answered_bytes
 
     def figures(self) -> Figures:
         """What was counted."""
-        requests, api_bytes, driver_requests, driver_bytes = self._counted
+        driver_requests, driver_bytes = self._counted
         found = self._figures
         found.seconds = time.monotonic() - self._began
-        found.requests = {
-            name: count - requests.get(name, 0)
-            for name, count in sorted(self._api.requests.items())
-            if count > requests.get(name, 0)
-        }
-        found.most_statuses_in_a_second = max(self._api.statuses_by_second.values(), default=0)
-        found.api_bytes = self._api.received_bytes + self._api.sent_bytes - api_bytes
         found.driver_requests = self._fleet.requests - driver_requests
         found.driver_bytes = self._fleet.answered_bytes - driver_bytes
-        executors = [
-            pod
-            for pod in self._api.all("pods")
-            if pod["metadata"]["labels"].get("spark-role") == "executor"
-        ]
+        asked = self._pods.asked()
+        found.requests = {name: count for name, count in sorted(asked.requests.items()) if count}
+        found.most_statuses_in_a_second = asked.most_statuses_in_a_second
+        found.api_bytes = asked.content_bytes
+        executors = list(self._pods.executors())
         found.pods = len(executors)
         found.running = sum(pod.get("status", {}).get("phase") == "Running" for pod in executors)
         return found
 
 
-_RUNNING: Document = {
-    "phase": "Running",
-    "podIP": "10.42.7.1",
-    "conditions": [
-        {"type": kind, "status": "True"} for kind in ("Ready", "PodScheduled", "Initialized")
-    ],
-    "containerStatuses": [
-        {
-            "name": "spark-kubernetes-executor",
-            "ready": True,
-            "restartCount": 0,
-            "state": {"running": {"startedAt": "2026-01-01T00:00:05Z"}},
-        }
-    ],
-}
-
-
 def _driver_pod(truth: FleetApplication, ui_port: int) -> Document:
-    running = {
-        "name": "spark-kubernetes-driver",
-        "ready": True,
-        "restartCount": 0,
-        "state": {"running": {"startedAt": "2026-01-01T00:00:00Z"}},
-    }
     return {
         "metadata": {
             "name": truth.name,
@@ -297,7 +311,6 @@ def _driver_pod(truth: FleetApplication, ui_port: int) -> Document:
                 }
             ]
         },
-        "status": {"phase": "Running", "podIP": truth.address, "containerStatuses": [running]},
     }
 
 
@@ -315,26 +328,16 @@ def _allocation(truth: FleetApplication, minimum: int) -> Document:
     }
 
 
-async def serve(
-    applications: int, pods: int, foreign_pods: int, share_active: float, seed: int
-) -> None:
+async def play(pods: ManyPods, load: Load) -> None:
     """Play the world; commands come as lines on stdin, answers are JSON lines on stdout."""
     loop = asyncio.get_running_loop()
     lines = asyncio.StreamReader()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
-    async with MemoryApi() as api, DriverFleet() as fleet:
-        world = World(
-            api,
-            fleet,
-            applications=applications,
-            pods=pods,
-            foreign_pods=foreign_pods,
-            share_active=share_active,
-            seed=seed,
-        )
+    async with DriverFleet() as fleet:
+        world = World(pods, fleet, load)
         await world.populate()
         going_on = asyncio.create_task(world.go_on())
-        _say({"kubeconfig": api.kubeconfig()})
+        _say({"kubeconfig": pods.kubeconfig, "lease_namespace": pods.lease_namespace})
         while line := (await lines.readline()).decode().split():
             match line:
                 case ["complete"]:

@@ -12,6 +12,7 @@ from tests.perf.bench_many import (
     until_it_stands_by,
 )
 from tests.perf.many_processes import WorldProcess, operator_of
+from tests.perf.many_world import Load
 
 APPLICATIONS = 20
 EACH = 3
@@ -23,7 +24,7 @@ STATUSES_PER_SECOND = 50
 
 @pytest.fixture
 def world() -> Iterator[WorldProcess]:
-    with WorldProcess(APPLICATIONS, APPLICATIONS * EACH) as playing:
+    with WorldProcess(Load(APPLICATIONS, APPLICATIONS * EACH)) as playing:
         yield playing
 
 
@@ -63,11 +64,11 @@ def test_after_a_restart_pods_are_listed_once_for_all_and_none_is_made_again(
 
 def test_a_standby_lists_what_its_leader_has_made_before_it_serves(world: WorldProcess) -> None:
     settings = {"creates_per_second": "1000", "lease_name": "leader"}
-    with operator_of(world, namespace="operator", **settings) as leader:
+    with operator_of(world, leads=True, **settings) as leader:
         leader.until("lease_taken", within_seconds=PATIENCE_SECONDS)
         completed(world, leader, PATIENCE_SECONDS)
         world.ask("begin")
-        with operator_of(world, namespace="operator", **settings) as standby:
+        with operator_of(world, leads=True, **settings) as standby:
             until_it_stands_by(world, standby, PATIENCE_SECONDS)
             world.ask("begin")
             leader.end()
