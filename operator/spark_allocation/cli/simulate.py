@@ -13,7 +13,17 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from spark_allocation.cli.connection import EXIT_PROBLEM, EXIT_USAGE, Output, OutputOption
-from spark_allocation.cli.output import table, write_document
+from spark_allocation.cli.output import write_document
+from spark_allocation.cli.simulated_logs import (
+    allocation_yaml,
+    log_document,
+    log_runs,
+    log_text,
+    log_title,
+    recommendation_document,
+    recommendation_text,
+    totals_text,
+)
 from spark_allocation.cli.simulated_traces import (
     found_at,
     trace_document,
@@ -21,27 +31,16 @@ from spark_allocation.cli.simulated_traces import (
     trace_text,
     trace_title,
 )
-from spark_allocation.controller.policy_search import Recommendation, document_of, policy_of
+from spark_allocation.controller.policy_search import Recommendation, policy_of
 from spark_allocation.controller.trace_study import TraceStudy, trace_studies
 from spark_allocation.controller.what_if import (
-    AS_RECORDED,
-    RECORDED,
     PolicyFile,
     RefusedPolicy,
     policy_files,
 )
 from spark_allocation.controller.what_if_study import LogStudy, SupposedCluster, search, studies
-from spark_allocation.core.simulation.outcome import Outcome
 from spark_allocation.reports.pictures import PlotsMissing
 from spark_allocation.reports.what_if_plot import plot
-from spark_allocation.reports.what_if_table import (
-    HEADS,
-    document,
-    policy_document,
-    row,
-    shown_time,
-    total_row,
-)
 from spark_allocation.sources.event_log.log_files import LogFiles, NoLog
 from spark_allocation.traces.files import DamagedTrace
 
@@ -232,25 +231,12 @@ def _recommended(
 
 def _plot(file: Path, results: Sequence[LogStudy], replayed: Sequence[TraceStudy]) -> None:
     """Draw the one log, or the life in a trace that had the most executors."""
-    drawn = [(_title(each), _runs(each)) for each in results if each.recorded is not None]
+    drawn = [(log_title(each), log_runs(each)) for each in results if each.recorded is not None]
     lives = [each for each in replayed if each.recorded is not None]
     lives.sort(key=lambda each: each.recorded.executor_ms if each.recorded is not None else 0)
     drawn += [(trace_title(each), trace_runs(each)) for each in lives[-1:]]
     for title, runs in drawn:
         plot(file, title, runs)
-
-
-def _runs(result: LogStudy) -> list[tuple[str, Outcome]]:
-    recorded = [] if result.recorded is None else [(RECORDED, result.recorded)]
-    return [*recorded, *((each.policy, each.outcome) for each in result.outcomes)]
-
-
-def _title(result: LogStudy) -> str:
-    about = ", ".join(each for each in (result.application_id, result.spark_version) if each)
-    return f"{result.name or result.log} ({about})" if about else result.name or result.log
-
-
-# -- what is written ---------------------------------------------------------------------------------------------------
 
 
 def _write(  # noqa: PLR0917
@@ -262,11 +248,11 @@ def _write(  # noqa: PLR0917
     output: Output,
 ) -> None:
     if output in (Output.JSON, Output.YAML):
-        written: dict[str, Any] = {"applications": [_document(each, price) for each in results]}
+        written: dict[str, Any] = {"applications": [log_document(each, price) for each in results]}
         if replayed:
             written["traces"] = [trace_document(each, price) for each in replayed]
         if recommendation is not None:
-            written["recommendation"] = _recommendation_document(recommendation, share, price)
+            written["recommendation"] = recommendation_document(recommendation, share, price)
         write_document(written, output)
         return
     say: Callable[[str], None] = typer.echo
@@ -276,104 +262,12 @@ def _write(  # noqa: PLR0917
             typer.echo(text, err=True)
 
     for result in results:
-        say(_text(result, price) + "\n")
+        say(log_text(result, price) + "\n")
     for study in replayed:
         say(trace_text(study, price) + "\n")
     if sum(not result.problem for result in results) > 1:
-        say(_totals(results, price) + "\n")
+        say(totals_text(results, price) + "\n")
     if recommendation is not None:
-        say(_recommendation_text(recommendation, share))
+        say(recommendation_text(recommendation, share))
         if recommendation.chosen is not None:
-            typer.echo(_allocation_yaml(recommendation, share), nl=False)
-
-
-def _text(result: LogStudy, price: float | None) -> str:
-    if result.problem:
-        return result.problem
-    rows = [row(name, outcome, price) for name, outcome in _runs(result)]
-    lines = [f"{_title(result)}: {result.tasks} tasks", "", _table(rows, price)]
-    notes = list(result.notes)
-    if result.curve_difference is not None:
-        notes.insert(0, f"as recorded, the simulated executors are {result.curve_difference:.0%} apart from the recorded ones")  # fmt: skip
-    notes += [
-        f"{name}: does not end: {outcome.why_not_finished}"
-        for name, outcome in _runs(result)
-        if not outcome.finished and name != RECORDED
-    ]
-    return "\n".join([*lines, "", *(f"- {note}" for note in notes)])
-
-
-def _table(rows: Sequence[tuple[str, ...]], price: float | None) -> str:
-    cost = HEADS.index("COST")
-    if price is not None:
-        return table(HEADS, rows)
-    return table(
-        HEADS[:cost] + HEADS[cost + 1 :], [each[:cost] + each[cost + 1 :] for each in rows]
-    )
-
-
-def _totals(results: Sequence[LogStudy], price: float | None) -> str:
-    good = [result for result in results if not result.problem]
-    by_name: dict[str, list[Outcome]] = {}
-    for result in good:
-        for name, outcome in _runs(result):
-            by_name.setdefault(name, []).append(outcome)
-    rows = [total_row(name, outcomes, price) for name, outcomes in by_name.items()]
-    return f"{len(good)} applications together\n\n{_table(rows, price)}"
-
-
-def _document(result: LogStudy, price: float | None) -> dict[str, Any]:
-    if result.problem:
-        return {"log": result.log, "problem": result.problem}
-    return {
-        "log": result.log,
-        "applicationId": result.application_id,
-        "name": result.name,
-        "spark": result.spark_version,
-        "tasks": result.tasks,
-        "notes": list(result.notes),
-        "recorded": None if result.recorded is None else document(result.recorded, price),
-        "curveDifference": result.curve_difference,
-        "outcomes": [policy_document(each, price) for each in result.outcomes],
-    }
-
-
-def _recommendation_document(
-    recommendation: Recommendation, share: float, price: float | None
-) -> dict[str, Any]:
-    chosen, fastest = recommendation.chosen, recommendation.fastest
-    return {
-        "tried": recommendation.tried,
-        "within": share,
-        "allocation": None if chosen is None else document_of(chosen.wishes),
-        "outcomes": []
-        if chosen is None
-        else [document(each, price, curve=False) for each in chosen.outcomes],
-        "fastest": []
-        if fastest is None
-        else [document(each, price, curve=False) for each in fastest.outcomes],
-    }
-
-
-def _recommendation_text(recommendation: Recommendation, share: float) -> str:
-    chosen, fastest = recommendation.chosen, recommendation.fastest
-    tried = f"{recommendation.tried} policies were tried"
-    if chosen is None or fastest is None:
-        return f"{tried}; the applications end under none of them"
-    hours = sum(each.core_hours for each in chosen.outcomes)
-    fast_hours = sum(each.core_hours for each in fastest.outcomes)
-    return (
-        f"{tried}; the cheapest within {share:.0%} of the fastest makespan takes "
-        f"{shown_time(chosen.makespan_ms)} and {hours:.2f} core-hours (the fastest {shown_time(fastest.makespan_ms)} "
-        f"and {fast_hours:.2f})"
-    )
-
-
-def _allocation_yaml(recommendation: Recommendation, share: float) -> str:
-    assert recommendation.chosen is not None
-    text = yaml.safe_dump(document_of(recommendation.chosen.wishes), sort_keys=False)
-    return (
-        f"# The cheapest of {recommendation.tried} simulated policies within {share:.0%} of the fastest makespan.\n"
-        f"# Compared with the settings of the log under the name {AS_RECORDED!r} on the standard error.\n"
-        "# Name the driver pod, then: kubectl apply -f\n" + text
-    )
+            typer.echo(allocation_yaml(recommendation, share), nl=False)
