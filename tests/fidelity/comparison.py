@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from spark_allocation.controller.policy_files import PolicyFile
 from spark_allocation.controller.what_if import (
-    PolicyFile,
     as_recorded,
     cluster_of,
     curve_difference,

@@ -4,7 +4,12 @@ from collections.abc import Mapping, Sequence
 
 from tests.unit.event_log_builder import EventLog, rdd
 
-from spark_allocation.controller.what_if import Policy, PolicyFile, policy_for, simulated
+from spark_allocation.controller.policy_files import PolicyFile
+from spark_allocation.controller.what_if import (
+    Policy,
+    policy_for,
+    simulated,
+)
 from spark_allocation.core.listener_events import (
     ExecutorAdded,
     ExecutorRemoved,

@@ -110,7 +110,7 @@ def test_each_setting_has_a_field_in_defaults_and_each_that_has_limits_one_in_li
     ("body", "words"),
     [
         (cluster(limits={"dynamicAllocation": {"maxExecutors": {"max": 0}}}), "spec.limits.dynamicAllocation.maxExecutors.max"),
-        (cluster(limits={"dynamicAllocation": {"maxExecutor": {"max": 1}}}), "Extra inputs"),
+        (cluster(limits={"dynamicAllocation": {"maxExecutor": {"max": 1}}}), "is maxExecutors meant?"),
         (cluster(priority="high"), "spec.priority"),
         (cluster(selector={"namespaces": ["Team_A"]}), "spec.selector.namespaces.0"),
         (own(locks={"dynamicAllocation": {"maxExecutors": 1}}), "spec.locks"),

@@ -17,8 +17,8 @@ from tests.unit.simulated_applications import (
     under,
 )
 
+from spark_allocation.controller.policy_files import PolicyFile
 from spark_allocation.controller.what_if import (
-    PolicyFile,
     curve_difference,
     policy_for,
     recorded_outcome,

@@ -7,7 +7,7 @@ import pytest
 import yaml
 from tests.unit.simulated_applications import executors_at
 
-from spark_allocation.controller.what_if import policy_files
+from spark_allocation.controller.policy_files import policy_files
 from spark_allocation.controller.what_if_study import LogStudy, SupposedCluster, study
 from spark_allocation.core.simulation.outcome import Outcome
 from spark_allocation.sources.event_log.log_files import find_logs

@@ -11,14 +11,17 @@ from typer.testing import CliRunner, Result
 
 from spark_allocation.api.v1alpha1 import SparkAllocationSpec
 from spark_allocation.cli.app import app
-from spark_allocation.controller.policy_search import Recommendation, document_of, recommend
-from spark_allocation.controller.what_if import (
+from spark_allocation.controller.policy_files import (
     PolicyFile,
     RefusedPolicy,
+    policy_files,
+    read_policy_file,
+)
+from spark_allocation.controller.policy_search import Recommendation, document_of, recommend
+from spark_allocation.controller.what_if import (
     as_recorded,
     cluster_of,
     curve_difference,
-    policy_files,
     policy_for,
     recorded_outcome,
     simulated,
@@ -115,6 +118,59 @@ def test_a_policy_that_would_be_refused_names_its_file_the_field_and_the_rule(
     with pytest.raises(RefusedPolicy, match=words) as told:
         policy_for(some_stage(), PolicyFile("p", (document,), where="policies/p.yaml"))
     assert str(told.value).startswith("policies/p.yaml: ")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("spec: {a: [", "cannot be read as YAML: while parsing a flow node"),
+        ("spark.x: 2026-13-45", "cannot be read as YAML: month must be in 1..12"),
+        ("- 1", "a policy is a SparkAllocation or a mapping"),
+        ("kind: SparkAllocation\nmetadata: 3", "metadata is 3"),
+        ("kind: SparkAllocation\nspec: 3", "spec: Input should be a valid dictionary"),
+        (
+            "kind: SparkAllocation\nspec: {driver: {podName: d}, dynamicAllocation: {maxExecutors: many}}",
+            "spec.dynamicAllocation.maxExecutors: Input should be a valid integer, unable to parse string as an integer (it is 'many')",
+        ),
+        (
+            "kind: SparkAllocation\nspec: {driver: {podName: d}, dynamicAllocation: {maxExecuters: 3}}",
+            "spec.dynamicAllocation.maxExecuters: there is no such field; is maxExecutors meant?",
+        ),
+        (
+            ("kind: SparkAllocation\nspec: {driver: {podName: d}}\n---\n"
+            "kind: ClusterSparkAllocationPolicy\nmetadata: {name: all}\nspec: {limits: {dynamicAllocation: {maxExecutors: {max: x}}}}"),
+            "ClusterSparkAllocationPolicy all: spec.limits.dynamicAllocation.maxExecutors.max: ",
+        ),
+        (
+            "spark.dynamicAllocation.maxExecuters: 3",
+            "spark.dynamicAllocation.maxExecuters='3': there is no such setting; is spark.dynamicAllocation.maxExecutors meant?",
+        ),
+        (
+            "spark.dynamicAllocation.schedulerBacklogTimeout: soon",
+            "spark.dynamicAllocation.schedulerBacklogTimeout='soon': time must be a whole number",
+        ),
+        (
+            "spark.dynamicAllocation.schedulerBacklogTimeout: 10ms",
+            "spark.dynamicAllocation.schedulerBacklogTimeout='10ms': must be at least 1s",
+        ),
+    ],
+)  # fmt: skip
+def test_a_mistake_in_a_policy_file_is_told_before_any_log_is_read(
+    tmp_path: Path, text: str, words: str
+) -> None:
+    file = tmp_path / "frugal.yaml"
+    file.write_text(text)
+    with pytest.raises(RefusedPolicy) as told:
+        read_policy_file(file)
+    assert str(told.value).startswith(f"{file}: {words}")
+
+
+def test_other_objects_may_stand_in_the_same_file(tmp_path: Path) -> None:
+    file = tmp_path / "all.yaml"
+    others = [{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "jobs"}}, ALLOCATION]
+    file.write_text(yaml.safe_dump({"apiVersion": "v1", "kind": "List", "items": others}))
+    (policy,) = read_policy_file(file)
+    assert policy.documents == (ALLOCATION,)
 
 
 # -- as it was recorded -----------------------------------------------------------------------------------------------

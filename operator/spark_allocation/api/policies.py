@@ -26,13 +26,12 @@ from spark_allocation.api.policy_v1alpha1 import (
     SettingLimits,
     SparkAllocationPolicySpec,
 )
+from spark_allocation.api.refusals import refusal
 from spark_allocation.api.spark_keys import setting_text, stated_values, wished_settings
 from spark_allocation.core.budgets import Budget
 from spark_allocation.core.pod_allow_list import NOTHING_MORE, PodAllowList
 from spark_allocation.core.setting_catalogue import Setting
 from spark_allocation.core.setting_layers import Limit, Policy, Scope
-
-PROBLEMS_TOLD = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,11 +201,12 @@ def read_policy(body: Mapping[str, Any], *, strict: bool = False) -> StoredPolic
                 (own.selector.driver_labels if own.selector else None) or {},
             )
     except ValidationError as error:
-        problems = "; ".join(
-            f"spec.{'.'.join(map(str, problem['loc']))}: {problem['msg']}"
-            for problem in error.errors()[:PROBLEMS_TOLD]
+        model = (
+            ClusterSparkAllocationPolicySpec
+            if kind == CLUSTER_POLICY_KIND
+            else SparkAllocationPolicySpec
         )
-        return InvalidPolicy(name, problems)
+        return InvalidPolicy(name, refusal(model, error, of_file=strict))
     return InvalidPolicy(name, f"kind {kind!r} is not {POLICY_KIND} or {CLUSTER_POLICY_KIND}")
 
 

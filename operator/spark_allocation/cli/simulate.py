@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-import yaml
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -31,13 +30,9 @@ from spark_allocation.cli.simulated_traces import (
     trace_text,
     trace_title,
 )
+from spark_allocation.controller.policy_files import RefusedPolicy, read_policy_file
 from spark_allocation.controller.policy_search import Recommendation, policy_of
 from spark_allocation.controller.trace_study import TraceStudy, trace_studies
-from spark_allocation.controller.what_if import (
-    PolicyFile,
-    RefusedPolicy,
-    policy_files,
-)
 from spark_allocation.controller.what_if_study import LogStudy, SupposedCluster, search, studies
 from spark_allocation.reports.pictures import PlotsMissing
 from spark_allocation.reports.what_if_plot import plot
@@ -117,10 +112,10 @@ def simulate(  # noqa: PLR0917  (options of a command)
     try:
         share = _share(within)
         found, traces = found_at(logs)
-        policies = [each for file in policy or () for each in _policies(file)]
+        policies = [each for file in policy or () for each in read_policy_file(file)]
     except (NoLog, DamagedTrace, RefusedPolicy) as error:
         _end(str(error), EXIT_PROBLEM)
-    except (ValueError, OSError, yaml.YAMLError) as error:
+    except (ValueError, OSError) as error:
         _end(str(error), EXIT_USAGE)
     number = len(found) + len(traces)
     if plot_file is not None and number != 1:
@@ -178,17 +173,6 @@ def _share(text: str) -> float:
     if not 0 <= share <= 100:
         raise ValueError(f"--within {text}: a share is wanted, such as 10%")
     return share
-
-
-def _policies(file: Path) -> list[PolicyFile]:
-    documents = []
-    for each in yaml.safe_load_all(file.read_text()):
-        if each is not None and not isinstance(each, dict):
-            raise RefusedPolicy(
-                f"{file}: a policy is a SparkAllocation or a mapping of Spark properties"
-            )
-        documents.append(each or {})
-    return policy_files(file.stem, documents, str(file))
 
 
 @contextmanager

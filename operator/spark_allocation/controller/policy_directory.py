@@ -19,7 +19,6 @@ import structlog
 import yaml
 
 from spark_allocation.api.policies import (
-    PROBLEMS_TOLD,
     InvalidPolicy,
     StoredPolicy,
     read_policy,
@@ -27,6 +26,7 @@ from spark_allocation.api.policies import (
     weights_for_nobody,
 )
 from spark_allocation.api.policy_v1alpha1 import PrometheusServer
+from spark_allocation.api.refusals import PROBLEMS_TOLD
 from spark_allocation.core.pod_allow_list import NOTHING_MORE, PodAllowList
 from spark_allocation.core.setting_layers import Policy
 

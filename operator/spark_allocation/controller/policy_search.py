@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from spark_allocation.api.group import GROUP, KIND, VERSION
-from spark_allocation.controller.what_if import PolicyFile
+from spark_allocation.controller.policy_files import PolicyFile
 from spark_allocation.core.simulation.application import RecordedApplication
 from spark_allocation.core.simulation.outcome import Outcome
 

@@ -12,9 +12,8 @@ from pydantic import ValidationError
 
 from spark_allocation.api import later_fields
 from spark_allocation.api.later_fields import validated
+from spark_allocation.api.refusals import refusal
 from spark_allocation.api.v1alpha1 import Mode, SparkAllocationSpec
-
-PROBLEMS_TOLD = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +38,7 @@ def read_spec(
     try:
         return validated(SparkAllocationSpec, body.get("spec") or {}, strict=strict)
     except ValidationError as error:
-        return InvalidSpec(
-            "; ".join(
-                f"spec.{'.'.join(map(str, problem['loc']))}: {problem['msg']}"
-                for problem in error.errors()[:PROBLEMS_TOLD]
-            )
-        )
+        return InvalidSpec(refusal(SparkAllocationSpec, error, of_file=strict))
 
 
 def unknown_fields(body: Mapping[str, Any]) -> tuple[str, ...]:

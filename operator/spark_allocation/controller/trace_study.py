@@ -4,9 +4,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 
+from spark_allocation.controller.policy_files import PolicyFile
 from spark_allocation.controller.what_if import (
     AS_RECORDED,
-    PolicyFile,
     cluster_of,
     curve_difference,
     policy_for,

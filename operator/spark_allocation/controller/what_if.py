@@ -5,14 +5,19 @@ allocates, and the driver is passive. Spark properties mean that the driver allo
 recorded ones. Both are read as they are for real applications, and refused in the same words.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from statistics import median_low
-from typing import Any
 
 from spark_allocation.api.group import KIND
 from spark_allocation.controller.effective_settings import effective_settings
 from spark_allocation.controller.policy_directory import PolicyDirectory
+from spark_allocation.controller.policy_files import (
+    PolicyFile,
+    RefusedPolicy,
+    metadata_of,
+    property_text,
+)
 from spark_allocation.controller.spec_reading import InvalidSpec, read_spec
 from spark_allocation.core import passive_driver
 from spark_allocation.core.allocation_settings import AllocationSettings
@@ -48,25 +53,6 @@ _NEWEST = SparkVersion.parse("4.1.0")
 
 
 @dataclass(frozen=True, slots=True)
-class PolicyFile:
-    """A policy as it was written.
-
-    Attributes:
-        name: for people.
-        documents: a SparkAllocation and the policies beside it, or one mapping of Spark properties.
-        where: the file, for errors; "" for a policy that is in none.
-    """
-
-    name: str
-    documents: tuple[Mapping[str, Any], ...]
-    where: str = ""
-
-    def refused(self, why: object) -> "RefusedPolicy":
-        """The refusal of this policy."""
-        return RefusedPolicy(f"{self.where or self.name}: {why}")
-
-
-@dataclass(frozen=True, slots=True)
 class Policy:
     """A policy for one application.
 
@@ -93,44 +79,6 @@ class Policy:
         return SparkDriverHost(*self.by_driver, profiles)
 
 
-class RefusedPolicy(ValueError):  # noqa: N818  (what the user reads)
-    """A policy that Spark or the operator would refuse; the message names file, field, value and rule."""
-
-
-def policy_files(
-    name: str, documents: Iterable[Mapping[str, Any]], where: str = ""
-) -> list[PolicyFile]:
-    """The policies of one file: each SparkAllocation is one.
-
-    Args:
-        name: for people.
-        where: the file, for errors.
-
-    Raises:
-        RefusedPolicy: when there is none.
-    """
-    found = [document for document in documents if document]
-    allocations = [each for each in found if each.get("kind") == KIND]
-    if allocations:
-        others = tuple(each for each in found if each.get("kind") != KIND)
-        several = len(allocations) > 1
-        return [
-            PolicyFile(
-                f"{name}:{(each.get('metadata') or {}).get('name', number)}" if several else name,
-                (each, *others),
-                where,
-            )
-            for number, each in enumerate(allocations)
-        ]
-    if len(found) == 1 and all(str(key).startswith("spark.") for key in found[0]):
-        return [PolicyFile(name, (found[0],), where)]
-    keys = ", ".join(sorted(str(key) for each in found for key in each)[:5]) or "nothing"
-    raise RefusedPolicy(
-        f"{where or name}: a policy is a SparkAllocation (kind: {KIND}) or a mapping of Spark properties "
-        f"(spark.dynamicAllocation.maxExecutors: 20); found: {keys}"
-    )
-
-
 def policy_for(application: RecordedApplication, file: PolicyFile) -> Policy:
     """A policy for this application.
 
@@ -141,7 +89,7 @@ def policy_for(application: RecordedApplication, file: PolicyFile) -> Policy:
     try:
         if first.get("kind") == KIND:
             return _operator_policy(application, file)
-        properties = {str(key): _text(value) for key, value in first.items()}
+        properties = {str(key): property_text(value) for key, value in first.items()}
         conf = SparkConf({**application.properties, **properties})
         return _driver_policy(application, file.name, conf, stated=properties)
     except (InvalidSetting, InvalidProfile) as refused:
@@ -252,8 +200,7 @@ def _operator_policy(application: RecordedApplication, file: PolicyFile) -> Poli
     directory = PolicyDirectory()
     for document in others:
         directory.update(str(document.get("kind")), dict(document))
-    metadata = body.get("metadata") or {}
-    spec = read_spec(body)
+    spec = read_spec(body, strict=True)
     if isinstance(spec, InvalidSpec):
         raise file.refused(spec)
     passive = {setting.key: setting.value for setting in passive_driver.PASSIVE_SETTINGS}
@@ -262,7 +209,7 @@ def _operator_policy(application: RecordedApplication, file: PolicyFile) -> Poli
         spec,
         conf,
         _version(application),
-        directory.selected(str(metadata.get("namespace") or "default"), {}),
+        directory.selected(str(metadata_of(body).get("namespace") or "default"), {}),
         profiles=_profiles_of(application, conf),
     )
     if isinstance(settings, InvalidSetting):
@@ -323,8 +270,3 @@ def _version(application: RecordedApplication) -> SparkVersion:
         return SparkVersion.parse(application.spark_version)
     except ValueError:
         return _NEWEST
-
-
-def _text(value: Any) -> str:
-    """A value of YAML as Spark's properties have it."""
-    return str(value).lower() if isinstance(value, bool) else str(value)

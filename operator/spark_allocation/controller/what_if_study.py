@@ -4,11 +4,10 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass
 
+from spark_allocation.controller.policy_files import PolicyFile, RefusedPolicy
 from spark_allocation.controller.policy_search import Recommendation, recommend
 from spark_allocation.controller.what_if import (
     AS_RECORDED,
-    PolicyFile,
-    RefusedPolicy,
     as_recorded,
     cluster_of,
     curve_difference,

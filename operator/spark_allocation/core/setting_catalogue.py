@@ -113,7 +113,8 @@ class Setting:
         except InvalidSetting as error:
             raise ValueError(error.rule) from error
         if number < self.least:
-            raise ValueError(f"must be at least {self.least}")
+            least = shown_duration(self.least) if self.kind is Kind.DURATION else self.least
+            raise ValueError(f"must be at least {least}")
         return number
 
     def shown(self, text: str) -> str:
