@@ -1,10 +1,14 @@
 """Policies for recorded applications: how they are read and refused, searched, and told."""
 
 import json
+import os
+import signal
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 import yaml
+from fsspec import AbstractFileSystem, register_implementation
 from tests.unit.event_log_builder import EventLog
 from tests.unit.simulated_applications import application, job, stage
 from typer.testing import CliRunner, Result
@@ -31,9 +35,10 @@ from spark_allocation.core.passive_driver import MIGRATION_SETTINGS, PASSIVE_SET
 from spark_allocation.core.simulation.application import RecordedApplication
 from spark_allocation.core.simulation.cluster import ClusterModel
 from spark_allocation.core.simulation.outcome import Outcome
+from spark_allocation.core.simulation.timeline import Timeline
 from spark_allocation.reports import pictures
 from spark_allocation.reports.what_if_table import shown_time
-from spark_allocation.sources.event_log.log_files import find_logs
+from spark_allocation.sources.event_log.log_files import LogFiles, find_logs
 from spark_allocation.sources.event_log.reading import read_log
 
 PASSIVE = {each.key: each.value for each in PASSIVE_SETTINGS}
@@ -275,9 +280,13 @@ def test_of_several_logs_each_has_to_be_fast_enough(tmp_path: Path) -> None:
 # -- the command ------------------------------------------------------------------------------------------------------
 
 
-def log_of_jobs(folder: Path, name: str, tasks: int = 12) -> Path:
+OWN_ALLOCATION = {"spark.dynamicAllocation.enabled": "true", "spark.dynamicAllocation.maxExecutors": "3"}  # fmt: skip
+
+
+def log_of_jobs(
+    folder: Path, name: str, tasks: int = 12, properties: Mapping[str, str] = OWN_ALLOCATION
+) -> Path:
     """Two jobs on three executors that stayed to the end."""
-    properties = {"spark.dynamicAllocation.enabled": "true", "spark.dynamicAllocation.maxExecutors": "3"}  # fmt: skip
     log = EventLog(name=name, properties=properties)
     at = 1.0
     for number in range(2):
@@ -294,6 +303,19 @@ def log_of_jobs(folder: Path, name: str, tasks: int = 12) -> Path:
 
 def simulate(*arguments: object) -> Result:
     return CliRunner().invoke(app, ["simulate", *map(str, arguments), "--workers", "1"])
+
+
+@pytest.fixture
+def deadly_store() -> str:
+    """A URL; whoever opens it is killed, as by the kernel for want of memory."""
+
+    class Deadly(AbstractFileSystem):
+        def open(self, *_: object, **__: object) -> object:
+            os.kill(os.getpid(), signal.SIGKILL)
+            return None
+
+    register_implementation("deadly", Deadly, clobber=True)
+    return "deadly://log"
 
 
 @pytest.fixture
@@ -344,6 +366,123 @@ def test_on_several_cores_the_answer_is_the_same(tmp_path: Path) -> None:
         each.outcomes[0].outcome.makespan_ms for each in two
     ]
     assert [each.log for each in one] == [each.log for each in two]
+
+
+def test_a_policy_that_one_application_cannot_have_is_told_and_the_others_are_simulated(
+    tmp_path: Path,
+) -> None:
+    # given an application that sets its own maximum, and a policy with a minimum above it
+    wide = OWN_ALLOCATION | {"spark.dynamicAllocation.maxExecutors": "30"}
+    logs = tmp_path / "logs"
+    logs.mkdir()
+    log_of_jobs(logs, "narrow")
+    for name in ("wide", "wider"):
+        log_of_jobs(logs, name, properties=wide)
+    policy = tmp_path / "five.yaml"
+    policy.write_text("spark.dynamicAllocation.minExecutors: 5\n")
+    # when
+    result = simulate(logs, "--policy", policy)
+    # then
+    assert result.exit_code == 0, result.output
+    assert f"- not run under five: {policy}: spark.dynamicAllocation.minExecutors='5': must be at most" in result.output  # fmt: skip
+    totals = result.output[result.output.index("2 applications together") :]
+    assert totals.startswith("2 applications together; 1 more could not be run under each policy")
+    assert [line.split()[0] for line in totals.strip().splitlines()[3:]] == [
+        "recorded",
+        "as",
+        "five",
+    ]
+    # and alone, it is the end
+    alone = simulate(logs / "narrow", "--policy", policy)
+    assert (alone.exit_code, alone.stdout) == (1, "")
+    assert alone.stderr.startswith(f"{policy}: spark.dynamicAllocation.minExecutors='5'")
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_broken_logs_among_good_ones_are_counted_and_told(tmp_path: Path, workers: int) -> None:
+    # given two good logs, a rolled one that has only begun, and files that are no logs
+    for name in ("a", "b"):
+        log_of_jobs(tmp_path, name)
+    begun = tmp_path / "eventlog_v2_spark-1"
+    begun.mkdir()
+    (begun / "appstatus_spark-1.inprogress").touch()
+    (tmp_path / "empty").touch()
+    (tmp_path / "noise").write_bytes(bytes(range(256)) * 40)
+    (tmp_path / "gone").symlink_to(tmp_path / "nowhere")
+    # when
+    result = CliRunner().invoke(app, ["simulate", str(tmp_path), "--workers", str(workers)])
+    # then
+    assert result.exit_code == 0, result.output
+    assert "2 applications together; 4 logs could not be used" in result.output
+    assert f"{begun}: the rolled log holds no events_<number>_… file" in result.output
+    for name in ("empty", "noise", "gone"):
+        assert str(tmp_path / name) in result.output
+
+
+def test_a_log_that_takes_its_process_along_leaves_the_others_their_answers(
+    tmp_path: Path, deadly_store: str
+) -> None:
+    # given four logs, at the second of which the process is killed as it is for its memory
+    logs = [find_logs(str(log_of_jobs(tmp_path, name)))[0] for name in ("a", "b", "c", "d")]
+    logs[1] = LogFiles(deadly_store, (deadly_store,), 1)
+    told: list[int] = []
+    # when
+    found = studies(logs, [], SupposedCluster(), workers=2, progress=told.append)
+    # then
+    assert [bool(each.problem) for each in found] == [False, True, False, False]
+    assert found[1].problem.startswith(f"{deadly_store}: the process that simulated it was killed")
+    assert sum(told) == sum(each.size for each in logs)
+
+
+def test_what_a_store_raises_is_told_of_its_log(tmp_path: Path) -> None:
+    class NoRights(AbstractFileSystem):
+        def open(self, *_: object, **__: object) -> object:
+            raise LookupError("no credentials were found")
+
+    register_implementation("norights", NoRights, clobber=True)
+    good = find_logs(str(log_of_jobs(tmp_path, "a")))[0]
+    logs = [LogFiles("norights://b", ("norights://b",), 1), good]
+    found = studies(logs, [], SupposedCluster(), workers=1)
+    assert found[0].problem == "norights://b: cannot be read: LookupError: no credentials were found"  # fmt: skip
+    assert not found[1].problem
+
+
+def test_policies_with_one_name_are_told_apart_and_repetitions_left_out(
+    log: Path, tmp_path: Path
+) -> None:
+    policies = []
+    for number in (1, 2):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        policies += ["--policy", policy_file(folder, "same", maxExecutors=number)]
+    result = simulate(log, *policies, *policies, "-o", "json")
+    (told,) = json.loads(result.output)["applications"]
+    assert [(each["policy"], each["peakExecutors"]) for each in told["outcomes"][1:]] == [
+        (f"same ({tmp_path}/{number}/same.yaml)", number) for number in (1, 2)
+    ]
+
+
+def test_a_run_that_was_given_up_is_seen_in_the_sum(tmp_path: Path) -> None:
+    never = tmp_path / "never.yaml"
+    never.write_text("spark.dynamicAllocation.schedulerBacklogTimeout: 1000d\n")
+    logs = tmp_path / "logs"
+    logs.mkdir()
+    for name in ("a", "b"):
+        log_of_jobs(logs, name)
+    result = simulate(logs, "--policy", never)
+    assert result.exit_code == 1
+    totals = result.output[result.output.index("2 applications together") :]
+    assert "\nnever         > " in totals
+
+
+def test_of_many_logs_the_curves_are_kept_short_and_the_peak_stays() -> None:
+    timeline = Timeline()
+    for second in range(5_000):
+        timeline.add(second * 1000, 40 if second == 1_234 else second % 7, 0, 0)
+    thinned = timeline.thinned(500)
+    assert (len(thinned), thinned.peak_executors) == (500, 40)
+    assert thinned.sampled(500) == timeline.sampled(500)
+    assert timeline.thinned(10_000) is timeline
 
 
 def test_recommend_prints_an_object_to_apply_and_says_how_many_were_tried(log: Path) -> None:

@@ -30,10 +30,16 @@ from spark_allocation.cli.simulated_traces import (
     trace_text,
     trace_title,
 )
-from spark_allocation.controller.policy_files import RefusedPolicy, read_policy_file
+from spark_allocation.controller.policy_files import RefusedPolicy, distinct, read_policy_file
 from spark_allocation.controller.policy_search import Recommendation, policy_of
 from spark_allocation.controller.trace_study import TraceStudy, trace_studies
-from spark_allocation.controller.what_if_study import LogStudy, SupposedCluster, search, studies
+from spark_allocation.controller.what_if_study import (
+    LogStudy,
+    SupposedCluster,
+    refused_by_all,
+    search,
+    studies,
+)
 from spark_allocation.reports.pictures import PlotsMissing
 from spark_allocation.reports.what_if_plot import plot
 from spark_allocation.sources.event_log.log_files import LogFiles, NoLog
@@ -106,13 +112,14 @@ def simulate(  # noqa: PLR0917  (options of a command)
     A trace of the operator is recognized by its contents. Its decisions are made again and compared, and policies are put
     before the same demand; how long the application would have taken is not in a trace.
 
-    Exit codes: 0; 1 when no log can be read, a policy would be refused, a run does not end, or a trace of this version is
-    decided otherwise; 2 for wrong options.
+    A log that cannot be read or simulated, and a policy that one application cannot have, are told; the others have their
+    answers. Exit codes: 0; 1 when no log can be used, no application can have a policy, a run does not end, or a trace of
+    this version is decided otherwise; 2 for wrong options.
     """  # fmt: skip
     try:
         share = _share(within)
         found, traces = found_at(logs)
-        policies = [each for file in policy or () for each in read_policy_file(file)]
+        policies = distinct(each for file in policy or () for each in read_policy_file(file))
     except (NoLog, DamagedTrace, RefusedPolicy) as error:
         _end(str(error), EXIT_PROBLEM)
     except (ValueError, OSError) as error:
@@ -140,6 +147,8 @@ def simulate(  # noqa: PLR0917  (options of a command)
             results = studies(
                 found, policies, supposed, workers=workers or os.cpu_count() or 1, progress=advance
             )
+        if refused := refused_by_all(results):
+            _end(refused, EXIT_PROBLEM)
         with _bar("replaying", sum(trace.size for trace in traces)) as advance:
             replayed = trace_studies(traces, policies, supposed, progress=advance)
         if plot_file is not None:

@@ -61,12 +61,19 @@ def _table(rows: Sequence[tuple[str, ...]], price: float | None) -> str:
 def totals_text(results: Sequence[LogStudy], price: float | None) -> str:
     """A table over all applications."""
     good = [result for result in results if not result.problem]
-    by_name: dict[str, list[Outcome]] = {}
-    for result in good:
-        for name, outcome in log_runs(result):
-            by_name.setdefault(name, []).append(outcome)
-    rows = [total_row(name, outcomes, price) for name, outcomes in by_name.items()]
-    return f"{len(good)} applications together\n\n{_table(rows, price)}"
+    runs = [dict(log_runs(result)) for result in good]
+    names = list(dict.fromkeys(name for each in runs for name in each))
+    # sums are of the same applications in each row
+    everywhere = [each for each in runs if len(each) == len(names)]
+    said = [f"{len(everywhere)} applications together"]
+    if len(everywhere) < len(good):
+        said.append(f"{len(good) - len(everywhere)} more could not be run under each policy")
+    if len(good) < len(results):
+        said.append(f"{len(results) - len(good)} logs could not be used")
+    if not everywhere:
+        return "; ".join(said)
+    rows = [total_row(name, [each[name] for each in everywhere], price) for name in names]
+    return f"{'; '.join(said)}\n\n{_table(rows, price)}"
 
 
 def log_document(result: LogStudy, price: float | None) -> dict[str, Any]:

@@ -6,7 +6,7 @@ is without effect looks like one that is without use. What only some application
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -109,6 +109,19 @@ def policy_files(
         f"{where or name}: a policy is a SparkAllocation (kind: {KIND}) or a mapping of Spark properties "
         f"(spark.dynamicAllocation.maxExecutors: 20); found: {keys}"
     )
+
+
+def distinct(policies: Iterable[PolicyFile]) -> list[PolicyFile]:
+    """The same policies without repetitions; of those that share a name, each bears its file's."""
+    found = []
+    for each in policies:
+        if each not in found:
+            found.append(each)
+    names = [each.name for each in found]
+    return [
+        replace(each, name=f"{each.name} ({each.where})") if names.count(each.name) > 1 else each
+        for each in found
+    ]
 
 
 def metadata_of(document: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -1,8 +1,12 @@
 """Logs under policies: each log read once, run as it was recorded and under each policy, on as many cores as there are."""
 
-from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from dataclasses import dataclass
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from spark_allocation.controller.policy_files import PolicyFile, RefusedPolicy
 from spark_allocation.controller.policy_search import Recommendation, recommend
@@ -18,11 +22,16 @@ from spark_allocation.controller.what_if import (
 from spark_allocation.core.simulation.application import RecordedApplication
 from spark_allocation.core.simulation.cluster import ClusterModel
 from spark_allocation.core.simulation.outcome import NamedOutcome, Outcome
+from spark_allocation.reports.what_if_table import CURVE_POINTS
 from spark_allocation.sources.event_log.framings import CodecMissing
 from spark_allocation.sources.event_log.log_files import LogFiles, NoLog
-from spark_allocation.sources.event_log.reading import read_log
+from spark_allocation.sources.event_log.reading import ReadLog, read_log
 
 Progress = Callable[[int], None]
+KILLED = (
+    "the process that simulated it was killed, most likely because there was no memory left for it: a gigabyte of log with "
+    "344,000 tasks takes 122 MiB"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +67,7 @@ class LogStudy:
         notes: what of the log could not be used as it is.
         recorded: the run as the log has it.
         outcomes: as recorded first, then under each policy.
+        refused: why this application cannot have a policy, by the policy's name.
         curve_difference: between the recorded executors and those of the same settings simulated, as a share of the first.
         problem: why nothing could be said; everything else is then empty.
     """
@@ -70,6 +80,7 @@ class LogStudy:
     notes: tuple[str, ...] = ()
     recorded: Outcome | None = None
     outcomes: tuple[NamedOutcome, ...] = ()
+    refused: Mapping[str, str] = field(default_factory=dict)
     curve_difference: float | None = None
     problem: str = ""
 
@@ -80,49 +91,33 @@ def study(
     supposed: SupposedCluster,
     progress: Progress = lambda _bytes: None,
 ) -> LogStudy:
-    """Read one log and run it under each policy; what cannot be read is the study's ``problem``.
-
-    Raises:
-        RefusedPolicy: for a policy that Spark or the operator would refuse.
-    """
+    """Read one log and run it under each policy; what goes wrong with this log is the study's ``problem``."""
     try:
         found = read_log(files, progress)
     except (NoLog, CodecMissing, OSError) as error:
         return LogStudy(files.name, problem=_naming(files, error))
-    application = found.application
-    cluster = supposed.for_application(application)
-    notes = list(found.notes.sentences())
-    outcomes = []
-    recorded = recorded_outcome(application)
-    difference = None
+    except Exception as error:  # noqa: BLE001  (each store has its own; the other logs still have their answers)
+        why = f"{files.name}: cannot be read: {type(error).__name__}: {error}"
+        return LogStudy(files.name, problem=why)
     try:
-        own = as_recorded(application)
-    except RefusedPolicy as refused:
-        notes.append(f"not run as recorded: {refused}")
-    else:
-        outcome = simulated(application, own, cluster)
-        difference = curve_difference(outcome, recorded)
-        outcomes.append(NamedOutcome(AS_RECORDED, outcome, own.settings))
-        if own.by_operator is not None:
-            notes.append(
-                "the driver left allocation to the operator, and the log does not tell its settings: name the "
-                f"SparkAllocation with --policy; {AS_RECORDED} means one with defaults"
-            )
-    for file in policies:
-        policy = policy_for(application, file)
-        outcomes.append(
-            NamedOutcome(file.name, simulated(application, policy, cluster), policy.settings)
-        )
-    return LogStudy(
-        log=files.name,
-        application_id=application.application_id,
-        name=application.name,
-        spark_version=application.spark_version,
-        tasks=application.num_tasks,
-        notes=tuple(notes),
-        recorded=recorded,
-        outcomes=tuple(outcomes),
-        curve_difference=difference,
+        return _simulated(files, found, policies, supposed)
+    except Exception as error:  # noqa: BLE001  (a fault of the simulation; the other logs still have their answers)
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        why = f"{type(error).__name__}: {error} ({Path(place.filename).name} line {place.lineno})"
+        return LogStudy(files.name, problem=f"{files.name}: cannot be simulated: {why}; please report this")  # fmt: skip
+
+
+def study_of_many(
+    files: LogFiles, policies: Sequence[PolicyFile], supposed: SupposedCluster
+) -> LogStudy:
+    """What `study` finds, as much of it as tables and documents tell: small enough to keep for thousands of logs."""
+    found = study(files, policies, supposed)
+    return replace(
+        found,
+        recorded=None if found.recorded is None else found.recorded.thinned(CURVE_POINTS),
+        outcomes=tuple(
+            replace(each, outcome=each.outcome.thinned(CURVE_POINTS)) for each in found.outcomes
+        ),
     )
 
 
@@ -139,22 +134,100 @@ def studies(
     Args:
         workers: processes; with one, or for a single log, none is started.
         progress: told of every so many bytes of the logs.
-
-    Raises:
-        RefusedPolicy: for a policy that Spark or the operator would refuse.
     """
-    if workers <= 1 or len(logs) <= 1:
-        return [study(files, policies, supposed, progress) for files in logs]
-    with ProcessPoolExecutor(max_workers=min(workers, len(logs))) as pool:
-        futures: dict[Future[LogStudy], LogFiles] = {
-            pool.submit(study, files, policies, supposed): files for files in logs
-        }
-        left = set(futures)
-        while left:
-            done, left = wait(left, return_when=FIRST_COMPLETED)
-            for future in done:
-                progress(futures[future].size)
-        return [future.result() for future in futures]
+    if len(logs) == 1:
+        return [study(logs[0], policies, supposed, progress)]
+    if workers <= 1:
+        found = []
+        for files in logs:
+            found.append(study_of_many(files, policies, supposed))
+            progress(files.size)
+        return found
+    results: dict[int, LogStudy] = {}
+    left = list(range(len(logs)))
+    while left:
+        with ProcessPoolExecutor(max_workers=min(workers, len(left))) as pool:
+            places = {
+                pool.submit(study_of_many, logs[place], policies, supposed): place for place in left
+            }
+            for future in as_completed(places):
+                place = places[future]
+                with suppress(BrokenProcessPool):
+                    results[place] = future.result()
+                    progress(logs[place].size)
+        # when a process is killed, all that is not done goes with it: what was under way runs again, one after the other
+        left = [place for place in left if place not in results]
+        for place in left[: 2 * workers]:
+            results[place] = _study_alone(logs[place], policies, supposed)
+            progress(logs[place].size)
+        left = left[2 * workers :]
+    return [results[place] for place in range(len(logs))]
+
+
+def refused_by_all(found: Sequence[LogStudy]) -> str:
+    """The refusal of a policy that no application can have; "" when there is none."""
+    applications = [each for each in found if not each.problem]
+    for name, sentence in applications[0].refused.items() if applications else ():
+        if all(name in each.refused for each in applications):
+            return sentence
+    return ""
+
+
+def _study_alone(
+    files: LogFiles, policies: Sequence[PolicyFile], supposed: SupposedCluster
+) -> LogStudy:
+    with ProcessPoolExecutor(max_workers=1) as pool:
+        try:
+            return pool.submit(study_of_many, files, policies, supposed).result()
+        except BrokenProcessPool:
+            return LogStudy(files.name, problem=f"{files.name}: {KILLED}")
+
+
+def _simulated(
+    files: LogFiles, found: ReadLog, policies: Sequence[PolicyFile], supposed: SupposedCluster
+) -> LogStudy:
+    application = found.application
+    cluster = supposed.for_application(application)
+    notes = list(found.notes.sentences())
+    outcomes = []
+    refused = {}
+    recorded = recorded_outcome(application)
+    difference = None
+    try:
+        own = as_recorded(application)
+    except RefusedPolicy as refusal:
+        notes.append(f"not run as recorded: {refusal}")
+    else:
+        outcome = simulated(application, own, cluster)
+        difference = curve_difference(outcome, recorded)
+        outcomes.append(NamedOutcome(AS_RECORDED, outcome, own.settings))
+        if own.by_operator is not None:
+            notes.append(
+                "the driver left allocation to the operator, and the log does not tell its settings: name the "
+                f"SparkAllocation with --policy; {AS_RECORDED} means one with defaults"
+            )
+    for file in policies:
+        try:
+            policy = policy_for(application, file)
+        except RefusedPolicy as refusal:
+            refused[file.name] = str(refusal)
+            notes.append(f"not run under {file.name}: {refusal}")
+            continue
+        outcomes.append(
+            NamedOutcome(file.name, simulated(application, policy, cluster), policy.settings)
+        )
+    return LogStudy(
+        log=files.name,
+        application_id=application.application_id,
+        name=application.name,
+        spark_version=application.spark_version,
+        tasks=application.num_tasks,
+        notes=tuple(notes),
+        recorded=recorded,
+        outcomes=tuple(outcomes),
+        refused=refused,
+        curve_difference=difference,
+    )
 
 
 def search(

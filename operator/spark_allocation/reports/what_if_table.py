@@ -44,11 +44,12 @@ def usage_cells(outcome: Outcome, price: float | None) -> tuple[str, ...]:
 
 def total_row(name: str, outcomes: Sequence[Outcome], price: float | None) -> tuple[str, ...]:
     """Several runs together: times and hours added up, the greatest peak."""
+    makespan = shown_time(sum(outcome.makespan_ms for outcome in outcomes))
     slots = sum(outcome.slot_ms for outcome in outcomes)
     cores = sum(outcome.core_hours for outcome in outcomes)
     return (
         name,
-        shown_time(sum(outcome.makespan_ms for outcome in outcomes)),
+        makespan if all(outcome.finished for outcome in outcomes) else f"> {makespan}",
         f"{sum(outcome.executor_hours for outcome in outcomes):.2f}",
         f"{cores:.2f}",
         "" if price is None else f"{cores * price:.2f}",

@@ -1,7 +1,7 @@
 """What came of a simulated run, in the numbers by which policies are compared."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from spark_allocation.core.simulation.timeline import Timeline
 
@@ -55,6 +55,10 @@ class Outcome:
     timeline: Timeline = field(default_factory=Timeline)
     lanes: tuple[ExecutorLane, ...] = ()
     why_not_finished: str = ""
+
+    def thinned(self, points: int) -> "Outcome":
+        """The same without lanes, and with no more points of the curve than this; all its numbers stay as they are."""
+        return replace(self, lanes=(), timeline=self.timeline.thinned(points))
 
     @property
     def peak_executors(self) -> int:

@@ -14,13 +14,14 @@ RESOLUTION_MS = 1_000
 class Timeline:
     """A staircase of (milliseconds, executors, running tasks, waiting tasks)."""
 
-    __slots__ = ("_at", "_executors", "_running", "_waiting")
+    __slots__ = ("_at", "_executors", "_peak", "_running", "_waiting")
 
     def __init__(self) -> None:
         self._at = array("q")
         self._executors = array("l")
         self._running = array("l")
         self._waiting = array("l")
+        self._peak = 0
 
     def add(self, at_ms: int, executors: int, running: int, waiting: int) -> None:
         """From this moment on; not earlier than the last one."""
@@ -55,10 +56,23 @@ class Timeline:
         step = (len(points) - 1) / (most - 1)
         return [points[round(number * step)] for number in range(most)]
 
+    def thinned(self, most: int) -> "Timeline":
+        """The staircase through the points of `sampled`, which still knows its peak; no more is to be added to it."""
+        if len(self) <= most:
+            return self
+        found = Timeline()
+        found._peak = self.peak_executors
+        for at, executors, running, waiting in self.sampled(most):
+            found._at.append(at)
+            found._executors.append(executors)
+            found._running.append(running)
+            found._waiting.append(waiting)
+        return found
+
     @property
     def peak_executors(self) -> int:
         """Most executors at once."""
-        return max(self._executors, default=0)
+        return max(self._peak, max(self._executors, default=0))
 
     def executor_ms(self, until_ms: int) -> int:
         """Executor-milliseconds up to a moment: the area below the staircase."""

@@ -20,6 +20,9 @@ _PART = re.compile(r"^events_(\d+)_.*?(\.compact)?$")
 _IN_PROGRESS = ".inprogress"
 
 
+NO_PARTS = "the rolled log holds no events_<number>_… file"
+
+
 class NoLog(ValueError):  # noqa: N818  (what the user reads)
     """A path at which there is no event log; the message says what is there instead, and what is wanted."""
 
@@ -30,7 +33,7 @@ class LogFiles:
 
     Attributes:
         name: where it is, for people.
-        parts: its files in the order of writing.
+        parts: its files in the order of writing; none in a rolled log that has only begun.
         size: of all of them as they are stored, in bytes.
         in_progress: by its name, the application has not ended.
         compacted: the history server has thrown the oldest events away.
@@ -54,16 +57,31 @@ class LogFiles:
 def find_logs(where: str) -> list[LogFiles]:
     """The logs at a place, by name.
 
+    In a folder, what cannot be read is found all the same, so that it can be told beside the others: the folder of a running
+    cluster has logs that have only begun, and logs that are renamed while it is looked at.
+
     Raises:
         NoLog: when there is none.
     """
     store = _store(where)
+    try:
+        return _found(store, where)
+    except (NoLog, OSError):
+        raise
+    except Exception as error:  # each store has its own
+        raise NoLog(f"{where}: {type(error).__name__}: {error}") from error
+
+
+def _found(store: "_Store", where: str) -> list[LogFiles]:
     if not store.exists(where):
         raise NoLog(f"{where}: there is no such file or folder")
     if not store.is_folder(where):
         return [_single(store, where)]
     if _base(where).startswith(_ROLLED) or _parts(store.names(where)):
-        return [_rolled(store, where)]
+        rolled = _rolled(store, where)
+        if not rolled.parts:
+            raise NoLog(f"{where}: {NO_PARTS}")
+        return [rolled]
     found: list[LogFiles] = []
     for name in sorted(store.names(where)):
         path = store.join(where, name)
@@ -79,7 +97,14 @@ def find_logs(where: str) -> list[LogFiles]:
 
 
 def _single(store: "_Store", path: str) -> LogFiles:
-    return LogFiles(path, (path,), store.size(path), path.endswith(_IN_PROGRESS))
+    return LogFiles(path, (path,), _size(store, path), path.endswith(_IN_PROGRESS))
+
+
+def _size(store: "_Store", path: str) -> int:
+    try:
+        return store.size(path)
+    except OSError:
+        return 0  # whoever reads it is told why
 
 
 def _parts(names: Iterable[str]) -> dict[int, tuple[bool, str]]:
@@ -97,18 +122,18 @@ def _parts(names: Iterable[str]) -> dict[int, tuple[bool, str]]:
 def _rolled(store: "_Store", folder: str) -> LogFiles:
     names = list(store.names(folder))
     parts = _parts(names)
-    if not parts:
-        raise NoLog(f"{folder}: the rolled log holds no events_<number>_… file")
     compacted = [number for number, (compact, _) in parts.items() if compact]
-    first = max(compacted, default=min(parts))
+    first = max(compacted, default=min(parts, default=1))
     numbers = sorted(number for number in parts if number >= first)
-    missing = sorted(set(range(1 if not compacted else first, numbers[-1] + 1)) - set(numbers))
+    missing = sorted(
+        set(range(1 if not compacted else first, max(numbers, default=0) + 1)) - set(numbers)
+    )
     paths = tuple(store.join(folder, parts[number][1]) for number in numbers)
     status = [name for name in names if name.startswith(_STATUS)]
     return LogFiles(
         name=folder,
         parts=paths,
-        size=sum(map(store.size, paths)),
+        size=sum(_size(store, path) for path in paths),
         in_progress=not status or any(name.endswith(_IN_PROGRESS) for name in status),
         compacted=bool(compacted),
         missing=tuple(missing),

@@ -14,7 +14,7 @@ from spark_allocation.core.simulation.application import RecordedApplication
 from spark_allocation.sources.event_log.application_builder import ApplicationBuilder
 from spark_allocation.sources.event_log.event_lines import EventLines
 from spark_allocation.sources.event_log.lines import lines_of
-from spark_allocation.sources.event_log.log_files import LogFiles, NoLog
+from spark_allocation.sources.event_log.log_files import NO_PARTS, LogFiles, NoLog
 from spark_allocation.sources.event_log.log_notes import LogNotes
 
 
@@ -36,6 +36,8 @@ def read_log(files: LogFiles, progress: Callable[[int], None] = lambda _bytes: N
         NoLog: when no job of an application is in it.
         CodecMissing: when it is packed with what cannot be unpacked here.
     """
+    if not files.parts:
+        raise NoLog(f"{files.name}: {NO_PARTS}")
     notes = LogNotes(
         in_progress=files.in_progress, compacted=files.compacted, missing_parts=files.missing
     )
