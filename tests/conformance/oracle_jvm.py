@@ -69,6 +69,13 @@ def python_with_pyspark(version: str) -> Path:
     return folder / "venv" / "bin" / "python"
 
 
+def spark_home(version: str) -> Path:
+    """The folder of Spark of this version, as pip installs it: with bin, jars and python."""
+    folder = cache_folder() / "oracle" / version
+    with alone(folder / "lock"):
+        return _spark_jars(folder / "venv", version).parent
+
+
 def _fingerprint() -> str:
     digest = hashlib.sha256()
     for source in sorted([*SOURCES.glob("src/*.scala"), *SOURCES.glob("conf/*")]):

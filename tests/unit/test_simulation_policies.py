@@ -512,6 +512,9 @@ def test_damage_is_told_and_the_rest_is_used(tmp_path: Path) -> None:
         (["LOG", "--policy", "BAD"], 1, "bad.yaml: spark.dynamicAllocation.maxExecutors='0'"),
         (["LOG", "--policy", "LIST"], 1, "list.yaml: a policy is"),
         (["LOG", "--start-delay", "-1"], 2, "start-delay"),
+        (["LOG", "--spark"], 2, "PySpark is not here: start it with spark-submit"),
+        (["LOG", "--spark", "--recommend"], 2, "--recommend: searches on one machine"),
+        (["LOG", "--spark", "--plot", "x.png"], 2, "--plot: draws one log on one machine"),
     ],
 )
 def test_simulate_ends_with_a_sentence_and_a_code_of_its_own(

@@ -33,6 +33,11 @@ from spark_allocation.cli.simulated_traces import (
 from spark_allocation.controller.policy_files import RefusedPolicy, distinct, read_policy_file
 from spark_allocation.controller.policy_search import Recommendation, policy_of
 from spark_allocation.controller.trace_study import TraceStudy, trace_studies
+from spark_allocation.controller.what_if_on_spark import (
+    SparkJobFailed,
+    SparkMissing,
+    studies_on_spark,
+)
 from spark_allocation.controller.what_if_study import (
     LogStudy,
     SupposedCluster,
@@ -52,7 +57,7 @@ def simulate(  # noqa: PLR0917  (options of a command)
     logs: Annotated[
         list[str],
         typer.Argument(
-            metavar="LOG...",
+            metavar="LOG",
             help="Event logs: files, rolled logs (eventlog_v2_…), folders of them, URLs with fsspec. Or traces of the operator: files and folders.",
         ),
     ],
@@ -98,6 +103,13 @@ def simulate(  # noqa: PLR0917  (options of a command)
     workers: Annotated[
         int | None, typer.Option(min=1, help="Processes for several logs. Left out: all cores.")
     ] = None,
+    spark: Annotated[
+        bool,
+        typer.Option(
+            "--spark",
+            help="A Spark task for each log in place of a process of this machine; executors have to see the logs. Needs PySpark.",
+        ),
+    ] = False,
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Run recorded applications again, in thought, under other policies.
@@ -108,6 +120,10 @@ def simulate(  # noqa: PLR0917  (options of a command)
 
     The decisions are those of production: the same code, on a simulated clock. The first row is what the log tells, the
     second the same settings simulated: how far these two are apart says how far the others can be trusted.
+
+    Several logs are read on all cores, and with --spark on all executors of a Spark application, with the same answer:
+
+    spark-submit --master k8s://… simulate_on_spark.py s3a://logs/spark-events --policy frugal.yaml -o json > answer.json
 
     A trace of the operator is recognized by its contents. Its decisions are made again and compared, and policies are put
     before the same demand; how long the application would have taken is not in a trace.
@@ -133,6 +149,10 @@ def simulate(  # noqa: PLR0917  (options of a command)
             "name event logs",
             EXIT_USAGE,
         )
+    if spark and recommend:
+        _end("--recommend: searches on one machine; leave out --spark, or --recommend", EXIT_USAGE)
+    if spark and plot_file is not None:
+        _end("--plot: draws one log on one machine; leave out --spark, or --plot", EXIT_USAGE)
     supposed = SupposedCluster(
         start_delay_ms=None if start_delay is None else round(start_delay * 1000),
         pods_per_minute=pods_per_minute,
@@ -144,18 +164,20 @@ def simulate(  # noqa: PLR0917  (options of a command)
         if recommendation is not None and recommendation.chosen is not None:
             policies.append(policy_of(recommendation.chosen.wishes))
         with _bar("reading and simulating", sum(log.size for log in found)) as advance:
-            results = studies(
-                found, policies, supposed, workers=workers or os.cpu_count() or 1, progress=advance
-            )
+            if spark and found:
+                results = studies_on_spark(found, policies, supposed, progress=advance)
+            else:
+                workers = workers or os.cpu_count() or 1
+                results = studies(found, policies, supposed, workers=workers, progress=advance)
         if refused := refused_by_all(results):
             _end(refused, EXIT_PROBLEM)
         with _bar("replaying", sum(trace.size for trace in traces)) as advance:
             replayed = trace_studies(traces, policies, supposed, progress=advance)
         if plot_file is not None:
             _plot(plot_file, results, replayed)
-    except (NoLog, RefusedPolicy) as error:
+    except (NoLog, RefusedPolicy, SparkJobFailed) as error:
         _end(str(error), EXIT_PROBLEM)
-    except (PlotsMissing, ValueError, OSError) as error:
+    except (PlotsMissing, SparkMissing, ValueError, OSError) as error:
         _end(str(error), EXIT_USAGE)
     _write(results, replayed, recommendation, share, price_per_core_hour, output)
     runs = [each.outcome for result in results for each in result.outcomes]
