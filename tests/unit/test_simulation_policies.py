@@ -30,7 +30,7 @@ from spark_allocation.controller.what_if import (
     recorded_outcome,
     simulated,
 )
-from spark_allocation.controller.what_if_study import SupposedCluster, search, studies
+from spark_allocation.controller.what_if_study import SupposedCluster, search, searchable, studies
 from spark_allocation.core.passive_driver import MIGRATION_SETTINGS, PASSIVE_SETTINGS
 from spark_allocation.core.simulation.application import RecordedApplication
 from spark_allocation.core.simulation.cluster import ClusterModel
@@ -269,8 +269,7 @@ def test_what_is_recommended_can_be_applied() -> None:
 
 def test_of_several_logs_each_has_to_be_fast_enough(tmp_path: Path) -> None:
     logs = [find_logs(str(log_of_jobs(tmp_path, name, tasks)))[0] for name, tasks in (("a", 4), ("b", 30))]  # fmt: skip
-    found, problems = search(logs, SupposedCluster(), within=0.2)
-    assert problems == []
+    found = search(searchable(logs), SupposedCluster(), within=0.2)
     assert found.chosen is not None
     assert found.fastest is not None
     for chosen, fastest in zip(found.chosen.outcomes, found.fastest.outcomes, strict=True):
@@ -492,6 +491,30 @@ def test_recommend_prints_an_object_to_apply_and_says_how_many_were_tried(log: P
     assert document["kind"] == "SparkAllocation"
     assert "policies were tried" in result.stderr
     assert "recommended" in result.stderr
+
+
+def test_recommend_goes_on_without_logs_for_which_nothing_can_be_searched(tmp_path: Path) -> None:
+    # given a good log, one that is none, and one whose settings Spark would have refused
+    log_of_jobs(tmp_path, "good")
+    (tmp_path / "noise").write_text("no log")
+    log_of_jobs(tmp_path, "odd", properties={"spark.task.cpus": "abc"})
+    # when
+    result = simulate(tmp_path, "--recommend")
+    # then
+    assert result.exit_code == 0, result.output
+    assert yaml.safe_load(result.stdout)["kind"] == "SparkAllocation"
+    assert result.stderr.count("noise: it is no event log") == 1
+    odd = tmp_path / "odd"
+    assert f"{odd}: the log's own settings: spark.task.cpus='abc': must be a number" in result.stderr  # fmt: skip
+
+
+def test_recommend_without_a_single_log_ends_with_their_problems(tmp_path: Path) -> None:
+    for number in range(8):
+        (tmp_path / f"noise-{number}").write_text("no log")
+    result = simulate(tmp_path, "--recommend")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "noise-0: it is no event log" in result.stderr
+    assert "; and 3 more" in result.stderr
 
 
 def test_damage_is_told_and_the_rest_is_used(tmp_path: Path) -> None:

@@ -1,15 +1,15 @@
 """``spark-allocation simulate``: yesterday's jobs under another policy, from their event logs or from traces of the operator."""
 
 import os
-import time
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 
 from spark_allocation.cli.connection import EXIT_PROBLEM, EXIT_USAGE, Output, OutputOption
 from spark_allocation.cli.output import write_document
@@ -43,6 +43,7 @@ from spark_allocation.controller.what_if_study import (
     SupposedCluster,
     refused_by_all,
     search,
+    searchable,
     studies,
 )
 from spark_allocation.reports.pictures import PlotsMissing
@@ -207,41 +208,36 @@ def _share(text: str) -> float:
 
 
 @contextmanager
-def _bar(what: str, total: float | None) -> Any:
+def _bar(what: str, total: float | None) -> Iterator[Callable[[float], None]]:
     """A progress bar on a terminal, for what takes longer than two seconds."""
     console = Console(stderr=True)
     if not console.is_terminal:
         yield lambda _advance: None
         return
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
-    progress = Progress(*columns, console=console, transient=True)
+    number = TextColumn("{task.completed:.0f}")
+    columns = (number,) if total is None else (BarColumn(), TimeRemainingColumn())
+    progress = Progress(
+        SpinnerColumn(), TextColumn("{task.description}"), *columns, console=console, transient=True
+    )
     task = progress.add_task(what, total=total)
-    begin, shown = time.monotonic(), False
-
-    def advance(count: float) -> None:
-        nonlocal shown
-        progress.advance(task, count)
-        if not shown and time.monotonic() - begin > BAR_AFTER_SECONDS:
-            shown = True
-            progress.start()
-
+    # a single step may take long, so the clock shows the bar and not the first step
+    timer = threading.Timer(BAR_AFTER_SECONDS, progress.start)
+    timer.start()
     try:
-        yield advance
+        yield lambda advance: progress.advance(task, advance)
     finally:
-        if shown:
-            progress.stop()
+        timer.cancel()
+        timer.join()
+        progress.stop()
 
 
 def _recommended(
     logs: Sequence[LogFiles], supposed: SupposedCluster, share: float
 ) -> Recommendation:
-    with _bar("policies tried", None) as advance:
-        recommendation, problems = search(
-            logs, supposed, within=share, tried=lambda _number: advance(1)
-        )
-    for problem in problems:
-        typer.echo(problem, err=True)
-    return recommendation
+    with _bar("reading", sum(log.size for log in logs)) as advance:
+        applications = searchable(logs, advance)
+    with _bar("policies tried:", None) as advance:
+        return search(applications, supposed, within=share, tried=lambda: advance(1))
 
 
 def _plot(file: Path, results: Sequence[LogStudy], replayed: Sequence[TraceStudy]) -> None:

@@ -62,7 +62,7 @@ def totals_text(results: Sequence[LogStudy], price: float | None) -> str:
     """A table over all applications."""
     good = [result for result in results if not result.problem]
     runs = [dict(log_runs(result)) for result in good]
-    names = list(dict.fromkeys(name for each in runs for name in each))
+    names = {name for each in runs for name in each}
     # sums are of the same applications in each row
     everywhere = [each for each in runs if len(each) == len(names)]
     said = [f"{len(everywhere)} applications together"]
@@ -72,7 +72,7 @@ def totals_text(results: Sequence[LogStudy], price: float | None) -> str:
         said.append(f"{len(results) - len(good)} logs could not be used")
     if not everywhere:
         return "; ".join(said)
-    rows = [total_row(name, [each[name] for each in everywhere], price) for name in names]
+    rows = [total_row(name, [each[name] for each in everywhere], price) for name in everywhere[0]]
     return f"{'; '.join(said)}\n\n{_table(rows, price)}"
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from spark_allocation.controller.policy_files import PolicyFile, RefusedPolicy
-from spark_allocation.controller.policy_search import Recommendation, recommend
+from spark_allocation.controller.policy_search import Recommendation, policy_of, recommend
 from spark_allocation.controller.what_if import (
     AS_RECORDED,
     as_recorded,
@@ -19,15 +19,18 @@ from spark_allocation.controller.what_if import (
     recorded_outcome,
     simulated,
 )
+from spark_allocation.core.resource_profiles import InvalidProfile
 from spark_allocation.core.simulation.application import RecordedApplication
 from spark_allocation.core.simulation.cluster import ClusterModel
 from spark_allocation.core.simulation.outcome import NamedOutcome, Outcome
+from spark_allocation.core.spark_conf import InvalidSetting
 from spark_allocation.reports.what_if_table import CURVE_POINTS
 from spark_allocation.sources.event_log.framings import CodecMissing
 from spark_allocation.sources.event_log.log_files import LogFiles, NoLog
 from spark_allocation.sources.event_log.reading import ReadLog, read_log
 
 Progress = Callable[[int], None]
+PROBLEMS_TOLD = 5
 KILLED = (
     "the process that simulated it was killed, most likely because there was no memory left for it: a gigabyte of log with "
     "344,000 tasks takes 122 MiB"
@@ -101,6 +104,8 @@ def study(
         return LogStudy(files.name, problem=why)
     try:
         return _simulated(files, found, policies, supposed)
+    except (InvalidSetting, InvalidProfile) as error:
+        return LogStudy(files.name, problem=f"{files.name}: the log's own settings: {error}")
     except Exception as error:  # noqa: BLE001  (a fault of the simulation; the other logs still have their answers)
         place = traceback.extract_tb(error.__traceback__)[-1]
         why = f"{type(error).__name__}: {error} ({Path(place.filename).name} line {place.lineno})"
@@ -230,43 +235,51 @@ def _simulated(
     )
 
 
-def search(
-    logs: Sequence[LogFiles],
-    supposed: SupposedCluster,
-    *,
-    within: float,
-    progress: Progress = lambda _bytes: None,
-    tried: Callable[[int], None] = lambda _number: None,
-) -> tuple[Recommendation, list[str]]:
-    """The cheapest SparkAllocation for all these logs together, and what could not be read of them.
-
-    Args:
-        within: by what share of its fastest makespan each application may take longer.
-        tried: told how many policies were simulated so far.
+def searchable(
+    logs: Sequence[LogFiles], progress: Progress = lambda _bytes: None
+) -> list[RecordedApplication]:
+    """The applications for which a SparkAllocation can be searched; of the other logs `study` tells what is wrong.
 
     Raises:
-        NoLog: when none of them can be read.
+        NoLog: when there is none.
     """
     applications, problems = [], []
     for files in logs:
         try:
-            applications.append(read_log(files, progress).application)
-        except (NoLog, CodecMissing, OSError) as error:
+            application = read_log(files, progress).application
+            policy_for(application, policy_of({}))
+            applications.append(application)
+        except Exception as error:  # noqa: BLE001  (as in `study`)
             problems.append(_naming(files, error))
     if not applications:
-        raise NoLog("; ".join(problems))
-    number = 0
+        more = len(problems) - PROBLEMS_TOLD
+        raise NoLog("; ".join([*problems[:PROBLEMS_TOLD], *([f"and {more} more"] if more > 0 else [])]))  # fmt: skip
+    return applications
+
+
+def search(
+    applications: Sequence[RecordedApplication],
+    supposed: SupposedCluster,
+    *,
+    within: float,
+    tried: Callable[[], None] = lambda: None,
+) -> Recommendation:
+    """The cheapest SparkAllocation for all these applications together.
+
+    Args:
+        within: by what share of its fastest makespan each application may take longer.
+        tried: called after each policy.
+    """
 
     def attempt(file: PolicyFile) -> list[Outcome]:
-        nonlocal number
-        number += 1
-        tried(number)
-        return [
+        outcomes = [
             simulated(each, policy_for(each, file), supposed.for_application(each))
             for each in applications
         ]
+        tried()
+        return outcomes
 
-    return recommend(applications, attempt, within=within), problems
+    return recommend(applications, attempt, within=within)
 
 
 def _naming(files: LogFiles, error: Exception) -> str:

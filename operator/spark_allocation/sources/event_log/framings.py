@@ -10,12 +10,14 @@ codecs but those of the Java libraries:
 - *snappy*: ``SnappyOutputStream`` of xerial: a header of 16 bytes, then blocks with their size as big endian; a header may come again.
 - *lzf*: chunks of compress-lzf: "ZV", a type, sizes of two bytes as big endian.
 - *zstd*: ordinary frames, one after the other.
+- *gzip* is none of Spark's, but what whoever puts logs away packs them with: members, one after the other.
 
 A stream that is cut or damaged gives what was whole before the place, then `CutStream`. Checksums of LZ4 blocks are not
 looked at: a damaged block nearly always fails to unpack, and what gets through fails as JSON.
 """
 
 import struct
+import zlib
 from collections.abc import Callable, Iterator
 from importlib import import_module
 from typing import Any, BinaryIO
@@ -39,6 +41,7 @@ _SNAPPY_MAGIC = b"\x82SNAPPY\x00"
 _SNAPPY_SIZE = struct.Struct(">i")
 _LZF_MAGIC = b"ZV"
 _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
+_GZIP_MAGIC = b"\x1f\x8b\x08"
 
 
 class CutStream(ValueError):  # noqa: N818  (what the reader finds)
@@ -180,11 +183,31 @@ def _zstd(stream: _Pushed) -> Iterator[bytes]:
         raise CutStream(f"zstd: {error}") from None
 
 
+def _gzip(stream: _Pushed) -> Iterator[bytes]:
+    packed = stream.read(PIECE)
+    while packed:
+        member = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
+        while not member.eof:
+            try:
+                piece = member.decompress(packed, PIECE)
+            except zlib.error as error:
+                raise CutStream(f"gzip: {error}") from None
+            packed = member.unconsumed_tail
+            if piece:
+                yield piece
+            elif not packed and not member.eof:
+                packed = stream.read(PIECE)
+                if not packed:
+                    raise CutStream("the stream ends within a gzip member")
+        packed = member.unused_data.lstrip(b"\0") or stream.read(PIECE)
+
+
 _READERS: tuple[tuple[bytes, Callable[[_Pushed], Iterator[bytes]]], ...] = (
     (_LZ4_MAGIC, _lz4),
     (_SNAPPY_MAGIC, _snappy),
     (_ZSTD_MAGIC, _zstd),
     (_LZF_MAGIC, _lzf),
+    (_GZIP_MAGIC, _gzip),
 )
 
 

@@ -50,17 +50,26 @@ class LogNotes:
             found.append(f"parts of the rolled log are missing: events_{numbers}_…")
         found += [f"a packed part is cut: {why}; what came before is used" for why in self.cut]
         if self.damaged:
-            found.append(f"{self.damaged} of {self.lines} lines are cut or no JSON and were left out")  # fmt: skip
+            found.append(f"{self.damaged} of {_number(self.lines, 'line')} {_are(self.damaged)} cut or no JSON and left out")  # fmt: skip
         if self.unknown:
             kinds = ", ".join(sorted(self.unknown)[:5])
-            found.append(f"{sum(self.unknown.values())} lines are of kinds that are not known and were left out: {kinds}")  # fmt: skip
+            number = sum(self.unknown.values())
+            found.append(f"{_number(number, 'line')} of kinds that are not known {_are(number)} left out: {kinds}")  # fmt: skip
         if self.clock_set_back:
-            found.append(f"the driver's clock was set back {self.clock_set_back} times; later times were moved forward")  # fmt: skip
+            found.append(f"the driver's clock was set back {_number(self.clock_set_back, 'time')}; later times were moved forward")  # fmt: skip
         if self.estimated:
-            found.append(f"{self.estimated} tasks have no end in the log and count as long as the median of their stage")  # fmt: skip
+            found.append(f"{_number(self.estimated, 'task')} without an end in the log {_are(self.estimated)} taken to be as long as the median of the stage")  # fmt: skip
         if self.orphans:
-            found.append(f"{self.orphans} ended tasks belong to stages that are not in the log and were left out")  # fmt: skip
+            found.append(f"{_number(self.orphans, 'ended task')} of stages that are not in the log {_are(self.orphans)} left out")  # fmt: skip
         if self.unfinished_jobs:
-            found.append(f"{self.unfinished_jobs} jobs have no end in the log")
+            found.append(f"no end in the log: {_number(self.unfinished_jobs, 'job')}")
         found += [f"resource profile left out: {each}" for each in self.refused_profiles]
         return found
+
+
+def _number(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
+
+
+def _are(count: int) -> str:
+    return "is" if count == 1 else "are"

@@ -38,20 +38,20 @@ def read_log(files: LogFiles, progress: Callable[[int], None] = lambda _bytes: N
     """
     if not files.parts:
         raise NoLog(f"{files.name}: {NO_PARTS}")
-    notes = LogNotes(
-        in_progress=files.in_progress, compacted=files.compacted, missing_parts=files.missing
-    )
+    notes = LogNotes(compacted=files.compacted, missing_parts=files.missing)
     builder = ApplicationBuilder(notes)
     events = EventLines(builder.handlers, notes)
     for line in lines_of(files, notes, progress):
         events.take(line)
     application = builder.finish()
     if application is None:
-        what = "it is no event log" if not events.known else "no job began in it"
+        what = "no job began in it" if events.known else "it is no event log"
+        if files.in_progress:
+            what = "no job has begun in it yet"
         raise NoLog(
             f"{files.name}: {what} ({notes.lines} lines, {notes.damaged} damaged); "
             "wanted is what spark.eventLog.enabled=true writes"
         )
-    if not application.ended:
-        notes.in_progress = True
+    # its name may say otherwise: the last renaming can fail, and files can be copied
+    notes.in_progress = not application.ended
     return ReadLog(application, notes)
