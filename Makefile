@@ -99,7 +99,7 @@ bench-many: $(INSTALLED)  ## Figures of 10 to 1,000 SparkAllocations in one proc
 	@$(BIN)/python -m tests.perf.bench_many --restart --json demo-output/bench-restart.json
 
 bench-many-real: $(INSTALLED)  ## The same at work on a real API server, with pods that kwok plays, beside what the API server and etcd use
-	@$(BIN)/python -m tests.perf.bench_many --real --applications 1,10,100,1000 --json demo-output/bench-many-real.json
+	@$(BIN)/python -m tests.perf.bench_many --real --applications 1,10,100,1000 --arrive 10 --json demo-output/bench-many-real.json
 
 lint: $(INSTALLED)  ## ruff, the import contracts, and generated files that are out of date
 	@$(BIN)/ruff check --no-cache $(SOURCES)

@@ -4,7 +4,7 @@
     python -m tests.perf.bench_many --applications 1000 --seconds 300 --json many.json
     python -m tests.perf.bench_many --applications 100 --restart --foreign 49000
     python -m tests.perf.bench_many --applications 1000 --failover
-    python -m tests.perf.bench_many --real --applications 1,10,100,1000        # on a real API server
+    python -m tests.perf.bench_many --real --applications 1,10,100,1000 --arrive 10        # on a real API server
 
 The operator is a process of its own, as in a cluster. Its API server is one in memory and its drivers are a fleet that
 answers real HTTP with bodies as long as a real driver's; both, with the kubelets, are one other process (`many_world`).
@@ -64,6 +64,7 @@ def run(options: argparse.Namespace, applications: int) -> dict[str, Any]:
         options.pods * applications,
         foreign_pods=options.foreign,
         active=options.active,
+        arrive=options.arrive,
         seed=options.seed,
     )
     cluster = cluster_of_its_own(options.cluster, Reporter()) if options.real else nullcontext()
@@ -257,6 +258,12 @@ def main() -> int:
         help="executor pods of drivers that allocate for themselves",
     )
     parser.add_argument("--active", type=float, default=0.1, help="share that is always at work")
+    parser.add_argument(
+        "--arrive",
+        type=float,
+        default=0.0,
+        help="applications a second that come while the operator runs; 0: all are there before",
+    )
     parser.add_argument("--idle-poll", type=float, default=5.0, help="seconds")
     parser.add_argument("--jobs", type=float, default=2.0, help="that need more, a second")
     parser.add_argument("--settle", type=float, default=30.0, help="seconds before it is measured")

@@ -13,7 +13,6 @@ that needs more executors to the request for the first of them.
 """
 
 import asyncio
-import contextlib
 import json
 import sys
 import time
@@ -45,12 +44,14 @@ class Load:
         pods: executors of all applications, more or less.
         foreign_pods: executor pods of drivers that allocate for themselves: the operator sees them and serves none of them.
         active: share of the applications that is always at work.
+        arrive: applications a second that come while the world goes on; 0 for all at its beginning.
     """
 
     applications: int
     pods: int
     foreign_pods: int = 0
     active: float = 0.1
+    arrive: float = 0.0
     seed: int = 1
 
 
@@ -157,7 +158,7 @@ class World:
         pods.listen(self._pod_changed)
 
     async def populate(self) -> None:
-        """Driver pods that run, and a SparkAllocation for each."""
+        """Drivers that answer, and of each that does not arrive later a pod that runs, and a SparkAllocation."""
         load = self._load
         count_active = max(1, round(load.applications * load.active))
         each_active = min(30, max(1, load.pods * 3 // 10 // count_active))
@@ -173,11 +174,21 @@ class World:
             )
             await self._fleet.open(truth)
             self._members.append(Member(truth, active, each_active if active else each_resting))
-        async with asyncio.TaskGroup() as group:
-            for member in self._members:
-                group.create_task(self._put(member))
+        if not load.arrive:
+            async with asyncio.TaskGroup() as group:
+                for member in self._members:
+                    group.create_task(self._put(member))
         await self._pods.put_foreign(load.foreign_pods)
         await self._pods.drivers_run()
+
+    async def arrive(self) -> None:
+        """Those that come later do, one after the other."""
+        if not self._load.arrive:
+            return
+        began = time.monotonic()
+        for number, member in enumerate(self._members):
+            await asyncio.sleep(began + number / self._load.arrive - time.monotonic())
+            await self._put(member)
 
     async def _put(self, member: Member) -> None:
         truth = member.truth
@@ -336,25 +347,27 @@ async def play(pods: ManyPods, load: Load) -> None:
     async with DriverFleet() as fleet:
         world = World(pods, fleet, load)
         await world.populate()
-        going_on = asyncio.create_task(world.go_on())
-        _say({"kubeconfig": pods.kubeconfig, "lease_namespace": pods.lease_namespace})
-        while line := (await lines.readline()).decode().split():
-            match line:
-                case ["complete"]:
-                    _say({"complete": world.is_complete, "registered": world.registered})
-                case ["jobs", per_second]:
-                    world.jobs_per_second = float(per_second)
-                    _say({})
-                case ["begin"]:
-                    world.begin()
-                    _say({})
-                case ["figures"]:
-                    _say(asdict(world.figures()))
-            if going_on.done():
-                going_on.result()
-        going_on.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await going_on
+        async with asyncio.TaskGroup() as group:
+            courses = [group.create_task(each) for each in (world.go_on(), world.arrive())]
+            _say({"kubeconfig": pods.kubeconfig, "lease_namespace": pods.lease_namespace})
+            await _obey(lines, world)
+            for course in courses:
+                course.cancel()
+
+
+async def _obey(lines: asyncio.StreamReader, world: World) -> None:
+    while line := (await lines.readline()).decode().split():
+        match line:
+            case ["complete"]:
+                _say({"complete": world.is_complete, "registered": world.registered})
+            case ["jobs", per_second]:
+                world.jobs_per_second = float(per_second)
+                _say({})
+            case ["begin"]:
+                world.begin()
+                _say({})
+            case ["figures"]:
+                _say(asdict(world.figures()))
 
 
 def _say(answer: dict[str, Any]) -> None:
