@@ -15,7 +15,7 @@ INSTALLED := $(VENV)/.installed
 SOURCES := operator tests examples
 
 .DEFAULT_GOAL := help
-.PHONY: help docs demo test e2e chart test-chart test-kind slow lint types format unit fuzz faults soak day fidelity conformance integration streaming-plant bench bench-watch bench-create bench-many bench-many-real stream stream-page crd released-crds kubernetes-schemas requirements image cluster-up \
+.PHONY: help docs demo test e2e chart test-chart test-kind slow lint types format unit fuzz faults soak day fidelity conformance integration streaming-plant bench bench-watch bench-create bench-many bench-many-real bench-page beside-spark stream stream-page crd released-crds kubernetes-schemas requirements image cluster-up \
 	cluster-down cluster-status clean
 
 help:  ## Show this list
@@ -92,14 +92,21 @@ bench-watch: $(INSTALLED)  ## Figures of the pods watch: CPU and memory for fift
 	@$(BIN)/python -m tests.perf.bench_pods_watch
 
 bench-create: $(INSTALLED)  ## Figures of a creation: CPU of building an executor pod and of asking for it
-	@$(BIN)/python -m tests.perf.bench_create
+	@$(BIN)/python -m tests.perf.bench_create --json demo-output/create-memory.json
 
-bench-many: $(INSTALLED)  ## Figures of 10 to 1,000 SparkAllocations in one process, at work and restarted, and how they grow (needs two idle cores)
-	@$(BIN)/python -m tests.perf.bench_many --json demo-output/bench-many.json
-	@$(BIN)/python -m tests.perf.bench_many --restart --json demo-output/bench-restart.json
+bench-many: $(INSTALLED)  ## Figures of 10 to 1,000 SparkAllocations in one process, at work, restarted and with another leader (needs two idle cores)
+	@$(BIN)/python -m tests.perf.bench_many --json demo-output/many.json
+	@$(BIN)/python -m tests.perf.bench_many --applications 100 --restart --foreign 49000 --json demo-output/restart.json
+	@$(BIN)/python -m tests.perf.bench_many --applications 1000 --failover --json demo-output/failover.json
+
+beside-spark: $(INSTALLED)  ## How soon executor pods are there on a test cluster, beside Spark's own allocation (15 minutes)
+	@$(BIN)/python -m tests.perf.beside_spark --spark $(SPARK) --json demo-output/beside-spark.json
+
+bench-page: $(INSTALLED)  ## Put what the last bench-create, bench-many and beside-spark measured into docs/performance.md, with its pictures
+	@$(BIN)/python -m tests.documents.performance_page
 
 bench-many-real: $(INSTALLED)  ## The same at work on a real API server, with pods that kwok plays, beside what the API server and etcd use
-	@$(BIN)/python -m tests.perf.bench_many --real --applications 1,10,100,1000 --arrive 10 --json demo-output/bench-many-real.json
+	@$(BIN)/python -m tests.perf.bench_many --real --applications 1,10,100,1000 --arrive 10 --json demo-output/many-real.json
 
 lint: $(INSTALLED)  ## ruff, the import contracts, and generated files that are out of date
 	@$(BIN)/ruff check --no-cache $(SOURCES)

@@ -1,7 +1,7 @@
 """What the creation of an executor pod costs: building the pod, asking for it, and how many a second are sustained.
 
-    python -m tests.perf.bench_create [--pods 2000] [--json create.json] [--profile]
-    python -m tests.perf.bench_create --real [--cluster NAME]
+    python -m tests.perf.bench_create [--pods 3000] [--runs 3] [--json create-memory.json] [--profile]
+    python -m tests.perf.bench_create --real [--cluster NAME] [--json create.json]
 
 The driver is one with two hundred Spark properties, the API server one in memory, in a process of its own, or with
 ``--real`` that of a test cluster, whose etcd and controllers share the machine. *CPU* is that of this process, which
@@ -54,6 +54,7 @@ from spark_allocation.testing.objects import FakeObjectsApi
 NAMESPACE = "jobs"
 APPLICATION = Application("spark-0123456789abcdef", "nightly", 1, False, "4.1.4", "185")
 _TOKEN = {"mountPath": "/var/run/secrets/kubernetes.io/serviceaccount", "name": "token"}
+WARMING_PODS = 100
 NOBODY = "nobody-schedules-this"
 DRIVER_POD: dict[str, Any] = {
     "apiVersion": "v1",
@@ -135,8 +136,14 @@ def serve(port_to: Pipe) -> None:
     asyncio.run(run())
 
 
-async def measure(api: KubernetesApi, driver_pod: dict[str, Any], pods: int) -> dict[str, Any]:
-    """CPU milliseconds of each part of one creation, creations a second, and the seconds that each takes."""
+async def measure(
+    api: KubernetesApi, driver_pod: dict[str, Any], pods: int, first: int
+) -> dict[str, Any]:
+    """CPU milliseconds of each part of one creation, creations a second, and the seconds that each takes.
+
+    Args:
+        first: id of the first executor; names of pods are made of them.
+    """
     namespace = driver_pod["metadata"]["namespace"]
     makes, asks = await building(driver_pod), KubernetesPodsApi(api)
     pacer = CreationPacer(1_000_000)
@@ -154,10 +161,11 @@ async def measure(api: KubernetesApi, driver_pod: dict[str, Any], pods: int) -> 
         took.append(time.monotonic() - began)
         assert outcome.result is CreateResult.CREATED, outcome
 
-    await _all(lambda number: ask(built(number)), range(1, 101))  # connections, caches
+    warming = range(first, first + WARMING_PODS)
+    await _all(lambda number: ask(built(number)), warming)  # connections, caches
     took.clear()
     began = time.process_time()
-    ready = [built(number) for number in range(1_000, 1_000 + pods)]
+    ready = [built(number) for number in range(warming.stop, warming.stop + pods)]
     building_ms = (time.process_time() - began) / pods * 1000
     began, wall = time.process_time(), time.monotonic()
     await _all(ask, ready)
@@ -236,12 +244,15 @@ def _without_token(spec: dict[str, Any]) -> dict[str, Any]:
 
 
 async def connected(
-    connect: Callable[[], Awaitable[KubernetesApi]], driver_pod: dict[str, Any], pods: int
+    connect: Callable[[], Awaitable[KubernetesApi]],
+    driver_pod: dict[str, Any],
+    pods: int,
+    first: int,
 ) -> dict[str, Any]:
     """`measure` on a connection of its own."""
     api = await connect()
     try:
-        return await measure(api, driver_pod, pods)
+        return await measure(api, driver_pod, pods, first)
     finally:
         await api.close()
 
@@ -250,7 +261,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("--pods", type=int, default=2_000)
+    parser.add_argument("--pods", type=int, default=3_000, help="of each run")
+    parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--profile", action="store_true", help="say where the time goes")
     parser.add_argument("--json", type=Path, help="write the figures there")
     parser.add_argument("--real", action="store_true", help="on a test cluster")
@@ -266,12 +278,16 @@ def main() -> int:
     with served as (connect, driver_pod):
         if options.profile:
             profile.enable()
-        figures = uvloop.run(connected(connect, driver_pod, options.pods))
+        every = WARMING_PODS + options.pods
+        creations = [
+            uvloop.run(connected(connect, driver_pod, options.pods, first))
+            for first in range(1, options.runs * every, every)
+        ]
         profile.disable()
     if options.profile:
         pstats.Stats(profile, stream=sys.stderr).sort_stats("tottime").print_stats(40)
-    figures = {"api": "cluster" if options.real else "memory", **figures}
-    machine.write(options.json, {"machine": before, "creation": figures})
+    api = "cluster" if options.real else "memory"
+    machine.write(options.json, {"machine": before, "api": api, "creations": creations})
     return 0
 
 

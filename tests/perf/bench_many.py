@@ -71,7 +71,7 @@ def run(options: argparse.Namespace, applications: int) -> dict[str, Any]:
     with cluster as many, WorldProcess(load, many) as world:
         if options.failover:
             return found | failed_over(world, settings, applications, options.patience)
-        with operator_of(world, **settings) as operator:
+        with operator_of(world, memray=options.memray, **settings) as operator:
             found |= completed(world, operator, options.patience)
             _say(f"{applications} applications: {found}")
             if not options.restart:
@@ -276,6 +276,11 @@ def main() -> int:
     )
     parser.add_argument("--real", action="store_true", help="on a test cluster of its own")
     parser.add_argument("--cluster", default=os.environ.get("CLUSTER", "many"), help="its name")
+    parser.add_argument(
+        "--memray",
+        type=Path,
+        help="file for what the (first) operator allocates, for `memray flamegraph FILE`; needs the package memray",
+    )
     parser.add_argument("--json", type=Path, help="write the figures there")
     options = parser.parse_args()
     if options.real and options.foreign:

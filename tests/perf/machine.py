@@ -4,6 +4,7 @@ import json
 import math
 import os
 import platform
+import re
 import statistics
 import time
 from collections.abc import Sequence
@@ -25,6 +26,22 @@ def machine() -> dict[str, Any]:
     }
 
 
+def described(found: dict[str, Any]) -> str:
+    """The same in words, for a page: the day, what it has, and how busy it was."""
+    mebibytes = int(found["memory"].split()[0]) / 2**10
+    system = re.match(r"[A-Za-z]+-\d+\.\d+", found["system"])
+    parts = [
+        f"{found['processors']} processors ({found['processor']})",
+        f"{mebibytes / 2**10:.0f} GiB",
+        (system[0] if system else found["system"]).replace("-", " "),
+        found["python"],
+        f"load {found['load'][0]:g} before",
+    ]
+    if found["priority"] > 0:
+        parts.append(f"at a lower priority ({found['priority']})")
+    return f"{found['at'][:10]}: {', '.join(parts)}"
+
+
 def _first(path: str, name: str) -> str:
     try:
         lines = Path(path).read_text().splitlines()
@@ -33,8 +50,8 @@ def _first(path: str, name: str) -> str:
     return next((line.split(":", 1)[1].strip() for line in lines if line.startswith(name)), "")
 
 
-def exponent(sizes: Sequence[float], figures: Sequence[float]) -> float:
-    """The b of ``figure = a × size ** b`` by least squares in logarithms: 1 is linear growth, 0 none.
+def power_law(sizes: Sequence[float], figures: Sequence[float]) -> tuple[float, float]:
+    """The a and the b of ``figure = a × size ** b`` by least squares in logarithms: with b 1 it grows linearly, with 0 not.
 
     Raises:
         statistics.StatisticsError: fewer than two different sizes.
@@ -43,7 +60,13 @@ def exponent(sizes: Sequence[float], figures: Sequence[float]) -> float:
         (math.log(size), math.log(max(figure, 1e-9)))
         for size, figure in zip(sizes, figures, strict=True)
     ]
-    return statistics.linear_regression(*zip(*points, strict=True)).slope
+    found = statistics.linear_regression(*zip(*points, strict=True))
+    return math.exp(found.intercept), found.slope
+
+
+def exponent(sizes: Sequence[float], figures: Sequence[float]) -> float:
+    """The b of a `power_law`."""
+    return power_law(sizes, figures)[1]
 
 
 def quantiles(values: Sequence[float]) -> dict[str, float]:

@@ -29,6 +29,7 @@ from tests.perf.many_world import Load
 
 LOOK_SECONDS = 0.05
 KWOK_NODES = 20
+TRACED_ENDS_SECONDS = 600.0
 
 
 class Usage(NamedTuple):
@@ -133,7 +134,11 @@ class OperatorProcess:
     """`spark-allocation run` against that world."""
 
     def __init__(
-        self, kubeconfig: str, environment: Mapping[str, str], namespace: str = ""
+        self,
+        kubeconfig: str,
+        environment: Mapping[str, str],
+        namespace: str = "",
+        memray: Path | None = None,
     ) -> None:
         folder = Path(tempfile.mkdtemp(prefix="bench-many-"))
         path = folder / "kubeconfig"
@@ -143,10 +148,7 @@ class OperatorProcess:
         self.began = time.monotonic()
         with self.log.open("wb") as output:
             self.process = subprocess.Popen(
-                [
-                    *("setpriv", "--pdeathsig", "KILL", "--"),
-                    *(str(Path(sys.executable).with_name("spark-allocation")), "run"),
-                ],
+                ["setpriv", "--pdeathsig", "KILL", "--", *_program(memray), "run"],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -204,28 +206,38 @@ class OperatorProcess:
         self.process.kill()
         self.process.wait(60)
 
-    def end(self) -> None:
+    def end(self, within_seconds: float = 60) -> None:
         """As a rolling update would."""
         self.process.terminate()
-        self.process.wait(60)
+        self.process.wait(within_seconds)
+
+
+def _program(memray: Path | None) -> list[str]:
+    if memray is None:
+        return [str(Path(sys.executable).with_name("spark-allocation"))]
+    options = ("--trace-python-allocators", "--force", "--output", str(memray))
+    return [sys.executable, "-m", "memray", "run", *options, "-m", "spark_allocation"]
 
 
 @contextmanager
 def operator_of(
-    world: WorldProcess, *, leads: bool = False, **settings: str
+    world: WorldProcess, *, leads: bool = False, memray: Path | None = None, **settings: str
 ) -> Iterator[OperatorProcess]:
     """An operator of that world.
 
     Args:
         leads: whether it has to hold a Lease.
+        memray: file for all that it allocates, which makes it several times slower; the package memray has to be there.
         settings: of its environment, without their prefix.
     """
     environment = {f"SPARK_ALLOCATION_{name.upper()}": value for name, value in settings.items()}
     namespace = world.lease_namespace if leads else ""
-    operator = OperatorProcess(world.kubeconfig, environment, namespace)
+    operator = OperatorProcess(world.kubeconfig, environment, namespace, memray)
     try:
         yield operator
     finally:
+        if memray is not None:
+            operator.end(TRACED_ENDS_SECONDS)  # what it has not written yet would be missing
         operator.kill()
     shutil.rmtree(operator.log.parent)  # whoever fails leaves the log behind
 

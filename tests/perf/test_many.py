@@ -4,6 +4,7 @@ import argparse
 from collections.abc import Iterator
 
 import pytest
+from tests.perf import aims
 from tests.perf.bench_many import (
     WATCHES_OF_PODS,
     completed,
@@ -19,7 +20,7 @@ EACH = 3
 PATIENCE_SECONDS = 900.0
 CPU_MS_PER_DRIVER_REQUEST = 4.0
 """Everything that the operator does, for each request to a driver: four times what ten applications take (docs/performance.md)."""
-STATUSES_PER_SECOND = 50
+STATUSES_PER_SECOND = aims.STATUSES_PER_SECOND.bound
 
 
 @pytest.fixture
