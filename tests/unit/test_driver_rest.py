@@ -184,3 +184,14 @@ async def test_the_environment_tells_properties_and_profiles(session, driver) ->
     assert isinstance(answer, Environment)
     assert answer.spark_properties["spark.app.name"] == "job"
     assert set(answer.resource_profiles) == {0, 3}
+
+
+async def test_applications_that_are_configured_alike_share_their_settings(session, driver) -> None:
+    """A thousand of them have the same few hundred keys, and mostly the same values."""
+    driver.properties["spark.sql.shuffle.partitions"] = "1000"
+    first, second = [await rest(session, driver).environment() for _ in range(2)]
+    assert isinstance(first, Environment)
+    assert isinstance(second, Environment)
+    for one, other in zip(first.spark_properties.items(), second.spark_properties.items(), strict=True):  # fmt: skip
+        assert one[0] is other[0]
+        assert one[1] is other[1]

@@ -7,6 +7,7 @@ counted, so that the ring goes back further than the last minute.
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from spark_allocation.api.api_model import lean
 from spark_allocation.api.v1alpha1 import DecisionStatus
 from spark_allocation.core.allocation_decisions import ProfileDecision, TargetReason
 from spark_allocation.core.allocation_step import Step
@@ -34,7 +35,7 @@ class Decisions:
     """
 
     def __init__(self, stored: Iterable[Mapping[str, Any]] = ()) -> None:
-        self._newest_first = [DecisionStatus.model_validate(each) for each in stored]
+        self._newest_first = [lean(DecisionStatus.model_validate(each)) for each in stored]
         del self._newest_first[DECISIONS_KEPT:]
 
     @property
@@ -57,7 +58,7 @@ class Decisions:
                 del self._newest_first[place]
                 decision = decision.model_copy(update={"count": known.count + 1})
                 break
-        self._newest_first.insert(0, decision)
+        self._newest_first.insert(0, lean(decision))
         del self._newest_first[DECISIONS_KEPT:]
 
 

@@ -14,6 +14,7 @@ import structlog
 from pydantic import ValidationError
 from pydantic.alias_generators import to_camel
 
+from spark_allocation.api.api_model import lean
 from spark_allocation.api.conditions import CONDITION_ORDER, ConditionType, Reason
 from spark_allocation.api.v1alpha1 import Condition, ProfileStatus, SparkAllocationStatus
 from spark_allocation.kube.allocations_api import AllocationsApi
@@ -47,7 +48,7 @@ class Conditions:
         self._conditions: dict[ConditionType, Condition] = {}
         for item in stored.get("conditions") or ():
             try:
-                condition = Condition.model_validate(item)
+                condition = lean(Condition.model_validate(item))
                 datetime.fromisoformat(condition.last_transition_time)
                 self._conditions[ConditionType(condition.type)] = condition
             except ValueError:
@@ -68,17 +69,19 @@ class Conditions:
             status,
             statement.reason.value,
         )
-        self._conditions[condition_type] = Condition(
-            type=condition_type.value,
-            status=status,
-            reason=statement.reason.value,
-            message=statement.message[:1024],
-            last_transition_time=(
-                before.last_transition_time
-                if before is not None and before.status == status
-                else timestamp()
-            ),
-            observed_generation=generation,
+        self._conditions[condition_type] = lean(
+            Condition(
+                type=condition_type.value,
+                status=status,
+                reason=statement.reason.value,
+                message=statement.message[:1024],
+                last_transition_time=(
+                    before.last_transition_time
+                    if before is not None and before.status == status
+                    else timestamp()
+                ),
+                observed_generation=generation,
+            )
         )
         return changed
 
@@ -142,7 +145,9 @@ class StatusWriter:
             ApiUnavailable: the next call tries again.
         """
         if self._settled is not None and _say_the_same(self._settled, status):
-            return 0.0  # without making a document of it: most steps change nothing
+            # without making a document of it: most steps change nothing
+            self._settled = status  # what it is made of is kept for the next one too
+            return 0.0
         moment = time.monotonic() if now is None else now
         wanted = within_size(status.model_dump(mode="json", by_alias=True, exclude_none=True))
         changes = {key: value for key, value in wanted.items() if self._written.get(key) != value}

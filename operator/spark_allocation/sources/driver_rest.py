@@ -8,6 +8,7 @@ Spark would say becomes an `Unreachable` with a reason and a remedy instead of a
 import asyncio
 import contextlib
 import re
+import sys
 import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
@@ -534,7 +535,10 @@ def environment_in(body: bytes) -> Environment | None:
 
 def _environment(answer: _Environment) -> Environment:
     return Environment(
-        spark_properties=dict(answer.spark_properties),
+        # the same few hundred keys, and mostly the same values, in each application
+        spark_properties={
+            sys.intern(key): sys.intern(value) for key, value in answer.spark_properties
+        },
         resource_profiles={
             ProfileId(profile.id): _resource_profile(profile)
             for profile in answer.resource_profiles
