@@ -23,6 +23,7 @@ import msgspec
 import yaml
 
 from spark_allocation.kube.bounded_responses import bounded
+from spark_allocation.kube.managed_fields import without_managed_fields
 
 REQUEST_TIMEOUT_SECONDS = 30.0
 WATCH_SECONDS = 300
@@ -66,9 +67,9 @@ class ApiAnswer:
             return None
 
     def json(self) -> dict[str, Any]:
-        """The body as an object; ``{}`` when it is not one."""
+        """The body as an object, without ``managedFields``; ``{}`` when it is not one."""
         try:
-            document = json.loads(bounded(self.body))
+            document = json.loads(without_managed_fields(bounded(self.body)))
         except ValueError:
             return {}
         return document if isinstance(document, dict) else {}

@@ -12,6 +12,8 @@ from typing import Any, cast
 
 import aiohttp
 
+from spark_allocation.kube.managed_fields import without_managed_fields
+
 DEEPEST = 100
 """Objects and lists in each other. A pod template of the depth that `core.pod_template` takes comes through whole, also
 in the field names of ``managedFields``."""
@@ -53,7 +55,7 @@ def _is_shallow(text: bytes) -> bool:
 
 
 class BoundedResponse(aiohttp.ClientResponse):
-    """A response whose ``json()`` and whose lines are `bounded`; for a client session that reads API objects."""
+    """A response whose ``json()`` and whose lines are `bounded`, without ``managedFields``; for a client session that reads API objects."""
 
     async def start(self, connection: Any) -> "BoundedResponse":
         """Begin to read; see `aiohttp.ClientResponse.start`."""
@@ -64,7 +66,7 @@ class BoundedResponse(aiohttp.ClientResponse):
 
     async def read(self) -> bytes:
         """The body, bounded; of a watch there is none."""
-        return bounded(await super().read())
+        return without_managed_fields(bounded(await super().read()))
 
     async def json(self, **options: Any) -> Any:
         """The decoded body; see `aiohttp.ClientResponse.json`."""
@@ -73,7 +75,7 @@ class BoundedResponse(aiohttp.ClientResponse):
 
 
 class _BoundedLines:
-    """A stream whose chunks are whole lines, each of them `bounded`."""
+    """A stream whose chunks are whole lines, each of them `bounded` and without ``managedFields``."""
 
     def __init__(self, stream: aiohttp.StreamReader) -> None:
         self._stream = stream
@@ -87,6 +89,6 @@ class _BoundedLines:
         async for chunk in self._stream.iter_chunked(size):
             *lines, pending = (pending + chunk).split(b"\n")
             for line in lines:
-                yield bounded(line) + b"\n"
+                yield without_managed_fields(bounded(line)) + b"\n"
         if pending:
             yield pending
