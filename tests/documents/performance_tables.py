@@ -328,10 +328,42 @@ def _picture_cpu(run: Document) -> str:
     return f"{marked} (aim {aims.PICTURE_CPU_SECONDS.bound:g})"
 
 
+def _real(found: Documents) -> list[str]:
+    document = found.get("many-real")
+    if document is None:
+        return ["Not measured yet."]
+    head = [
+        *("applications", "executor pods", "CPU, cores", "memory, MiB", "LISTs"),
+        *("job at work to its first new executor", "at rest", "cluster: CPU, cores; memory, MiB"),
+    ]
+    rows = [
+        [
+            f"{run['applications']:,}",
+            f"{run['pods']:,}",
+            _if_aimed(run, aims.CPU_CORES, run["cpu_cores"], f"{run['cpu_cores']:.3f}"),
+            _if_aimed(run, aims.MEMORY_MIB, run["rss_mib"], f"{run['rss_mib']:.0f}"),
+            aims.LISTS.marked(run["lists"], f"{run['lists']}"),
+            _reaction(aims.REACTION_ACTIVE_SECONDS, run["reaction_active"]),
+            _reaction(aims.REACTION_RESTING_SECONDS, run["reaction_resting"]),
+            "; ".join(
+                f"{name} {each['cpu_cores']:.2f}, {each['rss_mib']:.0f}"
+                for name, each in run.get("cluster", {}).items()
+            ),
+        ]
+        for run in document["runs"]
+    ]
+    return [f"{measured_on(document, 'many-real')}:", "", *table(head, rows)]
+
+
+def _if_aimed(run: Document, aim: Aim, figure: float, words: str) -> str:
+    return aim.marked(figure, words) if run["applications"] == aims.APPLICATIONS else words
+
+
 SECTIONS: Mapping[str, Callable[[Documents], list[str]]] = {
     "creation": _creation,
     "beside-spark": _beside_spark,
     "many": _many,
     "growth": _growth,
     "again": _again,
+    "real": _real,
 }

@@ -127,6 +127,22 @@ def test_a_restart_with_few_pods_is_not_judged_by_the_aim_for_many(
     assert "| **missed: 3.50 s** (aim 3) |" in text
 
 
+def test_what_was_not_measured_on_a_real_api_server_is_told(documents: dict[str, Any]) -> None:
+    documents.pop("many-real", None)
+    assert section("real", documents) == "Not measured yet."
+
+
+def test_a_real_api_server_is_told_beside_what_it_costs_itself(documents: dict[str, Any]) -> None:
+    cluster = {"kube-apiserver": {"cpu_cores": 0.514, "rss_mib": 812.4}}
+    few = {**documents["many"]["runs"][1], "cluster": cluster, "rss_mib": 400.0}
+    many = {**documents["many"]["runs"][-1], "cluster": cluster, "rss_mib": 400.0}
+    documents["many-real"] = {**documents["many"], "runs": [few, many]}
+    lines = section("real", documents).splitlines()
+    assert "| 400 |" in lines[-2]
+    assert "| **missed: 400** |" in lines[-1]
+    assert lines[-1].endswith("| kube-apiserver 0.51, 812 |")
+
+
 def test_a_machine_is_described_with_what_disturbs_figures() -> None:
     found = {
         "at": "2026-01-31T10:00:00Z",
