@@ -9,6 +9,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from tests.unit.event_log_builder import EPOCH_MS, EventLog, rdd
 
+from spark_allocation.controller.what_if import as_recorded, cluster_of, simulated
 from spark_allocation.core.simulation.application import Follows, RecordedApplication
 from spark_allocation.sources.event_log.log_files import LogFiles, NoLog, find_logs
 from spark_allocation.sources.event_log.log_notes import LogNotes
@@ -163,6 +164,39 @@ def test_batches_of_a_streaming_query_keep_their_time(tmp_path: Path) -> None:
     application = read(log, tmp_path).application
     assert [job.not_before_ms for job in application.jobs] == [10_000, 20_000, 30_000]
     assert [job.follows for job in application.jobs] == [Follows(n, 0, "q") for n in range(3)]
+
+
+@hypothesis_settings(max_examples=60, deadline=None)
+@given(
+    jobs=st.lists(
+        st.tuples(st.integers(0, 4), st.integers(0, 3), st.sampled_from(["", "query"])),
+        min_size=1,
+        max_size=6,
+    )
+)
+def test_jobs_that_no_executor_is_needed_for_take_place_when_they_did(
+    tmp_path_factory: pytest.TempPathFactory, jobs: list[tuple[int, int, str]]
+) -> None:
+    """Also those of no partition, which end in the millisecond in which they begin (``DAGScheduler.submitJob``)."""
+    # given jobs without tasks, with begins and ends that meet
+    log = EventLog()
+    moments = []
+    for job_id, (begin, took, query) in enumerate(jobs):
+        about = {"sql.streaming.queryId": query} if query else {}
+        moments.append((begin, job_id, 0, about))
+        moments.append((begin + took, job_id, 1, about))
+    for at, job_id, ends, about in sorted(moments, key=lambda each: each[:3]):
+        if ends:
+            log.job_end(job_id, 5 + at)
+        else:
+            log.job_start(job_id, 5 + at, [], properties=about)
+    log.application_end(20)
+    # when
+    application = read(log, tmp_path_factory.mktemp("logs")).application
+    # then none waits for itself or in a circle, and they come to the same end
+    assert all(job.follows.jobs <= job.rank for job in application.jobs)
+    outcome = simulated(application, as_recorded(application), cluster_of(application))
+    assert (outcome.finished, outcome.makespan_ms) == (True, application.duration_ms)
 
 
 def test_a_log_that_another_program_wrote_anew_tells_the_same(tmp_path: Path) -> None:

@@ -52,6 +52,9 @@ from spark_allocation.sources.event_log.log_files import LogFiles, NoLog
 from spark_allocation.traces.files import DamagedTrace
 
 BAR_AFTER_SECONDS = 2.0
+LONGEST_START_SECONDS = 86_400
+MOST_FAILURES = 3_600
+HIGHEST_PRICE = 1e9
 
 
 def simulate(  # noqa: PLR0917  (options of a command)
@@ -74,6 +77,7 @@ def simulate(  # noqa: PLR0917  (options of a command)
         float | None,
         typer.Option(
             min=0,
+            max=LONGEST_START_SECONDS,
             help="Seconds from asking for a pod to a registered executor. Left out: as recorded, else 5.",
         ),
     ] = None,
@@ -81,11 +85,19 @@ def simulate(  # noqa: PLR0917  (options of a command)
         float | None, typer.Option(min=0.01, help="Most pods that begin to start in a minute.")
     ] = None,
     failure_rate: Annotated[
-        float, typer.Option(min=0, help="Executors lost unasked, in an hour of an executor's life.")
+        float,
+        typer.Option(
+            min=0,
+            max=MOST_FAILURES,
+            help="Executors lost unasked, in an hour of an executor's life.",
+        ),
     ] = 0.0,
     seed: Annotated[int, typer.Option(help="Of everything that is left to chance.")] = 0,
     price_per_core_hour: Annotated[
-        float | None, typer.Option("--price-per-core-hour", "--price", min=0, help="For the cost.")
+        float | None,
+        typer.Option(
+            "--price-per-core-hour", "--price", min=0, max=HIGHEST_PRICE, help="For the cost."
+        ),
     ] = None,
     recommend: Annotated[
         bool,

@@ -234,7 +234,7 @@ class LoggedProgram:
     def _job(self, job: _Job, order: "_OrderOfJobs", begin: int) -> RecordedJob:
         ran = [self._stages[each] for each in job.stage_ids if each in self._stages]
         last = max((each.completed_at or 0 for each in ran), default=0)
-        follows = order.follows(job.thread, job.submitted_at)
+        follows = order.follows(job.thread, job.submitted_at, most=order.rank(job))
         not_before = None
         if job.thread and order.begins_batch(job) and follows.pause_ms >= TRIGGER_PAUSE_MS:
             not_before = job.submitted_at - begin
@@ -319,9 +319,17 @@ class _OrderOfJobs:
                     self._first_of_batch.add(job.job_id)
                 batches.add(job.batch)
 
-    def follows(self, thread: str, at: int) -> Follows:
+    def follows(self, thread: str, at: int, most: int | None = None) -> Follows:
+        """What was over at this time.
+
+        Args:
+            most: the rank of the job that follows: one that ends when it begins, as those of no partition do, does not
+                follow itself, nor do two of them each other.
+        """
         ends = self._ends.get(thread, [])
         jobs = bisect_right(ends, at)
+        if most is not None:
+            jobs = min(jobs, most)
         since = ends[jobs - 1] if jobs else self._begin
         return Follows(jobs, max(0, at - since), thread)
 
