@@ -16,6 +16,7 @@ from spark_allocation.core.streaming.observations import (
     QueryName,
     QueryObservation,
     QueryState,
+    StageProgress,
     StreamingObservation,
     Trigger,
 )
@@ -397,6 +398,45 @@ def test_the_largest_stage_is_never_too_small(case: tuple[list[int], set[int]]) 
 
     assert running is not None
     assert max(tasks) <= (running.largest_stage_tasks or 0) <= sum(tasks)
+
+
+def test_of_the_running_batch_is_told_how_far_its_active_stages_are(world: World) -> None:
+    """The driver's clock is an hour behind; the second stage was submitted four seconds after the job."""
+    hour_ms = 3_600_000
+    world.helper("started")
+    world.look()
+    submitted = int(EPOCH_MS + world.now * 1000) - hour_ms
+    world.jobs = [StreamingJob(RUN_ID, QUERY_ID, "orders", 0, (4, 5), 208, submitted)]
+    world.stages = [StageReport(4, 0, ProfileId(0), 8, 3, 2, submitted)]
+    running = world.query().running
+    assert running is not None
+    assert running.stages == (StageProgress(4, 8, 3, 2, running.age_s),)
+
+    world.stages = [
+        StageReport(5, 0, ProfileId(0), 200, 12, 4, submitted + 4000),
+        StageReport(77, 0, ProfileId(0), 9, 1, 1, submitted),
+    ]
+    running = world.query(after=7.0).running
+    assert running is not None
+    assert running.stages == (StageProgress(5, 200, 12, 4, running.age_s - 4.0),), (
+        "stage 77 is of somebody else, and stage 4 has ended"
+    )
+
+    world.stages = []
+    running = world.query().running
+    assert running is not None
+    assert running.stages == ()
+
+
+def test_a_stage_of_which_the_driver_does_not_say_when_it_began_began_when_it_was_seen(
+    world: World,
+) -> None:
+    world.helper("started")
+    world.runs(0, 4, 5)
+    world.query(after=3.0)
+    world.stages = [stage(5, 8)]
+    ages = [query.running.stages[0].age_s for query in (world.query() for _ in range(3)) if query.running]  # fmt: skip
+    assert ages == [0.0, 1.0, 2.0]
 
 
 @pytest.mark.parametrize(("stages", "map_only"), [((4,), True), ((4, 5), False)])

@@ -1,6 +1,7 @@
 """The last batches of a query: which samples count, and what they say together. Bad input has a defined outcome here."""
 
 import math
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -15,6 +16,7 @@ from spark_allocation.core.streaming.observations import (
     QueryObservation,
     QueryState,
     RunningBatch,
+    StageProgress,
     Trigger,
 )
 from spark_allocation.core.streaming.query_history import CATCH_UP_SHARE, QueryHistory
@@ -275,6 +277,38 @@ def test_a_batch_that_has_just_begun_says_nothing() -> None:
     told.take(query(age=1.0), at=61.0)
     assert told.picture().utilization == before.utilization
     assert told.picture().input_rate == before.input_rate
+
+
+def looked_at(told: Told, number: int, *, takes: float, until: float) -> None:
+    """A batch of sixteen equal tasks on four slots, every half second; batches begin every ten."""
+    began_at = 10.0 * number
+    for look in range(1, int(2 * until) + 1):
+        age = look / 2
+        completed = 4 * int(age / (takes / 4))
+        stage = StageProgress(number, 16, completed, 4, age)
+        told.take(replace(query(), running=RunningBatch(age, number, 16, (stage,))), began_at + age)
+
+
+def test_a_batch_is_known_to_take_long_from_its_first_tasks() -> None:
+    told = Told()
+    for number in range(1, 6):
+        looked_at(told, number, takes=5.0, until=4.5)
+        told.take(query(batch(number, 10.0 * number + 5.0, 5.0, 1000.0, tasks=16)))
+    usual = told.picture()
+    # when a batch runs for no longer than the ones before, as usual
+    looked_at(told, 6, takes=5.0, until=4.5)
+    assert told.picture().utilization == pytest.approx(usual.utilization)
+    assert told.picture().input_rate == pytest.approx(usual.input_rate)
+    # and when one does whose tasks take four times as long
+    told.take(query(batch(6, 65.0, 5.0, 1000.0, tasks=16)))
+    looked_at(told, 7, takes=20.0, until=5.5)
+    found = told.picture()
+    assert found.utilization is not None
+    assert found.input_rate is not None
+    assert found.utilization > 1.5
+    assert found.input_rate > 3 * 100
+    assert told.history.duration_s() == 5.5, "what is shown is what was"
+    assert found.late_s == 0.0, "nothing waits yet"
 
 
 def test_the_first_batch_may_have_any_number_of_rows_and_counts_as_two_intervals_at_most() -> None:

@@ -11,10 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.unit.traced_world import EPOCH_MS, Both, Memory, RandomApplication
 
-from spark_allocation.core.trace.inputs import ClaimMade, LifeBegun
+from spark_allocation.core.streaming.observations import RunningBatch
+from spark_allocation.core.trace.inputs import ClaimMade, LifeBegun, StreamsSeen
 from spark_allocation.core.trace.recorded_properties import recorded_properties
 from spark_allocation.core.trace.replay import Entry, Gap, NoBeginning, Replay, StepTaken, replayed
 from spark_allocation.traces.files import DamagedTrace, entries, find_traces
+from spark_allocation.traces.format import Reading
 from spark_allocation.traces.node_marks import NodeMarks, between
 from spark_allocation.traces.recorder import Subject, TraceLimits, TraceRecorder
 
@@ -74,6 +76,19 @@ def test_a_trace_that_was_read_brings_the_same_decisions(
     assert len(steps) == len(memory.steps)
     assert [each.differences for each in steps if each.differences] == []
     assert all(each.exact for each in steps)
+
+
+def test_a_trace_of_a_version_that_did_not_tell_how_far_stages_are_can_still_be_read() -> None:
+    line = {
+        "is": "streams",
+        "observation": {
+            "observed_at": 7.0,
+            "queries": [{"name": "orders", "running": {"age_s": 3.0, "largest_stage_tasks": 8}}],
+        },
+    }
+    seen = Reading().entry(line)
+    assert isinstance(seen, StreamsSeen)
+    assert seen.observation.queries[0].running == RunningBatch(3.0, largest_stage_tasks=8)
 
 
 def test_other_settings_are_noticed_as_another_decision() -> None:

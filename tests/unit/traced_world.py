@@ -24,6 +24,7 @@ from spark_allocation.core.streaming.observations import (
     QueryName,
     QueryObservation,
     RunningBatch,
+    StageProgress,
     StreamingObservation,
 )
 from spark_allocation.core.streaming.settings import (
@@ -345,11 +346,18 @@ class RandomApplication:
                         ),
                         BatchSample(now, self.chance.choice([float("nan"), -1.0, 3.0])),
                     ),
-                    running=RunningBatch(self.chance.uniform(0, 9)),
+                    running=self._running(),
                     backlog_rows=self.chance.uniform(0, 100_000),
                 ),
             ),
         )
+
+    def _running(self) -> RunningBatch:
+        """The next batch, whose tasks are anywhere."""
+        age, tasks = self.chance.uniform(0, 9), self.chance.randint(1, 40)
+        completed = self.chance.randint(0, tasks)
+        stage = StageProgress(self.batch, tasks, completed, min(4, tasks - completed), age / 2)
+        return RunningBatch(age, self.batch + 1, tasks, (stage,))
 
     def _granted(self) -> dict[ProfileId, Grant] | None:
         if self.chance.random() < 0.4:

@@ -9,7 +9,8 @@ rate is another one. All of them 0 is what Spark shows before the first batch.
 
 *The batch that runs* is known by its jobs. It began when its first job was submitted, by the driver's clock; that is
 believed as far as it fits what was seen: not after it was first seen, and not before the last look that did not see it.
-Between two jobs of a batch none runs; the batch is the same while its number is.
+Between two jobs of a batch none runs; the batch is the same while its number is. Its active stages are told with how far they
+are. How old one is comes from when the driver submitted it and the first job of the batch, both by the driver's clock.
 
 *Its largest stage.* Stages that take less time than lies between two looks are not seen. A job tells the tasks of all its
 stages together, so what was not seen has at most what the seen ones leave: the largest is bounded by that. Too large a number
@@ -31,6 +32,7 @@ from spark_allocation.core.streaming.observations import (
     QueryObservation,
     QueryState,
     RunningBatch,
+    StageProgress,
     StreamingObservation,
     Trigger,
 )
@@ -64,8 +66,14 @@ class _Running:
 
     batch_id: int | None
     began_at: float
+    submitted_at_ms: int | None = None
+    """Its first job, by the driver's clock."""
     stages: dict[int, int] = field(default_factory=dict)
     jobs: dict[tuple[int, ...], int] = field(default_factory=dict)
+    active: tuple[StageReport, ...] = ()
+    """Of its stages, at the last look."""
+    seen_at: dict[int, float] = field(default_factory=dict)
+    """Of each stage, for the first time."""
 
     @property
     def largest_stage_tasks(self) -> int | None:
@@ -79,6 +87,26 @@ class _Running:
     @property
     def shuffles(self) -> bool:
         return any(len(stage_ids) > 1 for stage_ids in self.jobs)
+
+    def told(self, now: float) -> RunningBatch:
+        age_s = max(0.0, now - self.began_at)
+        stages = tuple(
+            StageProgress(
+                each.stage_id,
+                each.num_tasks,
+                each.completed_indices,
+                each.active_tasks,
+                max(0.0, min(age_s, now - self._submitted(each))),
+            )
+            for each in self.active
+        )
+        return RunningBatch(age_s, self.batch_id, self.largest_stage_tasks, stages)
+
+    def _submitted(self, stage: StageReport) -> float:
+        """When, by our clock; when it was first seen, where the driver does not say."""
+        if stage.submitted_at_ms is None or self.submitted_at_ms is None:
+            return self.seen_at[stage.stage_id]
+        return self.began_at + (stage.submitted_at_ms - self.submitted_at_ms) / 1000
 
 
 @dataclass(slots=True)
@@ -228,11 +256,7 @@ class StreamBatches:
             trigger,
             trigger_interval_s,
             () if sample is None else (sample,),
-            None
-            if running is None
-            else RunningBatch(
-                max(0.0, now - running.began_at), running.batch_id, running.largest_stage_tasks
-            ),
+            None if running is None else running.told(now),
             backlog,
             None if progress is None else progress.partitions,
             seen.map_only,
@@ -285,8 +309,10 @@ class StreamBatches:
         mine = [each for each in jobs if each.batch_id == batch_id]
         if seen.running is None or seen.running.batch_id != batch_id:
             seen.ran = seen.running
-            seen.running = _Running(batch_id, self._began(mine, now, epoch_ms))
+            submitted_at_ms = min(_submitted(mine), default=None)
+            seen.running = _Running(batch_id, self._began(mine, now, epoch_ms), submitted_at_ms)
         running = seen.running
+        active: dict[int, StageReport] = {}
         for job in mine:
             running.jobs[job.stage_ids] = max(job.tasks, running.jobs.get(job.stage_ids, 0))
             for stage_id in job.stage_ids:
@@ -296,15 +322,22 @@ class StreamBatches:
                 if stage_id not in running.stages:
                     self._tasks_of_profiles[stage.profile_id] += stage.num_tasks
                 running.stages[stage_id] = stage.num_tasks
+                running.seen_at.setdefault(stage_id, now)
+                active[stage_id] = stage
+        running.active = tuple(active.values())
         seen.map_only = not running.shuffles
 
     def _began(self, jobs: list[StreamingJob], now: float, epoch_ms: float) -> float:
-        submitted = [each.submitted_at_ms for each in jobs if each.submitted_at_ms is not None]
+        submitted = _submitted(jobs)
         age_s = max(0.0, (epoch_ms - min(submitted)) / 1000) if submitted else 0.0
         looked_at = self._looked_at
         if looked_at is not None and now - looked_at <= SILENCE_SECONDS:
             age_s = min(age_s, now - looked_at)
         return now - age_s
+
+
+def _submitted(jobs: Iterable[StreamingJob]) -> list[int]:
+    return [each.submitted_at_ms for each in jobs if each.submitted_at_ms is not None]
 
 
 def _of_one_run(

@@ -7,8 +7,8 @@ batch that has completed, and go on showing it for as long as the next one runs.
 
 - a `BatchSample` for each batch that has completed since the last observation. A batch that is told twice counts once:
   by its batch id, or without one by when it ended;
-- the age of the batch that runs now, from the jobs of the query. A batch that has already taken longer than the last one
-  did is slow, and one need not wait for its end to know it.
+- the age of the batch that runs now, from the jobs of the query, and how far its stages are. A batch that has already taken
+  longer than the last one did is slow, and so is one that will have: one need not wait for its end to know it.
 
 Times are seconds of one monotonic clock, on which the caller places the driver's own times. Numbers are as the driver
 gave them, NaN and negative ones too: `spark_allocation.core.streaming.query_history` says what counts.
@@ -82,17 +82,37 @@ class BatchSample:
 
 
 @dataclass(frozen=True, slots=True)
+class StageProgress:
+    """A stage of the running batch that is active: how far it is.
+
+    Attributes:
+        tasks: that it has (``StageData.numTasks``).
+        completed_tasks: of these (``numCompletedIndices``).
+        active_tasks: that run now (``numActiveTasks``), copies of slow ones among them.
+        age_s: seconds since it was submitted; at most those of its batch.
+    """
+
+    stage_id: int
+    tasks: int
+    completed_tasks: int
+    active_tasks: int
+    age_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class RunningBatch:
     """The batch that runs now.
 
     Attributes:
         age_s: seconds since its trigger.
         largest_stage_tasks: tasks of its largest stage so far.
+        stages: that are active. What has ended is not among them, and neither is what has not begun.
     """
 
     age_s: float
     batch_id: int | None = None
     largest_stage_tasks: int | None = None
+    stages: tuple[StageProgress, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

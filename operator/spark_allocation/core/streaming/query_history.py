@@ -42,6 +42,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from spark_allocation.core.streaming.batch_cost import LearnedCost
+from spark_allocation.core.streaming.batch_progress import BatchProgress
 from spark_allocation.core.streaming.executor_starts import Stretch
 from spark_allocation.core.streaming.executors_over_time import ExecutorsOverTime
 from spark_allocation.core.streaming.observations import (
@@ -49,6 +50,7 @@ from spark_allocation.core.streaming.observations import (
     QueryName,
     QueryObservation,
     QueryState,
+    RunningBatch,
 )
 from spark_allocation.core.streaming.query_picture import QueryPicture
 from spark_allocation.core.streaming.run_beginning import RunBeginning
@@ -83,7 +85,7 @@ MOST_PERIODS = 2.0
 USUAL_BATCHES = 2.5
 """After so many, larger ones are learned from, too."""
 LEAST_WARM = 0.85
-"""Share of the executors that have to have warmed up before it is learned what a batch costs."""
+"""Share of the executors that have to have warmed up before it is learned what a batch costs, and foreseen how long one takes."""
 IDLE_SECONDS = 10.0
 """Between two batches of nothing, of an idle query whose interval is unknown."""
 
@@ -173,6 +175,7 @@ class QueryHistory:
         self._sample_backlog: float | None = None
         self._tasks_per_executor = 1
         self._beginning = RunBeginning(seen=has_begun)
+        self._progress = BatchProgress()
 
     # -- what comes in -----------------------------------------------------------------------------------------------
 
@@ -200,12 +203,27 @@ class QueryHistory:
         self._interval_s = interval_s
         for sample in sorted(query.batches, key=_when):
             self._take_batch(sample, at, executors)
+        self._look_at_progress(query.running, at, executors)
         if query.state is QueryState.IDLE:
             self._take_idleness(at, executors.now, interval_s)
+
+    def _look_at_progress(
+        self, running: RunningBatch | None, at: float, executors: ExecutorsOverTime
+    ) -> None:
+        began_at = at if running is None else at - (_number(running.age_s) or 0.0)
+        there = executors.mean(began_at, at)
+        self._progress.look(
+            running,
+            at=at,
+            executors=executors,
+            tasks_per_executor=self._tasks_per_executor,
+            warm=self._beginning.worth(executors, began_at, at) >= LEAST_WARM * there,
+        )
 
     def _begin_anew(self, run_id: str) -> None:
         if self._run_id:
             self._beginning.anew()
+            self._progress.anew()
         self._run_id = run_id
         self._last_id = None
         self._batches.clear()
@@ -231,6 +249,7 @@ class QueryHistory:
         if self._idle_since is not None and ended_at - self._idle_since > LONG_IDLENESS_S:
             self._batches.clear()
         self._no_longer_idle()
+        self._progress.ended(sample.batch_id, ended_at=ended_at, duration_s=duration_s)
         began_at = ended_at - duration_s
         fill_s = None if before is None else self._fill(sample.batch_id, began_at, before)
         if fill_s is None and before is not None:
@@ -439,8 +458,10 @@ class QueryHistory:
             return self._beginning.worth(executors, now - age, now) * intervals
         if busy is not None and last is not None and self.last.running is not None:
             fill_s = self._fill_of_running(now - age, last)
-            so_far = _utilization(age, fill_s, interval_s, trigger_s)
-            busy = max(busy, self._beginning.worth(executors, now - age, now) * so_far)
+            duration_s = self._progress.at_least_s(age)
+            at_least = _utilization(duration_s, fill_s, interval_s, trigger_s)
+            until = now - age + duration_s
+            busy = max(busy, self._beginning.worth(executors, now - age, until) * at_least)
         return busy
 
     def _rate_of_running(self, now: float, executors: ExecutorsOverTime) -> float | None:
@@ -449,10 +470,12 @@ class QueryHistory:
         if last is None or last.rows is None or not self.cost.is_known:
             return None
         fill_s = self._fill_of_running(now - age, last) if self.last.running is not None else None
-        slots = self._beginning.worth(executors, now - age, now) * self._tasks_per_executor
+        duration_s = self._progress.at_least_s(age)
+        worth = self._beginning.worth(executors, now - age, now - age + duration_s)
+        slots = worth * self._tasks_per_executor
         if not fill_s or slots <= 0:
             return None
-        busy_s = age / SLOW_BATCH - self.cost.fixed_s
+        busy_s = duration_s / SLOW_BATCH - self.cost.fixed_s
         rows = max(0.0, busy_s) * usable_slots(slots, self.tasks) / self.cost.per_row_s
         # what the batch before has left came earlier
         return max(0.0, rows - (self._sample_backlog or 0.0)) / fill_s
