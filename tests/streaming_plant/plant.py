@@ -4,7 +4,8 @@ Theory of operation
 -------------------
 Time goes from event to event: the end of a batch, a trigger, an executor that has started, and every `STEP_S` the rule is asked.
 A batch takes the rows that have arrived since (or as many as the limit allows), costs its fixed part whatever runs, and
-then works at the speed of the executors that there are, also when these change on the way.
+then works at the speed of the executors that there are, also when these change on the way. How far its tasks are is seen
+(`batch_tasks`); who wants to see it each second, as the operator asks a driver, says so (`Rule.looks`).
 
 Nothing is at its speed from the first moment on. The query begins with executors that have yet to start, its first batches cost
 more, and an executor is slow until it has worked for a while. While too many are there, the rule is asked every second who may
@@ -19,7 +20,10 @@ import random
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from tests.streaming_plant.batch_tasks import BatchTasks
 from tests.streaming_plant.workload import STEP_S, Workload
+
+from spark_allocation.core.streaming.observations import StageProgress
 
 LOOK_S = 1.0
 WARMER_S = 1.0
@@ -52,6 +56,8 @@ class View:
     running_number: int
     remaining_share: float
     """Of the work of the running batch: what of its tasks has not ended."""
+    stages: tuple[StageProgress, ...]
+    """Of the running batch, that are active."""
     ready: int
     asked: int
     """What the rule has said last."""
@@ -60,6 +66,11 @@ class View:
 
 class Rule(Protocol):
     """Says how many executors there are to be."""
+
+    looks: bool
+    """It looks each second, and not only when it is asked."""
+
+    def look(self, view: View) -> None: ...
 
     def executors(self, view: View) -> int: ...
 
@@ -112,6 +123,7 @@ class _Plant:
         self.fixed_left = 0.0
         self.work_left = 0.0
         self.work_whole = 1.0
+        self.tasks = BatchTasks(work, 0)
         self.next_trigger = 0.0
         self.completed: list[Batch] = []
         self.rng = random.Random(f"starts {work.seed}")
@@ -197,6 +209,7 @@ class _Plant:
                 self.fixed_left = max(0.0, self.fixed_left - elapsed)
                 if self.fixed_left < 1e-9:
                     self.fixed_left = 0.0
+                    self.tasks.begin(moment)
             else:
                 self.work_left -= elapsed * self._speed()
                 if self.cold:
@@ -234,6 +247,8 @@ class _Plant:
         self.left = max(0.0, work.arrived_by(self.now) - self.taken)
         self.fixed_left = work.fixed_of(self.number)
         self.work_whole = self.work_left = max(1e-9, rows * work.row_s * noise)
+        self.tasks = BatchTasks(work, self.number)
+        self.tasks.begin(self.now)
 
     def _end_batch(self, began_at: float) -> None:
         self.committed = self.taken
@@ -250,12 +265,18 @@ class _Plant:
     def view(self) -> View:
         seen = tuple(self.completed)
         self.completed.clear()
+        remaining = 0.0 if self.began_at is None else self.work_left / self.work_whole
+        stages: tuple[StageProgress, ...] = ()
+        if self.began_at is not None and self.fixed_left == 0.0:
+            slots = self.ready * self.work.tasks_per_executor
+            stages = self.tasks.seen(self.now, 1 - remaining, slots)
         return View(
             now=self.now,
             batches=seen,
             running_since=self.began_at,
             running_number=self.number,
-            remaining_share=0.0 if self.began_at is None else self.work_left / self.work_whole,
+            remaining_share=remaining,
+            stages=stages,
             ready=self.ready,
             asked=self.target,
             leaving=len(self.draining),
@@ -283,13 +304,16 @@ def simulate(work: Workload, rule: Rule) -> Run:
     plant = _Plant(work, work.first_executors)
     for _ in range(len(work.rates)):
         view = plant.view()
+        rule.look(view)
         target = max(0, min(work.max_executors, rule.executors(view)))
         plant.ask(target)
         until = plant.now + STEP_S
-        while plant.surplus and plant.now < until:
+        while (plant.surplus or rule.looks) and plant.now < until:
             if plant.now > view.now:
                 view = plant.view()
-            plant.leave(min(plant.surplus, rule.may_leave(view, plant.surplus)))
+                rule.look(view)
+            if plant.surplus:
+                plant.leave(min(plant.surplus, rule.may_leave(view, plant.surplus)))
             plant.advance(min(until, plant.now + LOOK_S))
         plant.advance(until)
         excess = plant.excess_lag()

@@ -30,6 +30,8 @@ MONDAY = 1_780_272_000.0
 class Ours:
     """`StreamingDemand` with what the operator would see, and executors that leave as the operator lets them."""
 
+    looks = True
+
     def __init__(self, work: Workload, settings: StreamingSettings) -> None:
         self.work = work
         if not work.trigger_s:
@@ -38,25 +40,17 @@ class Ours:
         self.demand = StreamingDemand(settings)
         self.gap = BatchGap()
         self.ended_at = 0.0
-        self.looked_at = -1.0
 
-    def _look(self, view: View) -> Slots:
-        self.looked_at = view.now
+    def look(self, view: View) -> None:
         if view.batches:
             self.ended_at = view.batches[-1].ended_at
         running = None
         if view.running_since is not None:
             running = RunningBatch(
-                view.now - view.running_since, view.running_number, self.work.tasks
+                view.now - view.running_since, view.running_number, self.work.tasks, view.stages
             )
         quiet = view.now - self.ended_at
         idle = running is None and quiet > max(2 * self.work.target_s, 10.0)
-        slots = Slots(
-            executors=view.ready,
-            tasks_per_executor=self.work.tasks_per_executor,
-            running_tasks=0 if running is None else 1,
-            executors_asked=view.asked,
-        )
         self.demand.take(
             StreamingObservation(
                 view.now,
@@ -73,24 +67,28 @@ class Ours:
                     ),
                 ),
             ),
-            slots,
+            self._slots(view),
         )
-        return slots
+
+    def _slots(self, view: View) -> Slots:
+        return Slots(
+            executors=view.ready,
+            tasks_per_executor=self.work.tasks_per_executor,
+            running_tasks=0 if view.running_since is None else 1,
+            executors_asked=view.asked,
+        )
 
     def executors(self, view: View) -> int:
-        slots = self._look(view)
         decision = self.demand.decide(
             now=view.now,
             wall_clock_s=MONDAY + view.now,
-            slots=slots,
+            slots=self._slots(view),
             min_executors=MINIMUM,
             max_executors=self.work.max_executors,
         )
         return view.asked if decision.executors is None else decision.executors
 
     def may_leave(self, view: View, surplus: int) -> int:
-        if view.now > self.looked_at:
-            self._look(view)
         idle = view.running_since is None
         return self.gap.decide(
             surplus,
@@ -117,6 +115,11 @@ class Ours:
 
 class _LeaveAtOnce:
     """Executors leave when they are told to: better than any of these really has it."""
+
+    looks = False
+
+    def look(self, view: View) -> None:
+        """It is asked every `STEP_S`, which is all that it looks."""
 
     def may_leave(self, view: View, surplus: int) -> int:
         return surplus

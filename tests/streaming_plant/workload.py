@@ -52,6 +52,9 @@ class Workload:
         first_batch_factor: the first batch of the query costs so many times its fixed part (planning, first commits, state
             stores); less with each of the next ones.
         keeps_state: so executors leave one at a time.
+        task_noise: standard deviation of what equal tasks take, as a share.
+        heavy_share, heavy_factor: so many of the tasks, the same ones in each batch, take so many times as long.
+        first_stage_tasks, first_stage_share: of the stage before the largest one, and its share of the work; no tasks, no stage.
         noise: standard deviation of what batches of one size take, as a share.
         hot_from: the step at which the first `change` has settled in the plan of `STEPS`; see `settled`.
     """
@@ -80,6 +83,11 @@ class Workload:
     warm_up_s: float = 1.0
     first_batch_factor: float = 1.0
     keeps_state: bool = False
+    task_noise: float = 0.1
+    heavy_share: float = 0.0
+    heavy_factor: float = 1.0
+    first_stage_tasks: int = 0
+    first_stage_share: float = 0.0
 
     @property
     def duration_s(self) -> float:
@@ -236,6 +244,7 @@ def workload(seed: int) -> Workload:
     rates = tuple(rate * factor for factor in factors)
     limited = rng.random() < 0.25
     of_starts = random.Random(f"starts cold {seed}")
+    of_tasks = random.Random(f"tasks differ {seed}")
     fields = {
         **made.__dict__,
         "rates": rates,
@@ -248,6 +257,11 @@ def workload(seed: int) -> Workload:
         "warm_up_s": of_starts.uniform(10, 30),
         "first_batch_factor": of_starts.uniform(1, 5),
         "keeps_state": of_starts.random() < 0.4,
+        "task_noise": of_tasks.uniform(0.05, 0.4),
+        "heavy_share": of_tasks.choice([0.0, of_tasks.uniform(0.05, 0.2)]),
+        "heavy_factor": of_tasks.uniform(1.5, 4.0),
+        "first_stage_tasks": of_tasks.choice([0, max(4, int(tasks * of_tasks.uniform(0.2, 1.0)))]),
+        "first_stage_share": of_tasks.uniform(0.1, 0.5),
     }
     begun = Workload(**fields)
     return replace(begun, first_executors=max(1, begun.needed(begun.rates[0], share=0.8)))

@@ -9,6 +9,9 @@ from dataclasses import replace
 from itertools import pairwise
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.streaming_plant.batch_tasks import BatchTasks
 from tests.streaming_plant.comparison import (
     FIRST_SEED,
     OURS,
@@ -102,6 +105,36 @@ def test_executors_and_queries_that_have_just_begun_are_slow() -> None:
     assert simulate(warm, Fixed(2)).late_share < simulate(work, Fixed(2)).late_share
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_tasks_show_how_far_a_batch_is_and_make_it_neither_longer_nor_shorter(seed: int) -> None:
+    work = workload(seed)
+    unequal = replace(work, task_noise=0.4, heavy_share=0.2, heavy_factor=4.0)
+    alike = replace(work, task_noise=0.0, heavy_share=0.0, first_stage_tasks=0)
+    assert simulate(unequal, Fixed(6)) == simulate(alike, Fixed(6))
+
+
+@given(
+    st.integers(0, 50),
+    st.lists(st.tuples(st.floats(0.0, 1.0), st.integers(0, 30)), min_size=1, max_size=12),
+)
+def test_tasks_run_on_the_slots_that_there_are_and_have_all_completed_with_the_work(
+    seed: int, looks: list[tuple[float, int]]
+) -> None:
+    work = workload(seed)
+    tasks, before = BatchTasks(work, 3), (0, 0)
+    tasks.begin(100.0)
+    for done, slots in sorted(looks):
+        (seen,) = tasks.seen(100.0 + done, done, slots)
+        assert (seen.stage_id, seen.completed_tasks) >= before
+        assert seen.completed_tasks + seen.active_tasks <= seen.tasks <= work.tasks
+        # those that run when slots are taken away run to their end
+        assert seen.active_tasks <= max(each for _, each in looks)
+        assert 0 <= seen.age_s <= done + 1e-9
+        before = (seen.stage_id, seen.completed_tasks)
+    (seen,) = tasks.seen(101.0, 1.0, 8)
+    assert seen.completed_tasks == seen.tasks == work.tasks
+
+
 # -- a stream as the real one ---------------------------------------------------------------------------------------------
 
 COURSE = StreamingSettings(
@@ -125,6 +158,15 @@ def test_slow_first_batches_bring_no_more_executors_than_are_needed(
     # and four times the rows are served as soon as their executors have come and what waited is gone
     assert max(run.targets[2 * MINUTE : 4 * MINUTE]) >= 7
     assert max(run.lags[4 * MINUTE :]) <= 0.5 * work.target_s
+
+
+def test_four_times_the_rows_are_known_from_the_tasks_before_a_batch_is_late() -> None:
+    """Five seconds after the first of them has begun; from its age alone it took fifteen more."""
+    work = stepped_stream()
+    run = simulate(work, Ours(work, COURSE))
+    first_batch = 2 * MINUTE + int(work.trigger_s / STEP_S)
+    assert run.targets[first_batch] == 2
+    assert run.targets[first_batch + 1] >= 6
 
 
 def test_executors_are_gone_two_minutes_after_the_input_has_fallen() -> None:
