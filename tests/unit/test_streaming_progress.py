@@ -75,10 +75,11 @@ class Query:
         self.look(None)
         return found
 
-    def believing(self, lengths: Sequence[float] = (1.0,) * 8) -> "Query":
-        """Some batches have ended."""
+    def believing(self, lengths: Sequence[float] = ()) -> "Query":
+        """Some batches have ended, of four waves if nothing else is said."""
+        slots = self.executors.now
         for _ in range(BATCHES_TO_BELIEVE):
-            self.batch(Stage(lengths, self.executors.now), every_s=0.25)
+            self.batch(Stage(lengths or [1.0] * (4 * slots), slots), every_s=0.25)
         return self
 
 
@@ -259,6 +260,22 @@ def test_whatever_is_told_no_batch_is_foreseen_below_its_age_or_far_beyond(
         query.look(RunningBatch(age, stages=stages))
         for now_s in (0.0, 1.0, 50.0):
             assert now_s <= query.progress.at_least_s(now_s) <= FARTHEST * now_s
+
+
+def test_batches_whose_tasks_each_have_a_slot_say_nothing_of_how_good_estimates_are() -> None:
+    query = Query(8)
+    for _ in range(2 * BATCHES_TO_BELIEVE):
+        query.batch(Stage([5.0] * 8, 8))
+    assert query.progress.believed is None
+
+
+def test_a_batch_without_a_number_that_ended_is_not_the_one_that_has_just_begun() -> None:
+    query = Query(2).believing()
+    believed = query.progress.believed
+    for age in (0.6, 0.7, 0.8):
+        query.look(RunningBatch(age, stages=(StageProgress(7, 40, 0, 2, age),)))
+    query.progress.ended(None, ended_at=query.now, duration_s=9.0)
+    assert query.progress.believed == believed
 
 
 def test_executors_that_come_on_the_way_do_not_make_estimates_less_believed() -> None:

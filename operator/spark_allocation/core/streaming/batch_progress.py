@@ -26,7 +26,7 @@ stream that is as it was never looks longer than it is. Nothing is foreseen befo
 
 While executors are slow because they have just come, and in the first batches of a run (`run_beginning`), tasks that are left are quicker
 than those that have completed: then nothing is foreseen, and nothing is learned of how good estimates are. Neither is it from what was expected before
-executors came, because a batch is shorter with them.
+executors came, because a batch is shorter with them, nor from batches in which there was nothing to foresee, because each task had a slot.
 """
 
 import math
@@ -43,6 +43,8 @@ FARTHEST = 4.0
 """Times its age: no batch is believed to take longer than that."""
 DOUBT = 0.3
 """Standard deviation of what tasks of a stage take, as a share."""
+FORESEEN = 1.1
+"""Times its age: a batch of which no more was ever expected says nothing of how good estimates are."""
 LONGEST_S = 1e8
 """Older is no age that can be."""
 
@@ -169,7 +171,7 @@ class _Followed:
     expected_s: float = 0.0
     """As the last two looks say."""
     highest_s: float = 0.0
-    """Of all looks since executors came last."""
+    """That was expected, since executors came last; 0 while nothing was beyond its age."""
     was_cold: bool = False
 
 
@@ -236,7 +238,8 @@ class BatchProgress:
         followed.expected_s = min(looks_s, followed.looked_s)
         followed.looked_s = looks_s
         followed.was_cold = followed.was_cold or not warm
-        followed.highest_s = max(followed.highest_s, followed.expected_s)
+        if followed.highest_s or followed.expected_s > FORESEEN * running.age_s:
+            followed.highest_s = max(followed.highest_s, followed.expected_s)
 
     def ended(self, batch_id: int | None, *, ended_at: float, duration_s: float) -> None:
         """A batch has ended: how good was what was expected of it?"""
@@ -245,7 +248,11 @@ class BatchProgress:
                 continue
             if batch_id is not None and followed.batch_id != batch_id:
                 continue
-            took_s = min(duration_s, ended_at - followed.began_at)
+            ran_s = ended_at - followed.began_at
+            if batch_id is None and ran_s < duration_s / 2:
+                # it is the one after it
+                continue
+            took_s = min(duration_s, ran_s)
             self._shares.append(min(1.0, max(0.0, took_s) / followed.highest_s))
             followed.highest_s = 0.0
             return
