@@ -1,8 +1,12 @@
 """Policies for recorded applications: how they are read and refused, searched, and told."""
 
+import contextlib
 import json
 import os
 import signal
+import subprocess
+import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -13,6 +17,7 @@ from tests.unit.event_log_builder import EventLog
 from tests.unit.simulated_applications import application, job, stage
 from typer.testing import CliRunner, Result
 
+import spark_allocation
 from spark_allocation.api.v1alpha1 import SparkAllocationSpec
 from spark_allocation.cli.app import app
 from spark_allocation.controller.policy_files import (
@@ -431,6 +436,53 @@ def test_a_log_that_takes_its_process_along_leaves_the_others_their_answers(
     assert [bool(each.problem) for each in found] == [False, True, False, False]
     assert found[1].problem.startswith(f"{deadly_store}: the process that simulated it was killed")
     assert sum(told) == sum(each.size for each in logs)
+
+
+SLOW_STORE = """
+import pathlib, time
+from fsspec import AbstractFileSystem, register_implementation
+
+class Slow(AbstractFileSystem):
+    def exists(self, path, **about):
+        return True
+    def isdir(self, path):
+        return False
+    def size(self, path):
+        return 1
+    def open(self, path, *about, **more):
+        pathlib.Path("begun").touch()
+        time.sleep(600)
+
+register_implementation("slow", Slow, clobber=True)
+"""
+
+
+def test_an_interrupted_command_ends_and_begins_no_more_logs(tmp_path: Path) -> None:
+    # given a command that is at the first two of many logs
+    (tmp_path / "sitecustomize.py").write_text(SLOW_STORE)
+    paths = [str(tmp_path), str(Path(spark_allocation.__file__).parents[1])]
+    logs = [f"slow://{number}" for number in range(8)]
+    command = [sys.executable, "-m", "spark_allocation", "simulate", "--workers", "2", *logs]
+    with subprocess.Popen(
+        command,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    ) as process:
+        try:
+            deadline = time.monotonic() + 120
+            while not (tmp_path / "begun").exists() and time.monotonic() < deadline:
+                time.sleep(0.05)
+            # when somebody presses Ctrl-C
+            os.killpg(process.pid, signal.SIGINT)
+            # then it ends
+            said, _ = process.communicate(timeout=60)
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+    assert (process.returncode, b"Traceback" in said) == (130, False), said.decode()
 
 
 def test_what_a_store_raises_is_told_of_its_log(tmp_path: Path) -> None:

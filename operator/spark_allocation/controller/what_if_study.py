@@ -1,10 +1,11 @@
 """Logs under policies: each log read once, run as it was recorded and under each policy, on as many cores as there are."""
 
+import signal
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -151,7 +152,7 @@ def studies(
     results: dict[int, LogStudy] = {}
     left = list(range(len(logs)))
     while left:
-        with ProcessPoolExecutor(max_workers=min(workers, len(left))) as pool:
+        with _processes(min(workers, len(left))) as pool:
             places = {
                 pool.submit(study_of_many, logs[place], policies, supposed): place for place in left
             }
@@ -169,6 +170,18 @@ def studies(
     return [results[place] for place in range(len(logs))]
 
 
+@contextmanager
+def _processes(number: int) -> Iterator[ProcessPoolExecutor]:
+    """Processes that end when somebody presses Ctrl-C, and begin nothing more."""
+    ends_at_once = (signal.SIGINT, signal.SIG_DFL)
+    with ProcessPoolExecutor(number, initializer=signal.signal, initargs=ends_at_once) as pool:
+        try:
+            yield pool
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
 def refused_by_all(found: Sequence[LogStudy]) -> str:
     """The refusal of a policy that no application can have; "" when there is none."""
     applications = [each for each in found if not each.problem]
@@ -181,7 +194,7 @@ def refused_by_all(found: Sequence[LogStudy]) -> str:
 def _study_alone(
     files: LogFiles, policies: Sequence[PolicyFile], supposed: SupposedCluster
 ) -> LogStudy:
-    with ProcessPoolExecutor(max_workers=1) as pool:
+    with _processes(1) as pool:
         try:
             return pool.submit(study_of_many, files, policies, supposed).result()
         except BrokenProcessPool:
