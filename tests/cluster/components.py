@@ -21,7 +21,7 @@ from tests.cluster.layout import SERVICE_NETWORK, ClusterLayout
 from tests.cluster.programs import program
 from tests.images.pause import PAUSE_IMAGE
 
-AUDITED_NAMESPACES = ("spark-allocation-system", "spark-allocation-namespaced")
+AUDITED_NAMESPACES = ("spark-allocation-system", "spark-allocation-namespaced", "beside-spark")
 """The API server writes down what service accounts of these namespaces ask of it."""
 
 

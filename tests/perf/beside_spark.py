@@ -15,7 +15,6 @@ CPU is that of the processes over all rounds: of the driver's JVM from within it
 
 import argparse
 import os
-import secrets
 import statistics
 import sys
 import tempfile
@@ -44,6 +43,8 @@ from tests.images.spark_image import DEFAULT_SPARK_VERSION
 from tests.perf import machine
 
 JOB = Path(__file__).parent / "jobs" / "backlog.py"
+NAMESPACE = "beside-spark"
+"""One of those whose requests are in the audit log."""
 DRIVER = "backlog"
 NOBODY = "nobody-schedules-this"
 IDLE_TIMEOUT = "2s"
@@ -300,7 +301,7 @@ def main() -> int:
     courses: list[Found] = []
     with Api(cluster) as api:
         for way in ways:
-            namespace = f"beside-{secrets.token_hex(4)}"
+            namespace = NAMESPACE
             folder = Path(tempfile.mkdtemp(prefix="beside-"))
             installation = None if way is Way.SPARK else install_on_host(cluster, folder)
             process = None if installation is None else installation.process
