@@ -32,6 +32,9 @@ READ_OF_THE_DRIVER = {
     "spark.streaming.dynamicAllocation.enabled",
     "spark.streaming.dynamicAllocation.maxExecutors",
     *(setting.key for setting in PASSIVE_SETTINGS),
+    # what a Spark job of `simulate` is set to, and what a policy for it may name
+    "spark.task.maxFailures",
+    "spark.dynamicAllocation.testing",
 }
 """Keys in the code that ``sparkConf`` cannot set: the driver has read them before."""
 
@@ -45,7 +48,7 @@ def keys_in(folder: Path) -> Iterator[str]:
                     yield text
 
 
-BEGINNINGS = {"spark.kubernetes.", "spark.kubernetes.allocation"}
+BEGINNINGS = {"spark.kubernetes.", "spark.kubernetes.allocation", "spark.dynamicAllocation."}
 """Of which the code makes keys."""
 
 
