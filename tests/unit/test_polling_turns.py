@@ -1,6 +1,9 @@
 """Questions to drivers share the processor: below what it can read nobody waits, above it all wait in turn."""
 
 import asyncio
+import os
+import subprocess
+import sys
 import time
 
 import pytest
@@ -11,6 +14,7 @@ from spark_allocation.controller.polling_turns import (
     MOST_SECONDS_EACH,
     SHARE_OF_PROCESSOR,
     PollingTurns,
+    processor_seconds,
 )
 
 
@@ -147,3 +151,22 @@ async def test_who_has_learned_of_a_job_asks_at_once_and_the_next_ones_wait_for_
     assert time.monotonic() - began < 0.05
     await turns.wait(4)
     assert time.monotonic() - began > 0.1
+
+
+def test_who_has_to_wait_for_the_processor_has_used_it() -> None:
+    # given more processes than processors that want all of them
+    busy = [
+        subprocess.Popen([sys.executable, "-c", "while True: pass"])
+        for _ in range(3 * (os.cpu_count() or 1))
+    ]
+    try:
+        used, wanted, began = time.process_time(), processor_seconds(), time.monotonic()
+        while time.monotonic() < began + 1.0:
+            pass
+        used, wanted = time.process_time() - used, processor_seconds() - wanted
+    finally:
+        for each in busy:
+            each.kill()
+            each.wait()
+    assert used < 0.8, "it has got as much as it wanted"
+    assert wanted == pytest.approx(1.0, abs=0.2)

@@ -7,7 +7,8 @@ the share of a processor that all work may take. What a question costs is everyt
 the questions asked: what is decided and said because of an answer belongs to it.
 
 Turns begin when the processor is full and end once it is clearly not: below that nobody waits. With turns it is never
-fuller than its share, so from that alone nobody could tell.
+fuller than its share, so from that alone nobody could tell. What others on the machine, or a limit of the container, keep this
+process from using counts as used: who gets a quarter of a processor is full with that.
 
 The first who wants to ask is the first who may: under load all drivers are asked less often, none is forgotten. Who has
 waited and learned that a driver at rest has a job asks for the rest of it at once.
@@ -16,6 +17,7 @@ waited and learned that a driver at rest has a job asks for the rest of it at on
 import asyncio
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 SHARE_OF_PROCESSOR = 0.85
 """That is used before there are turns, and with them at most."""
@@ -24,21 +26,30 @@ FREE_AGAIN_BELOW = 0.7
 MEASURED_FOR_SECONDS = 0.5
 FEW_REQUESTS = 50
 """In the time that is measured: what so few cost says nothing."""
-MOST_SECONDS_EACH = 0.005
+MOST_SECONDS_EACH = 0.02
 """Of processor: what takes longer is not about drivers, such as the first picture of fifty thousand pods."""
+
+
+def processor_seconds() -> float:
+    """That the event loop's thread, the process' first, has used or has had to wait for, where the system tells (Linux)."""
+    try:
+        used_ns, waited_ns, _ = Path("/proc/self/schedstat").read_text().split()
+    except (OSError, ValueError):
+        return time.process_time()
+    return (int(used_ns) + int(waited_ns)) / 1e9
 
 
 class PollingTurns:
     """Turns for questions to drivers.
 
     Args:
-        processor_seconds: that this process has used.
+        processor_seconds: that this process has used or has had to wait for.
         clock: monotonic seconds.
     """
 
     def __init__(
         self,
-        processor_seconds: Callable[[], float] = time.process_time,
+        processor_seconds: Callable[[], float] = processor_seconds,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._processor_seconds = processor_seconds
