@@ -28,6 +28,7 @@ NO_OBJECTS = {
     "examples/spark-submit-cluster.sh": "a command; a unit test runs it",
     "examples/apache-spark-application.yaml": "another operator's kind; a unit test looks at what it makes of the driver",
     "examples/kubeflow-spark-application.yaml": "the same",
+    "examples/what-if/simulate_on_spark.py": "tests/conformance/test_simulate_on_spark.py",
 }
 """Files that are not for an API server, and where they are tried."""
 

@@ -436,6 +436,15 @@ def test_a_rolled_log_of_a_running_application_says_so(tmp_path: Path) -> None:
     assert files.in_progress
 
 
+def test_a_part_with_an_absurd_number_costs_nothing(tmp_path: Path) -> None:
+    folder = tmp_path / "eventlog_v2_app"
+    folder.mkdir()
+    for number in (1, 9_999_999_999):
+        (folder / f"events_{number}_app").write_text(two_jobs().text)
+    (files,) = find_logs(str(folder))
+    assert files.missing == tuple(range(2, 22))
+
+
 def test_a_missing_part_is_told(tmp_path: Path) -> None:
     log = rolled(tmp_path)
     (log / "events_2_spark-1").unlink()

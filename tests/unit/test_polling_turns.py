@@ -78,8 +78,8 @@ async def test_while_the_processor_is_not_full_a_burst_waits_for_nothing() -> No
         ((0.75,), False),  # not full
         ((1.0,), True),
         ((1.0, 0.75), True),  # with turns it is not fuller than that
-        ((1.0, 0.3), False),
-        ((1.0, 0.3, 0.75), False),
+        ((1.0, *[0.3] * 9), False),
+        ((1.0, *[0.3] * 9, 0.75), False),
     ],
 )
 async def test_turns_begin_when_the_processor_is_full_and_last_until_it_is_clearly_not(
@@ -170,3 +170,7 @@ def test_who_has_to_wait_for_the_processor_has_used_it() -> None:
             each.wait()
     assert used < 0.8, "it has got as much as it wanted"
     assert wanted == pytest.approx(1.0, abs=0.2)
+
+
+def test_a_full_processor_is_known_from_few_requests_however_long_each_takes() -> None:
+    assert FEW_REQUESTS * MOST_SECONDS_EACH / SHARE_OF_PROCESSOR <= MEASURED_FOR_SECONDS

@@ -22,7 +22,7 @@ from spark_allocation.core.streaming.observations import (
 )
 from spark_allocation.core.streaming_report import QueryGauges, QueryProgress, StreamingJob
 from spark_allocation.sources.driver_rest import find_driver, open_driver_session
-from spark_allocation.sources.streaming_batches import StreamBatches
+from spark_allocation.sources.streaming_batches import MOST_STAGES_FOLLOWED, StreamBatches
 from spark_allocation.sources.streaming_gauges import (
     MOST_QUERIES,
     Job,
@@ -614,3 +614,24 @@ def test_whatever_a_driver_says_there_is_an_observation(
                 if query.name == ORDERS:
                     told.append((query.run_id, sample.batch_id))
     assert all(one != other for one, other in pairwise(told))
+
+
+def test_of_jobs_alone_no_more_queries_and_stages_are_followed_than_anybody_has(
+    world: World,
+) -> None:
+    # given as many jobs as fit into an answer, each of a query of its own and all with the same stages
+    world.stages = [stage(number, tasks=10) for number in range(500)]
+    stages = tuple(range(500))
+    world.jobs = [
+        StreamingJob(f"run-{number}", f"query-{number}", None, 1, stages, 5_000, None)
+        for number in range(200)
+    ]
+    # when the driver shows gauges of one of them, so that streams are not unseen
+    world.gauges = gauges(**FakeDriver.query("query-0", latency_ms=4798))
+    seen = world.look()
+    # then
+    assert seen is not None
+    assert len(seen.queries) <= MOST_QUERIES
+    running = [each.running for each in seen.queries if each.running is not None]
+    assert running
+    assert all(len(each.stages) <= MOST_STAGES_FOLLOWED for each in running)

@@ -13,6 +13,7 @@ from spark_allocation.core.streaming.batch_progress import (
     BATCHES_TO_BELIEVE,
     DOUBT,
     FARTHEST,
+    MOST_KNOWN_APART,
     BatchProgress,
     StageTasks,
     left_s,
@@ -343,3 +344,19 @@ def test_estimates_rise_with_time_while_no_task_completes() -> None:
     query = Query(4).believing()
     found = query.batch(Stage([20.0] * 16, 4))
     assert all(before <= after for (_, before), (_, after) in pairwise(found[:19]))
+
+
+def test_tasks_that_come_and_go_without_completing_leave_nothing_behind() -> None:
+    # given a stage of which one task runs, is lost with its executor, runs again, and so on
+    stage = StageTasks.first_seen(StageProgress(1, 100, 0, 1, 1.0), at=1.0, slots=1)
+    for number in range(2, 2_000):
+        assert stage.look(StageProgress(1, 100, 0, number % 2, float(number)), at=float(number))
+        assert sum(each.tasks for each in stage._began) == number % 2
+
+
+def test_however_slowly_tasks_begin_only_so_many_moments_are_known_apart() -> None:
+    stage = StageTasks.first_seen(StageProgress(1, 5_000, 0, 1, 1.0), at=1.0, slots=1)
+    for number in range(2, 2_000):
+        assert stage.look(StageProgress(1, 5_000, 0, number, float(number)), at=float(number))
+    assert len(stage._began) <= MOST_KNOWN_APART
+    assert sum(each.tasks for each in stage._began) == 1_999

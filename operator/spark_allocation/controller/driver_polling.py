@@ -138,7 +138,7 @@ class DriverPolling:
             began = time.monotonic()
             if self._is_busy:
                 self._worked_at = began
-            if not self.at_rest or self._all_is_due(began):
+            if not self.at_rest or self.unreachable is not None or self._all_is_due(began):
                 await self._turns.wait(REQUESTS_OF_A_POLL)
                 await self._ask_in_whole()
             elif await self._has_news():
@@ -209,8 +209,6 @@ class DriverPolling:
         return now + self._interval - self.asked_at >= max(ALL_EVERY_SECONDS, quiet)
 
     async def _has_news(self) -> bool:
-        if self.unreachable is not None:
-            return True
         await self._turns.wait(1)
         jobs = await self._rest.running_jobs()
         return isinstance(jobs, Unreachable) or bool(jobs)

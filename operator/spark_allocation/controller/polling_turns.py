@@ -24,8 +24,9 @@ SHARE_OF_PROCESSOR = 0.85
 FREE_AGAIN_BELOW = 0.7
 """Share of a processor: turns end."""
 MEASURED_FOR_SECONDS = 0.5
-FEW_REQUESTS = 50
+FEW_REQUESTS = 20
 """In the time that is measured: what so few cost says nothing."""
+NEXT_TO_NOTHING_SECONDS = 1e-5
 MOST_SECONDS_EACH = 0.02
 """Of processor: what takes longer is not about drivers, such as the first picture of fifty thousand pods."""
 
@@ -35,6 +36,8 @@ def processor_seconds() -> float:
     try:
         used_ns, waited_ns, _ = Path("/proc/self/schedstat").read_text().split()
     except (OSError, ValueError):
+        return time.process_time()
+    if not int(used_ns):  # a kernel that does not count them says 0
         return time.process_time()
     return (int(used_ns) + int(waited_ns)) / 1e9
 
@@ -84,7 +87,11 @@ class PollingTurns:
         used = self._processor_seconds()
         share = (used - self._used) / seconds
         many = self._asked >= FEW_REQUESTS * seconds / MEASURED_FOR_SECONDS
-        full_at = FREE_AGAIN_BELOW if self._seconds_each else SHARE_OF_PROCESSOR
-        each = (used - self._used) / self._asked if many and share >= full_at else 0.0
+        each = self._seconds_each
+        if each and share < FREE_AGAIN_BELOW:
+            # not at once to nothing: all that wait would go out together, and fill it again
+            each = each / 2 if each > NEXT_TO_NOTHING_SECONDS else 0.0
+        elif self._asked and (each or (many and share >= SHARE_OF_PROCESSOR)):
+            each = (used - self._used) / self._asked
         self._seconds_each = min(each, MOST_SECONDS_EACH)
         self._measured_at, self._used, self._asked = now, used, 0

@@ -21,7 +21,6 @@ from typing import Any
 
 from spark_allocation.controller.policy_files import PolicyFile
 from spark_allocation.controller.what_if_study import (
-    KILLED,
     LogStudy,
     Progress,
     SupposedCluster,
@@ -59,7 +58,7 @@ def studies_on_spark(
     """
     pyspark = _pyspark()
     try:
-        context = pyspark.SparkContext.getOrCreate(pyspark.SparkConf().setIfMissing("spark.app.name", APPLICATION_NAME))  # fmt: skip
+        context = pyspark.SparkContext.getOrCreate(pyspark.SparkConf().setIfMissing("spark.app.name", APPLICATION_NAME).set("spark.speculation", "false"))  # fmt: skip
     except Exception as error:  # noqa: BLE001  (PySpark has an exception for each way not to start)
         raise SparkMissing(f"--spark: Spark does not start: {_reason(error)}") from None
     try:
@@ -91,7 +90,7 @@ class _Task:
         place, files = numbered
         before = import_module("pyspark").TaskContext.get().attemptNumber()
         if before > 0 and before + 1 >= self._tries:
-            why = f"{KILLED}; {before} executors tried it: give them more, with spark.executor.memoryOverhead"
+            why = f"given up after {before} tries, whose executors were lost: evicted, or killed for memory (spark.executor.memoryOverhead)"
             return place, LogStudy(files.name, problem=f"{files.name}: {why}")
         found = study_of_many(files, self._policies, self._supposed)
         self._done += files.size

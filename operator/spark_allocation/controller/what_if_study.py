@@ -153,9 +153,12 @@ def studies(
     left = list(range(len(logs)))
     while left:
         with _processes(min(workers, len(left))) as pool:
-            places = {
-                pool.submit(study_of_many, logs[place], policies, supposed): place for place in left
-            }
+            places = {}
+            with suppress(
+                BrokenProcessPool
+            ):  # one may be killed while others are yet to be handed out
+                for place in left:
+                    places[pool.submit(study_of_many, logs[place], policies, supposed)] = place
             for future in as_completed(places):
                 place = places[future]
                 with suppress(BrokenProcessPool):

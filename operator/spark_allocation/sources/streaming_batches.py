@@ -42,11 +42,14 @@ from spark_allocation.core.streaming_report import (
     StreamingJob,
     StreamingReport,
 )
+from spark_allocation.sources.streaming_gauges import MOST_QUERIES
 
 IDLE_AFTER_SECONDS = 10.0
 """Without the helper, and without a known interval: a query is idle when nothing was seen of it for so long."""
 LOOKS_TO_BELIEVE = 5
 """At jobs of another run than the helper tells of."""
+MOST_STAGES_FOLLOWED = 32
+"""Of a batch: as many as run at once where somebody works."""
 SILENCE_SECONDS = 30.0
 """A look that is older than this says nothing of what began since."""
 
@@ -202,7 +205,7 @@ class StreamBatches:
         found: dict[QueryName, list[StreamingJob]] = {}
         for job in jobs:
             name = _name(job.name, job.query_id) if job.query_id else runs.get(job.run_id)
-            if name is not None:
+            if name is not None and (name in found or len(found) < MOST_QUERIES):
                 found.setdefault(name, []).append(job)
         return found
 
@@ -322,8 +325,9 @@ class StreamBatches:
                 if stage_id not in running.stages:
                     self._tasks_of_profiles[stage.profile_id] += stage.num_tasks
                 running.stages[stage_id] = stage.num_tasks
-                running.seen_at.setdefault(stage_id, now)
-                active[stage_id] = stage
+                if len(active) < MOST_STAGES_FOLLOWED:
+                    running.seen_at.setdefault(stage_id, now)
+                    active[stage_id] = stage
         running.active = tuple(active.values())
         seen.map_only = not running.shuffles
 

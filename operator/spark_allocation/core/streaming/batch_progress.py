@@ -45,6 +45,8 @@ DOUBT = 0.3
 """Standard deviation of what tasks of a stage take, as a share."""
 FORESEEN = 1.1
 """Times its age: a batch of which no more was ever expected says nothing of how good estimates are."""
+MOST_KNOWN_APART = 64
+"""Moments at which tasks of a stage began that are known apart; later ones count as the last of them: as older than they are."""
 LONGEST_S = 1e8
 """Older is no age that can be."""
 
@@ -99,11 +101,25 @@ class StageTasks:
             left -= taken
             if not first.tasks:
                 self._began.popleft()
-        stayed = max(0, self.active - gone)
-        if active > stayed:
+        stayed = min(max(0, self.active - gone), active)
+        self._keep(stayed)
+        if active > stayed and len(self._began) < MOST_KNOWN_APART:
             self._began.append(_Began(self.looked_at, active - stayed))
+        elif active > stayed:
+            self._began[-1].tasks += active - stayed
         self.completed, self.active, self.looked_at = seen.completed_tasks, active, at
         return True
+
+    def _keep(self, running: int) -> None:
+        """So many run of those that ran: the youngest of the others were lost with their executor, or were copies."""
+        known = sum(each.tasks for each in self._began)
+        while known > running:
+            last = self._began[-1]
+            taken = min(known - running, last.tasks)
+            last.tasks -= taken
+            known -= taken
+            if not last.tasks:
+                self._began.pop()
 
     def task_s(self) -> float:
         """How long one of its tasks takes, at least; 0 when none has begun."""

@@ -16,6 +16,8 @@ from typing import Any, BinaryIO
 
 _ROLLED = "eventlog_v2_"
 _STATUS = "appstatus_"
+MOST_MISSING = 20
+"""Parts that are told to be missing; a name may have any number in it."""
 _PART = re.compile(r"^events_(\d+)_.*?(\.compact)?$")
 _IN_PROGRESS = ".inprogress"
 
@@ -125,9 +127,11 @@ def _rolled(store: "_Store", folder: str) -> LogFiles:
     compacted = [number for number, (compact, _) in parts.items() if compact]
     first = max(compacted, default=min(parts, default=1))
     numbers = sorted(number for number in parts if number >= first)
-    missing = sorted(
-        set(range(1 if not compacted else first, max(numbers, default=0) + 1)) - set(numbers)
-    )
+    expected = 1 if not compacted else first
+    missing: list[int] = []
+    for number in numbers:
+        missing += range(expected, min(number, expected + MOST_MISSING - len(missing)))
+        expected = number + 1
     paths = tuple(store.join(folder, parts[number][1]) for number in numbers)
     status = [name for name in names if name.startswith(_STATUS)]
     return LogFiles(

@@ -19,8 +19,7 @@ Source: ``Executor.TaskRunner``, ``PythonWorkerFactory``.
 """
 
 from bisect import bisect_left
-from collections.abc import Mapping
-from collections.abc import Set as AbstractSet
+from collections.abc import Container, Mapping
 from statistics import median_low
 
 from spark_allocation.sources.event_log import wire
@@ -40,8 +39,7 @@ class WarmUps:
 
     def __init__(self) -> None:
         self._warm_since: dict[str, int] = {}
-        self._cold: dict[str, list[tuple[LoggedStage, int]]] = {}
-        self._cold_places: dict[LoggedStage, set[int]] = {}
+        self._cold: dict[LoggedStage, dict[int, str]] = {}
 
     def was_cold(self, info: wire.TaskInfo) -> bool:
         """Whether the executor had ended no task when this one began; tasks are told in the order of their ends."""
@@ -53,17 +51,17 @@ class WarmUps:
 
     def note(self, executor_id: str, stage: LoggedStage, place: int) -> None:
         """A task that was cold, of which the duration is known."""
-        self._cold.setdefault(executor_id, []).append((stage, place))
-        self._cold_places.setdefault(stage, set()).add(place)
+        self._cold.setdefault(stage, {})[place] = executor_id
 
     def taken_out(self) -> Mapping[str, int]:
         """Milliseconds by executor, where they can be told; durations of stages are those without them from now on."""
-        warm_tasks = {stage: _WarmTasks(stage, cold) for stage, cold in self._cold_places.items()}
         found: dict[str, int] = {}
         counted: list[tuple[str, LoggedStage, int]] = []
-        for executor_id, tasks in self._cold.items():
-            for stage, place in tasks:
-                more = warm_tasks[stage].beyond_ms(place, stage.durations[place])
+        # stage by stage: what is laid out of one is as large as the stage
+        for stage, cold in self._cold.items():
+            warm_tasks = _WarmTasks(stage, cold)
+            for place, executor_id in cold.items():
+                more = warm_tasks.beyond_ms(place, stage.durations[place])
                 if more is not None:
                     found[executor_id] = min(more, found.get(executor_id, more))
                     counted.append((executor_id, stage, place))
@@ -79,7 +77,7 @@ class WarmUps:
 class _WarmTasks:
     """Of one stage: what tasks took that were not cold."""
 
-    def __init__(self, stage: LoggedStage, cold: AbstractSet[int]) -> None:
+    def __init__(self, stage: LoggedStage, cold: Container[int]) -> None:
         self._took = [
             (place, took)
             for place, took in enumerate(stage.durations)
