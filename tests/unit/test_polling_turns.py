@@ -59,7 +59,7 @@ async def test_a_burst_is_spread_over_the_time_that_it_takes_to_read() -> None:
     await asyncio.gather(*(processor.answer(turns, 4) for _ in range(100)))
     took = time.monotonic() - began
     # then it takes as long as leaves the rest of the processor to others
-    assert took >= 0.9 * (processor.used - used - 4 * 0.002) / SHARE_OF_PROCESSOR
+    assert took >= 0.8 * (processor.used - used - 4 * 0.002) / SHARE_OF_PROCESSOR
     assert took < 3.0
 
 
