@@ -19,8 +19,8 @@ class Person(KubernetesApi):
         self.name = name
         self._world = world
 
-    async def _headers(self, content_type: str) -> dict[str, str]:
-        return await super()._headers(content_type) | {"Impersonate-User": self.name}
+    async def _headers(self, content_type: str, accept: str) -> dict[str, str]:
+        return await super()._headers(content_type, accept) | {"Impersonate-User": self.name}
 
     async def may_as(self, cluster_role: str) -> Self:
         """Bind a cluster role to the person in the world's namespace."""

@@ -2,11 +2,13 @@
 
     python -m tests.perf.bench_create [--pods 3000] [--runs 3] [--json create-memory.json] [--profile]
     python -m tests.perf.bench_create --real [--cluster NAME] [--json create.json]
+    python -m tests.perf.bench_create --pace 450
 
 The driver is one with two hundred Spark properties, the API server one in memory, in a process of its own, or with
 ``--real`` that of a test cluster, whose etcd and controllers share the machine. *CPU* is that of this process, which
 other load on the machine disturbs little; creations a second and how long each takes are those of the wall clock, 16 at
-once, with nothing to slow them down: on a busy machine they say nothing.
+once, with nothing to slow them down: on a busy machine they say nothing. With ``--pace`` there are so many a second and no
+more, as on a cluster whose API server takes longer: then the process sleeps and wakes for each of them.
 """
 
 import argparse
@@ -46,7 +48,7 @@ from spark_allocation.core.driver_report import Application, Environment
 from spark_allocation.core.executor_ids import ExecutorIds
 from spark_allocation.core.executor_pods import ExecutorId
 from spark_allocation.core.resource_profiles import DEFAULT_PROFILE_ID, ResourceProfileManager
-from spark_allocation.kube.api_client import KubernetesApi, open_kubernetes_api
+from spark_allocation.kube.api_client import KubernetesApi, kubernetes_api, open_kubernetes_api
 from spark_allocation.kube.pacing import CreationPacer
 from spark_allocation.kube.pods_api import CreateResult, KubernetesPodsApi
 from spark_allocation.testing.objects import FakeObjectsApi
@@ -137,16 +139,17 @@ def serve(port_to: Pipe) -> None:
 
 
 async def measure(
-    api: KubernetesApi, driver_pod: dict[str, Any], pods: int, first: int
+    api: KubernetesApi, driver_pod: dict[str, Any], pods: int, first: int, pace: float
 ) -> dict[str, Any]:
     """CPU milliseconds of each part of one creation, creations a second, and the seconds that each takes.
 
     Args:
+        pace: so many a second at most.
         first: id of the first executor; names of pods are made of them.
     """
     namespace = driver_pod["metadata"]["namespace"]
     makes, asks = await building(driver_pod), KubernetesPodsApi(api)
-    pacer = CreationPacer(1_000_000)
+    pacer = CreationPacer(pace)
     took: list[float] = []
 
     def built(number: int) -> dict[str, Any]:
@@ -203,9 +206,7 @@ def served_in_memory() -> Iterator[tuple[Callable[[], Awaitable[KubernetesApi]],
 
     async def connect() -> KubernetesApi:
         configuration = kubernetes.aio.client.Configuration(host=f"http://127.0.0.1:{port}")
-        configuration.client_session_kwargs = {"trust_env": False}
-        configuration.connection_pool_maxsize = 64
-        return KubernetesApi(kubernetes.aio.client.ApiClient(configuration))
+        return kubernetes_api(configuration)
 
     try:
         yield connect, DRIVER_POD
@@ -248,11 +249,12 @@ async def connected(
     driver_pod: dict[str, Any],
     pods: int,
     first: int,
+    pace: float,
 ) -> dict[str, Any]:
     """`measure` on a connection of its own."""
     api = await connect()
     try:
-        return await measure(api, driver_pod, pods, first)
+        return await measure(api, driver_pod, pods, first, pace)
     finally:
         await api.close()
 
@@ -263,6 +265,7 @@ def main() -> int:
     )
     parser.add_argument("--pods", type=int, default=3_000, help="of each run")
     parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--pace", type=float, default=1_000_000, help="so many a second at most")
     parser.add_argument("--profile", action="store_true", help="say where the time goes")
     parser.add_argument("--json", type=Path, help="write the figures there")
     parser.add_argument("--real", action="store_true", help="on a test cluster")
@@ -280,7 +283,7 @@ def main() -> int:
             profile.enable()
         every = WARMING_PODS + options.pods
         creations = [
-            uvloop.run(connected(connect, driver_pod, options.pods, first))
+            uvloop.run(connected(connect, driver_pod, options.pods, first, options.pace))
             for first in range(1, options.runs * every, every)
         ]
         profile.disable()

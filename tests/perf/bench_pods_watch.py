@@ -17,6 +17,7 @@ import time
 from multiprocessing.connection import Connection
 from typing import Any
 
+import uvloop
 from aiohttp import web
 
 PAGE = 500
@@ -125,15 +126,14 @@ def serve(pods: int, events: int, port_to: Connection) -> None:
 async def measure(port: int, pods: int, events: int) -> dict[str, float]:
     import kubernetes.aio.client
 
-    from spark_allocation.kube.api_client import KubernetesApi
+    from spark_allocation.kube.api_client import kubernetes_api
     from spark_allocation.kube.pods_api import KubernetesPodsApi
     from spark_allocation.snapshots_store import ExecutorPodsSnapshotsStore, SeenPod
     from spark_allocation.sources.executor_pods import EXECUTOR_SELECTOR, seen_pod
     from spark_allocation.sources.pods_watch import PodsWatch
 
     configuration = kubernetes.aio.client.Configuration(host=f"http://127.0.0.1:{port}")
-    configuration.client_session_kwargs = {"trust_env": False}
-    api = KubernetesApi(kubernetes.aio.client.ApiClient(configuration))
+    api = kubernetes_api(configuration)
     store = ExecutorPodsSnapshotsStore()
     watch = PodsWatch[SeenPod](
         KubernetesPodsApi(api),
@@ -180,7 +180,7 @@ def main() -> int:
     server = context.Process(target=serve, args=(options.pods, options.events, there), daemon=True)
     server.start()
     try:
-        figures = asyncio.run(measure(here.recv(), options.pods, options.events))
+        figures = uvloop.run(measure(here.recv(), options.pods, options.events))
     finally:
         server.terminate()
     print(json.dumps(figures, indent=2))

@@ -22,6 +22,10 @@ BOOKMARK_SECONDS = 20.0
 
 Document = dict[str, Any]
 Listener = Callable[[str, Document], None]
+PartOf = Callable[[Document], Document]
+"""What a client wants to see of an object."""
+
+ONLY_METADATA = "as=PartialObjectMetadata"
 
 REMEMBERED_CHANGES = 200_000
 _KINDS = {
@@ -212,8 +216,9 @@ class MemoryApi:
         content = await request.read()
         self.received_bytes += len(content)
         body = msgspec.json.decode(content) if content else {}
+        part_of = _metadata if ONLY_METADATA in request.headers.get("Accept", "") else _whole
         if verb == "create":
-            return self._create(resource, namespace, body)
+            return self._create(resource, namespace, body, part_of)
         found = self.find(resource, namespace, name)
         if found is None:
             return _refusal(404, "NotFound", f'{resource} "{name}" not found')
@@ -228,18 +233,22 @@ class MemoryApi:
                 return _refusal(409, "Conflict", "the object has been modified")
             self.change(resource, found, {"status": body.get("status")} if part else body)
         elif verb == "delete":
-            return self._delete(resource, found, body)
-        return self._answer(found)
+            return self._delete(resource, found, body, part_of)
+        return self._answer(part_of(found))
 
-    def _create(self, resource: str, namespace: str, body: Document) -> web.Response:
+    def _create(
+        self, resource: str, namespace: str, body: Document, part_of: PartOf
+    ) -> web.Response:
         if namespace:
             body.setdefault("metadata", {})["namespace"] = namespace
         try:
-            return self._answer(self.put(resource, body), status=201)
+            return self._answer(part_of(self.put(resource, body)), status=201)
         except KeyError as error:
             return _refusal(409, "AlreadyExists", f"{resource} {error} already exists")
 
-    def _delete(self, resource: str, found: Document, options: Document) -> web.Response:
+    def _delete(
+        self, resource: str, found: Document, options: Document, part_of: PartOf
+    ) -> web.Response:
         metadata = found["metadata"]
         same = options.get("preconditions") or {}
         if any(metadata.get(name) != value for name, value in same.items() if value):
@@ -254,7 +263,7 @@ class MemoryApi:
                 self.change(resource, found, {"metadata": marks})
             else:
                 self.remove(resource, found)
-        return self._answer(found)
+        return self._answer(part_of(found))
 
     def _list(self, request: web.BaseRequest, kept: Resource, namespace: str) -> web.StreamResponse:
         token = request.query.get("continue", "")
@@ -410,6 +419,18 @@ def _merge(target: Document, patch: Document) -> None:
             _merge(inner, value)
         else:
             target[key] = value
+
+
+def _whole(document: Document) -> Document:
+    return document
+
+
+def _metadata(document: Document) -> Document:
+    return {
+        "kind": "PartialObjectMetadata",
+        "apiVersion": "meta.k8s.io/v1",
+        "metadata": document["metadata"],
+    }
 
 
 def _json(document: Document, status: int = 200) -> web.Response:

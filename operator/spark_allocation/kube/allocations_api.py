@@ -11,7 +11,13 @@ from typing import Any, Protocol
 from urllib.parse import quote
 
 from spark_allocation.api.group import GROUP, PLURAL, VERSION
-from spark_allocation.kube.api_client import MERGE_PATCH, ApiAnswer, ApiUnavailable, KubernetesApi
+from spark_allocation.kube.api_client import (
+    MERGE_PATCH,
+    ONLY_METADATA,
+    ApiAnswer,
+    ApiUnavailable,
+    KubernetesApi,
+)
 from spark_allocation.kube.write_outcomes import WriteOutcome, WriteResult, write_outcome
 
 GROUP_PATH = f"/apis/{GROUP}/{VERSION}"
@@ -88,8 +94,7 @@ class KubernetesAllocationsApi:
         """See `AllocationsApi.patch_status`."""
         answer = await self._patch(namespace, name, {"uid": uid}, status)
         outcome = write_outcome(answer)
-        written_to = (answer.json().get("metadata") or {}).get("uid", uid) if outcome.done else uid
-        if written_to != uid:
+        if outcome.done and answer.uid not in ("", uid):
             return WriteOutcome(WriteResult.CONFLICT, f"{name} is another object now")
         return outcome
 
@@ -110,6 +115,7 @@ class KubernetesAllocationsApi:
             f"{_path(namespace, name)}/status",
             body={"metadata": metadata, "status": status},
             content_type=MERGE_PATCH,
+            accept=ONLY_METADATA,
         )
 
 

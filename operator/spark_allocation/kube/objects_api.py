@@ -3,7 +3,7 @@
 from typing import Any, Protocol
 from urllib.parse import quote
 
-from spark_allocation.kube.api_client import ApiAnswer, ApiUnavailable, KubernetesApi
+from spark_allocation.kube.api_client import ONLY_METADATA, ApiAnswer, ApiUnavailable, KubernetesApi
 from spark_allocation.kube.write_outcomes import WriteOutcome, write_outcome
 
 
@@ -47,7 +47,7 @@ class KubernetesObjectsApi:
 
     async def create(self, namespace: str, kind: str, body: dict[str, Any]) -> WriteOutcome:
         """See `ObjectsApi.create`."""
-        return write_outcome(await self._api.request("POST", _path(namespace, kind), body=body))
+        return write_outcome(await self._post(namespace, kind, body))
 
     async def delete(self, namespace: str, kind: str, name: str, uid: str) -> WriteOutcome:
         """See `ObjectsApi.delete`."""
@@ -55,12 +55,18 @@ class KubernetesObjectsApi:
             "DELETE",
             f"{_path(namespace, kind)}/{quote(name)}",
             body={"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": {"uid": uid}},
+            accept=ONLY_METADATA,
         )
         return write_outcome(answer)
 
     async def post_event(self, namespace: str, event: dict[str, Any]) -> None:
         """See `ObjectsApi.post_event`."""
-        await self._api.request("POST", _path(namespace, "events"), body=event)
+        await self._post(namespace, "events", event)
+
+    async def _post(self, namespace: str, kind: str, body: dict[str, Any]) -> ApiAnswer:
+        return await self._api.request(
+            "POST", _path(namespace, kind), body=body, accept=ONLY_METADATA
+        )
 
 
 def _path(namespace: str, kind: str) -> str:

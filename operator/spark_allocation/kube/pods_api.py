@@ -11,9 +11,7 @@ from http import HTTPStatus
 from typing import Any, Protocol
 from urllib.parse import quote
 
-import msgspec
-
-from spark_allocation.kube.api_client import WATCH_SECONDS, ApiAnswer, KubernetesApi
+from spark_allocation.kube.api_client import ONLY_METADATA, WATCH_SECONDS, ApiAnswer, KubernetesApi
 
 PAGE_SIZE = 500
 
@@ -101,9 +99,9 @@ class KubernetesPodsApi:
 
     async def create(self, namespace: str, pod: dict[str, Any]) -> CreateOutcome:
         """See `PodsApi.create`."""
-        answer = await self._api.request("POST", _pods(namespace), body=pod)
+        answer = await self._api.request("POST", _pods(namespace), body=pod, accept=ONLY_METADATA)
         if answer.ok:
-            uid = _uid(answer.body)
+            uid = answer.uid
             result = CreateResult.CREATED if uid else CreateResult.SERVER_ERROR
             return CreateOutcome(result, "" if uid else "the answer holds no pod", uid=uid)
         return CreateOutcome(_create_result(answer), answer.message, answer.retry_after_seconds)
@@ -135,7 +133,7 @@ class KubernetesPodsApi:
         if grace_seconds is not None:
             options["gracePeriodSeconds"] = grace_seconds
         answer = await self._api.request(
-            "DELETE", f"{_pods(namespace)}/{quote(name)}", body=options
+            "DELETE", f"{_pods(namespace)}/{quote(name)}", body=options, accept=ONLY_METADATA
         )
         if answer.ok:
             return DeleteOutcome(DeleteResult.ACCEPTED)
@@ -170,25 +168,6 @@ class KubernetesPodsApi:
             "timeoutSeconds": str(WATCH_SECONDS),
         }
         return self._api.stream(_pods(namespace), query=query)
-
-
-class _Named(msgspec.Struct, gc=False):
-    uid: str = ""
-
-
-class _Made(msgspec.Struct, gc=False):
-    metadata: _Named
-
-
-_decode_made = msgspec.json.Decoder(_Made).decode
-
-
-def _uid(body: bytes) -> str:
-    """Of a pod that the server has made; all else that it says of it is skipped, which costs a tenth of reading it."""
-    try:
-        return _decode_made(body).metadata.uid
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return ""
 
 
 def _pods(namespace: str | None) -> str:

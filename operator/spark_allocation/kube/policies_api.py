@@ -4,7 +4,7 @@ from typing import Any, Protocol
 from urllib.parse import quote
 
 from spark_allocation.kube.allocations_api import GROUP_PATH
-from spark_allocation.kube.api_client import MERGE_PATCH, KubernetesApi
+from spark_allocation.kube.api_client import MERGE_PATCH, ONLY_METADATA, KubernetesApi
 from spark_allocation.kube.write_outcomes import WriteOutcome, write_outcome
 
 
@@ -39,5 +39,6 @@ class KubernetesPoliciesApi:
                 f"{GROUP_PATH}{within}/{plural}/{quote(name)}/status",
                 body={"status": status},
                 content_type=MERGE_PATCH,
+                accept=ONLY_METADATA,
             )
         )
