@@ -193,7 +193,9 @@ class ExecutorPodsSnapshotsStore:
             self._take_from(before, pod.pod.uid)
             self._wake(before)
         uids[pod.pod.uid] = pod.key
-        driver = self._drivers.setdefault(pod.key, _Driver())
+        driver = self._drivers.get(pod.key)
+        if driver is None:
+            driver = self._drivers[pod.key] = _Driver()
         driver.pods[pod.pod.uid] = pod
         self._note_change(driver)
 

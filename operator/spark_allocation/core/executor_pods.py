@@ -190,6 +190,8 @@ _STATE_BY_PHASE = {
 
 
 def _running_state(facts: PodFacts, check_all_containers: bool, spark_container: str) -> PodState:
+    if not facts.ends:
+        return PodState.RUNNING
     if (
         check_all_containers
         and facts.restart_policy == "Never"

@@ -1,6 +1,5 @@
 """From a pod on the wire to what the store keeps of it."""
 
-import sys
 from functools import lru_cache
 
 from spark_allocation.api.group import (
@@ -23,6 +22,7 @@ from spark_allocation.core.pod_size import ContainerSize, PodSize, pod_size
 from spark_allocation.core.resource_profiles import DEFAULT_PROFILE_ID, ProfileId
 from spark_allocation.snapshots_store import DriverKey, SeenPod
 from spark_allocation.sources import wire
+from spark_allocation.sources.shared_texts import shared
 
 EXECUTOR_SELECTOR = "spark-role=executor"
 DRIVER_CONTAINER = "spark-kubernetes-driver"
@@ -36,73 +36,81 @@ def seen_pod(pod: wire.Pod) -> SeenPod | None:
     metadata = pod.metadata
     labels = metadata.labels or {}
     annotations = metadata.annotations or {}
-    driver_uid = next(
-        (
-            owner.uid
-            for owner in metadata.owner_references
-            if owner.kind == "Pod" and owner.controller
-        ),
-        "",
-    )
+    driver_uid = _controlling_pod(metadata.owner_references)
     executor_id = wire.whole_number(labels.get("spark-exec-id", ""))
     profile_id = wire.whole_number(labels.get("spark-exec-resourceprofile-id", "0"))
     if not driver_uid or executor_id is None or profile_id is None:
         return None
-    intern = sys.intern
     reason, message = _reason(pod)
+    ends = _ends(pod.status.container_statuses)
+    key = _driver_key(metadata.namespace, driver_uid)
     return SeenPod(
-        key=DriverKey(intern(metadata.namespace), intern(driver_uid)),
+        key=key,
         pod=ExecutorPod(
             uid=metadata.uid,
             name=metadata.name,
-            namespace=intern(metadata.namespace),
+            namespace=key.namespace,
             executor_id=ExecutorId(executor_id),
             profile_id=ProfileId(profile_id) if profile_id else DEFAULT_PROFILE_ID,
-            state=_state(pod),
+            state=_state(pod, ends),
             created_at=metadata.creation_timestamp.timestamp()
             if metadata.creation_timestamp
             else 0.0,
             resource_version=metadata.resource_version,
             deleting=metadata.deletion_timestamp is not None,
-            node=intern(pod.spec.node_name),
-            claims=tuple(
-                volume.persistent_volume_claim.claim_name
-                for volume in pod.spec.volumes
-                if volume.persistent_volume_claim is not None
-            ),
-            ends=_ends(pod.status.container_statuses),
+            node=shared(pod.spec.node_name),
+            claims=_claims(pod.spec.volumes),
+            ends=ends,
             reason=reason,
             message=message,
             init_ends=_failed_init_containers(pod),
-            phase=intern(pod.status.phase),
-            restart_policy=intern(pod.spec.restart_policy),
+            phase=shared(pod.status.phase),
+            restart_policy=shared(pod.spec.restart_policy),
             node_silent=_node_is_silent(pod),
             size=_size(pod),
         ),
-        allocation_uid=intern(labels.get(ALLOCATION_UID_LABEL, "")),
-        incarnation=intern(annotations.get(INCARNATION_ANNOTATION, "")),
+        allocation_uid=shared(labels.get(ALLOCATION_UID_LABEL, "")),
+        incarnation=shared(annotations.get(INCARNATION_ANNOTATION, "")),
         next_executor_id=wire.whole_number(annotations.get(NEXT_EXECUTOR_ID_ANNOTATION, "")) or 0,
-        application_id=intern(labels.get("spark-app-selector", "")),
+        application_id=shared(labels.get("spark-app-selector", "")),
     )
+
+
+@lru_cache(maxsize=4096)
+def _driver_key(namespace: str, uid: str) -> DriverKey:
+    """One object for all executors of a driver."""
+    return DriverKey(namespace, uid)
+
+
+def _controlling_pod(owners: list[wire.Owner]) -> str:
+    """Its uid; "" when none controls the pod."""
+    for owner in owners:
+        if owner.controller and owner.kind == "Pod":
+            return owner.uid
+    return ""
+
+
+def _claims(volumes: list[wire.Volume]) -> tuple[str, ...]:
+    found = [
+        volume.persistent_volume_claim.claim_name
+        for volume in volumes
+        if volume.persistent_volume_claim is not None
+    ]
+    return tuple(found)
 
 
 def _size(pod: wire.Pod) -> PodSize:
     """Equal sizes are one object: an application has thousands of pods and a few sizes."""
-    return _interned_size(
-        tuple(
-            (*_requested(each), is_init and each.restart_policy != "Always")
-            for containers, is_init in (
-                (pod.spec.containers, False),
-                (pod.spec.init_containers, True),
-            )
-            for each in containers
-        )
-    )
+    asked = [_asked(each, ends=False) for each in pod.spec.containers]
+    asked += [
+        _asked(each, ends=each.restart_policy != "Always") for each in pod.spec.init_containers
+    ]
+    return _interned_size(tuple(asked))
 
 
-def _requested(container: wire.Container) -> tuple[str, str]:
+def _asked(container: wire.Container, *, ends: bool) -> tuple[str, str, bool]:
     requests = container.resources.requests if container.resources is not None else None
-    return ("", "") if requests is None else (str(requests.cpu), str(requests.memory))
+    return ("", "", ends) if requests is None else (str(requests.cpu), str(requests.memory), ends)
 
 
 @lru_cache(maxsize=1024)
@@ -151,21 +159,21 @@ def _spark_container(pod: wire.Pod) -> wire.Container:
     return containers[0] if containers else wire.Container()
 
 
-def _state(pod: wire.Pod) -> PodState:
+def _state(pod: wire.Pod, ends: tuple[ContainerEnd, ...]) -> PodState:
     """By the newest Spark's defaults: whose configuration holds for it, the watch does not know (`judged`)."""
     return pod_state(
         PodFacts(
             phase=pod.status.phase,
             deleting=pod.metadata.deletion_timestamp is not None,
             restart_policy=pod.spec.restart_policy,
-            ends=_ends(pod.status.container_statuses),
+            ends=ends,
         ),
         check_all_containers=True,
     )
 
 
 def _ends(statuses: list[wire.ContainerStatus]) -> tuple[ContainerEnd, ...]:
-    return tuple(
+    ends = [
         ContainerEnd(
             name=status.name,
             exit_code=status.state.terminated.exit_code,
@@ -174,7 +182,8 @@ def _ends(statuses: list[wire.ContainerStatus]) -> tuple[ContainerEnd, ...]:
         )
         for status in statuses
         if status.state is not None and status.state.terminated is not None
-    )
+    ]
+    return tuple(ends)
 
 
 def _failed_init_containers(pod: wire.Pod) -> tuple[ContainerEnd, ...]:
@@ -193,7 +202,7 @@ def _reason(pod: wire.Pod) -> tuple[str, str]:
     """The most telling word about a pod that does not run: why it failed, waits, or is not scheduled."""
     status = pod.status
     if status.reason:
-        return sys.intern(status.reason), (status.message or "")[:_LONGEST_MESSAGE]
+        return shared(status.reason), (status.message or "")[:_LONGEST_MESSAGE]
     containers = status.container_statuses
     if status.phase == "Pending":
         # until they are through, the other containers only say that they wait for them
@@ -204,12 +213,12 @@ def _reason(pod: wire.Pod) -> tuple[str, str]:
             message = waiting.message or ""
             if container.name != SPARK_CONTAINER:
                 message = f"container {container.name}: {message or waiting.reason}"
-            return sys.intern(waiting.reason or ""), message[:_LONGEST_MESSAGE]
+            return shared(waiting.reason or ""), message[:_LONGEST_MESSAGE]
     for condition in status.conditions:
         if condition.type == "PodScheduled" and condition.status == "False":
-            return sys.intern(condition.reason or ""), (condition.message or "")[:_LONGEST_MESSAGE]
+            return shared(condition.reason or ""), (condition.message or "")[:_LONGEST_MESSAGE]
         if condition.type == "DisruptionTarget" and condition.status == "True":
-            return sys.intern(condition.reason or ""), (condition.message or "")[:_LONGEST_MESSAGE]
+            return shared(condition.reason or ""), (condition.message or "")[:_LONGEST_MESSAGE]
     return (STARTING, "") if status.phase == "Pending" else ("", "")
 
 
@@ -221,5 +230,10 @@ def _node_is_silent(pod: wire.Pod) -> bool:
     """
     if pod.status.phase != "Running" or pod.spec.readiness_gates:
         return False
-    said = {condition.type: condition.status for condition in pod.status.conditions}
-    return said.get("Ready") == "False" and said.get("ContainersReady") == "True"
+    ready = containers_ready = ""
+    for condition in pod.status.conditions:
+        if condition.type == "Ready":
+            ready = condition.status
+        elif condition.type == "ContainersReady":
+            containers_ready = condition.status
+    return ready == "False" and containers_ready == "True"
