@@ -16,7 +16,9 @@ from spark_allocation.cli.connection import (
     namespace_of,
 )
 from spark_allocation.cli.output import table, write_document
-from spark_allocation.controller.check_up import Extent, Finding, Verdict, check_up
+from spark_allocation.controller.check_up import check_up
+from spark_allocation.controller.findings import Finding, Verdict
+from spark_allocation.controller.installation_findings import Extent
 
 _SIGNS = {Verdict.OK: "ok", Verdict.WARNING: "WARN", Verdict.FAILURE: "FAIL", Verdict.UNKNOWN: "?"}
 
