@@ -17,7 +17,6 @@ READS_THE_WALL_CLOCK = {
     "epoch_clock.py": "once, when the process starts",
     "controller/leaving.py": "when a finished object may go",
     "controller/allocation_statements.py": "how old a driver is, for a sentence",
-    "controller/allocation_reporter.py": "when executors ended, for people",
     "cli/doctor.py": "how old things are, for people",
     "cli/top.py": "how old things are, for people",
     "driver/streaming_progress.py": "in the driver, whose clock it is: when a query made progress",

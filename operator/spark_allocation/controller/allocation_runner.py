@@ -2,12 +2,8 @@
 
 The runner owns no policy. It is a sequence of questions, asked again whenever something changes: what does the object
 want, which pod is the driver, is it ours to serve, does it answer, is it passive. The first that has a bad answer
-becomes a condition with a remedy, and no pod is touched. When all have good ones, `DriverLife` does the work.
-
-A spec that stops making sense does not stop a job that runs: the last settings that made sense stay in force, and the
-condition says so. (After a restart of the operator nothing is known of them; then nothing is touched until the spec is
-mended.) A spec that asks for another driver, another mode or other Spark properties ends the life that is served, and
-the way to the driver is gone anew: with the same driver it is the same life, and its pods and targets stay.
+becomes a condition with a remedy, and no pod is touched. When all have good ones, `DriverLife` does the work, by the spec
+that is in force (`spec_in_force`).
 
 An error that nobody thought of is logged, said in a condition, and costs this SparkAllocation half a minute; the others
 do not notice.
@@ -24,36 +20,21 @@ from spark_allocation.api.conditions import Reason
 from spark_allocation.api.v1alpha1 import Driver, SparkAllocationSpec
 from spark_allocation.controller.allocation_reporter import AllocationReporter
 from spark_allocation.controller.allocation_statements import AllocationStatements
-from spark_allocation.controller.driver_connection import (
-    Connection,
-    Unconnected,
-    connect,
-    settings_of,
-)
+from spark_allocation.controller.driver_connection import Connection, Unconnected, connect
 from spark_allocation.controller.driver_finding import NoDriver, matches
 from spark_allocation.controller.driver_life import DriverLife, LifeEnd, Observation, driver_ended
 from spark_allocation.controller.driver_serving import make_life
-from spark_allocation.controller.executor_building import NO_WISH, ExecutorWish, executor_wish
 from spark_allocation.controller.incarnation import incarnation_of
 from spark_allocation.controller.leaving import Leaving
-from spark_allocation.controller.policy_directory import NO_POLICIES
+from spark_allocation.controller.life_statements import LifeStatements
 from spark_allocation.controller.policy_reporter import PolicySubject
-from spark_allocation.controller.profile_settings import NO_ENTRIES
 from spark_allocation.controller.runner_surroundings import Stopper, Surroundings
-from spark_allocation.controller.spec_reading import (
-    InvalidSpec,
-    owner_pod,
-    read_spec,
-    unknown_fields,
-    wish,
-)
+from spark_allocation.controller.spec_in_force import SpecInForce
+from spark_allocation.controller.spec_reading import owner_pod
 from spark_allocation.controller.stored_life import StoredLife
 from spark_allocation.controller.streaming_backlogs import BacklogAsking
 from spark_allocation.controller.streaming_life import LifeStreams
 from spark_allocation.core.driver_report import DriverPod
-from spark_allocation.core.pod_allow_list import NOTHING_MORE, PodAllowList
-from spark_allocation.core.resource_profiles import ProfileId
-from spark_allocation.core.spark_conf import InvalidSetting
 from spark_allocation.kube.api_client import ApiUnavailable
 from spark_allocation.reports.events import EventWriter
 from spark_allocation.reports.metrics import AllocationFigures
@@ -86,15 +67,8 @@ class AllocationRunner:
         self._being_deleted = False
         self._wake = asyncio.Event()
         self._life: DriverLife | None = None
-        self._life_wish: tuple[object, ...] = ()
         self._connection: Connection | None = None
         self._served: DriverPod | None = None
-        self._spec: SparkAllocationSpec | None = None
-        self._newest: SparkAllocationSpec | None = None
-        self._policies_changed_since = False
-        self._selected = NO_POLICIES
-        self._profiles = NO_ENTRIES
-        self._life_driver: DriverPod | None = None
         self._ambiguity: tuple[int, str] = (-1, "")
         self._reporter = AllocationReporter(
             StatusWriter(
@@ -109,12 +83,13 @@ class AllocationRunner:
                 surroundings.apis.objects, namespace=self.namespace, name=self.name, uid=self.uid
             ),
             stored,
-            surroundings.count_end,
         )
         self._prometheus = PrometheusQueries(
             surroundings.session, surroundings.settings.prometheus_accesses
         )
         self._statements = AllocationStatements(self._reporter)
+        self._life_statements = LifeStatements(self._reporter, surroundings.count_end)
+        self._in_force = SpecInForce(surroundings.policies, self._statements, self._forget_driver)
         self._leaving = Leaving(
             surroundings, self._reporter, self._statements, (self.namespace, self.name, self.uid)
         )
@@ -127,13 +102,13 @@ class AllocationRunner:
             self.namespace,
             self._reporter.executors,
             self._reporter.problems,
-            self._reporter.streaming,
+            self._life_statements.streaming,
         )
 
     @property
     def policy_subject(self) -> PolicySubject:
         """What policies select it by, and what contradicts itself among them."""
-        driver = self._life_driver or self._served
+        driver = self._in_force.driver or self._served
         return PolicySubject(
             self.namespace,
             self.name,
@@ -161,12 +136,13 @@ class AllocationRunner:
 
     def names(self, pod: DriverPod) -> bool:
         """Whether this pod is one that the object asks for, and the object is going to stay."""
+        spec = self._in_force.spec
         return (
-            self._spec is not None
+            spec is not None
             and not self._being_deleted
             and pod.namespace == self.namespace
             and self._may_serve(pod)
-            and matches(pod, self._spec.driver)
+            and matches(pod, spec.driver)
         )
 
     async def run(self, stopper: Stopper) -> None:
@@ -185,7 +161,7 @@ class AllocationRunner:
                 looping.result()
             if stopper and stopper.object_deleted:
                 await _stopped(looping)
-                await self._leaving.let_go(self._spec, self._served, self._connection)
+                await self._leaving.let_go(self._in_force.spec, self._served, self._connection)
         finally:
             await _stopped(looping, stopping)
             self._around.claims.release(self.uid)
@@ -226,48 +202,30 @@ class AllocationRunner:
 
     def _driver_changed(self, pod: DriverPod) -> None:
         if pod.uid == self.served_uid or self.names(pod):
-            if self._life_driver is not None and pod.uid == self._life_driver.uid:
-                relabelled = pod.labels != self._life_driver.labels
-                self._life_driver = pod
-                if self._life is not None:
-                    self._life.relabelled(pod.labels)
-                if relabelled:
-                    self._renew_settings()
+            self._in_force.driver_seen(pod)
             self.wake()
 
     def _policies_changed(self) -> None:
         """Some policy is another one now: of a thousand applications most are not meant."""
-        self._policies_changed_since = True
-        if self._life_driver is not None and self._life is not None:
-            labels = self._life_driver.labels
-            if self._around.policies.selected(self.namespace, labels) == self._selected:
-                return
-        self._renew_settings()
+        if not self._in_force.knows_policies:
+            self._renew_settings()
 
     def _renew_settings(self) -> None:
-        """Put together anew what holds."""
-        if self._newest is not None:
-            self._take_over(self._newest)
-        elif self._spec is not None:
-            problem = self._reporter.spec_problem
-            self._take_over(self._spec)
-            self._reporter.spec_problem = problem
+        self._in_force.renew()
         self.wake()
 
     # -- questions ---------------------------------------------------------------------------------------------------
 
     async def _attend(self, stopper: Stopper) -> float:
-        if self._spec is None:
-            self._statements.not_ready(
-                "InvalidSpec", Reason.INVALID_SPEC, self._reporter.spec_problem
-            )
+        if self._in_force.spec is None:
+            self._statements.not_ready("InvalidSpec", Reason.INVALID_SPEC, self._in_force.problem)
             return LONG_PAUSE_SECONDS
         if self._statements.is_finished and not await self._has_new_driver():
             return await self._after_the_end()
-        spec = self._spec
+        spec = self._in_force.spec
         keep = self.served_uid if self._stored.began else ""
         driver = await self._around.finder.find(self.namespace, spec.driver, served_uid=keep)
-        if self._spec is not spec:
+        if self._in_force.spec is not spec:
             return 0.0
         self._say_ambiguity()
         if isinstance(driver, NoDriver):
@@ -301,7 +259,6 @@ class AllocationRunner:
                 f"driver pod {driver.name} is {driver.phase or 'new'}",
             )
             return LOOK_AGAIN_SECONDS
-        self._policies_changed_since = False
         connection = await connect(
             driver,
             spec,
@@ -341,7 +298,7 @@ class AllocationRunner:
         """Serve the driver that was connected to for this spec, which may be an older one by now."""
         incarnation = incarnation_of(driver, connection.application)
         same_life = self._stored.is_same(incarnation)
-        self._reporter.begin_life(driver, connection.application, incarnation)
+        self._life_statements.begun(driver, connection.application, incarnation)
         if not same_life:
             self._reporter.set(recommendation=None)
         traces = self._around.traces
@@ -354,8 +311,8 @@ class AllocationRunner:
             store=self._around.store,
             process=self._around.settings,
             going_nodes=self._around.going_nodes,
-            wish=self._executor_wish,
-            allowed=self._allowed_fields,
+            wish=self._in_force.executor_wish,
+            allowed=self._in_force.allowed_fields,
             targets=self._stored.targets(incarnation),
             count_poll=self._around.count_poll,
             turns=self._around.turns,
@@ -376,15 +333,8 @@ class AllocationRunner:
             resumed=same_life,
             next_executor_id=served.ids.next_id,
         )
-        self._connection = connection
-        self._life, self._life_wish, self._life_driver = served.life, wish(spec), driver
-        self._selected = connection.settings.policies
-        self._profiles = connection.settings.profiles
-        if self._spec is not None and self._spec is not spec:
-            newer, self._spec = self._spec, spec
-            self._take_over(newer)
-        elif self._policies_changed_since:
-            self._renew_settings()
+        self._connection, self._life = connection, served.life
+        self._in_force.follow(served.life, driver, connection, spec)
         self._around.claims.serving(driver.uid, self.uid)
         watching = asyncio.create_task(self._look_after(driver))
         try:
@@ -394,7 +344,9 @@ class AllocationRunner:
         finally:
             watching.cancel()
             self._life = None
-            if self._spec is not None and self._spec.driver == spec.driver:
+            self._in_force.no_longer_followed()
+            in_force = self._in_force.spec
+            if in_force is not None and in_force.driver == spec.driver:
                 self._stored.driver_uid = driver.uid
             self._stored.ended(
                 incarnation,
@@ -404,43 +356,35 @@ class AllocationRunner:
             )
         log.info("driver_not_served", driver_pod=driver.name, why=end)
 
-    def _executor_wish(self, profile_id: ProfileId) -> ExecutorWish:
-        if self._spec is None:
-            return NO_WISH
-        return executor_wish(self._spec, self._profiles, profile_id)
-
-    def _allowed_fields(self) -> PodAllowList:
-        """What policies let executors have beyond their driver pod."""
-        if self._life_driver is None:
-            return NOTHING_MORE
-        return self._around.policies.selected(self.namespace, self._life_driver.labels).allowed
-
     def _say_ambiguity(self) -> None:
-        assert self._spec is not None
+        spec = self._in_force.spec
+        assert spec is not None
         version = self._around.finder.directory.version
         if self._ambiguity[0] != version:
-            sentence = self._around.finder.ambiguity(self.namespace, self._spec.driver)
+            sentence = self._around.finder.ambiguity(self.namespace, spec.driver)
             self._ambiguity = (version, sentence)
         self._statements.ambiguity(self._ambiguity[1])
 
     async def _observed(self, observation: Observation) -> float:
         self._say_ambiguity()
-        return await self._reporter.observed(observation)
+        self._life_statements.observed(observation, self._in_force.problem)
+        return await self._reporter.write()
 
     async def _look_after(self, driver: DriverPod) -> None:
         """Ask for a driver pod that no watch covers, so that its end is noticed."""
         while True:
             await asyncio.sleep(LOOK_AGAIN_SECONDS)
             try:
-                if self._spec is not None:
-                    await self._around.finder.refresh(driver, self._spec.driver)
+                spec = self._in_force.spec
+                if spec is not None:
+                    await self._around.finder.refresh(driver, spec.driver)
             except ApiUnavailable as error:
                 log.warning("api_unavailable", error=str(error))
 
     def _life_end(self, driver: DriverPod, stopper: Stopper) -> LifeEnd | None:
-        if stopper or self._reporter.object_gone or self._spec is None:
+        if stopper or self._reporter.object_gone or self._in_force.spec is None:
             return LifeEnd.STOPPED
-        if wish(self._spec) != self._life_wish:
+        if self._in_force.asks_for_another_life:
             return LifeEnd.WISH_CHANGED
         if driver_ended(self._around.finder.current(driver), driver):
             return LifeEnd.DRIVER_CHANGED
@@ -459,8 +403,8 @@ class AllocationRunner:
         return known - {""}
 
     async def _after_the_end(self) -> float:
-        assert self._spec is not None
-        left = self._leaving.expires_in(self._spec)
+        assert self._in_force.spec is not None
+        left = self._leaving.expires_in(self._in_force.spec)
         if left is None:
             return LONG_PAUSE_SECONDS
         if left > 0:
@@ -468,8 +412,8 @@ class AllocationRunner:
         return LOOK_AGAIN_SECONDS if await self._leaving.expire() else LONG_PAUSE_SECONDS
 
     async def _has_new_driver(self) -> bool:
-        assert self._spec is not None
-        found = await self._around.finder.find(self.namespace, self._spec.driver)
+        assert self._in_force.spec is not None
+        found = await self._around.finder.find(self.namespace, self._in_force.spec.driver)
         if isinstance(found, NoDriver):
             return found.reason is Reason.AMBIGUOUS_DRIVER
         return (
@@ -484,41 +428,12 @@ class AllocationRunner:
     def _read(self, body: Mapping[str, Any]) -> None:
         self._reporter.generation = body["metadata"].get("generation", 0)
         self._ambiguity = (-1, "")
-        spec = read_spec(body)
-        if isinstance(spec, InvalidSpec):
-            self._newest = None
-            self._reporter.spec_problem = str(spec)
-        else:
-            self._statements.unknown_fields(unknown_fields(body))
-            self._newest = spec
-            self._take_over(spec)
+        self._in_force.read(body)
 
-    def _take_over(self, spec: SparkAllocationSpec) -> None:
-        """Let a valid spec be what is wanted, and the life that is served follow it, unless Spark refuses what it says."""
-        if self._life is not None and self._connection is not None:
-            assert self._life_driver is not None
-            settings = settings_of(
-                spec,
-                self._life_driver,
-                self._connection.application,
-                self._connection.configuration,
-                profiles=self._connection.profiles,
-                policies=self._around.policies,
-            )
-            if isinstance(settings, InvalidSetting):
-                self._reporter.spec_problem = str(settings)
-                return
-            self._selected = settings.policies
-            self._profiles = settings.profiles
-            self._statements.policies(settings)
-            if wish(spec) == self._life_wish:
-                self._life.reconfigure(settings)
-        if self._spec is not None and spec.driver != self._spec.driver:
-            # what was served was another wish: its end is not the end of this one
-            self._served = None
-            self._stored.forget_driver()
-        self._reporter.spec_problem = ""
-        self._spec = spec
+    def _forget_driver(self) -> None:
+        """What was served was another wish: its end is not the end of this one."""
+        self._served = None
+        self._stored.forget_driver()
 
     async def _rest_until_woken(self, pause: float) -> None:
         if pause <= 0:

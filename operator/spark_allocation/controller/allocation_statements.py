@@ -1,6 +1,6 @@
 """What a runner says on its way to the driver and after the end: each answer as conditions, a state and a remedy.
 
-While a life is served, `AllocationReporter.observed` speaks; before and after it, this does. Nothing is asked here and
+While a life is served, `LifeStatements` speaks; before and after it, this does. Nothing is asked here and
 nothing decided.
 """
 

@@ -43,7 +43,7 @@ class Claims:
         self._served[allocation_uid] = served_driver_uid
 
     def claim(self, driver_uid: str, allocation_uid: str) -> str:
-        """See `controller.allocation_runner.DriverClaims.claim`."""
+        """See `controller.runner_surroundings.DriverClaims.claim`."""
         if self._claimed.get(allocation_uid, driver_uid) != driver_uid:
             self.release(allocation_uid)
         self._claimed[allocation_uid] = driver_uid
@@ -69,14 +69,14 @@ class Claims:
         return tuple(self._claims.get(driver_uid, ()))
 
     def serving(self, driver_uid: str, allocation_uid: str) -> None:
-        """See `controller.allocation_runner.DriverClaims.serving`."""
+        """See `controller.runner_surroundings.DriverClaims.serving`."""
         for uid, served in self._served.items():
             if served == driver_uid:
                 self._served[uid] = ""
         self._served[allocation_uid] = driver_uid
 
     def release(self, allocation_uid: str) -> None:
-        """See `controller.allocation_runner.DriverClaims.release`."""
+        """See `controller.runner_surroundings.DriverClaims.release`."""
         driver_uid = self._claimed.pop(allocation_uid, "")
         claimants = self._claims.get(driver_uid, {})
         claimants.pop(allocation_uid, None)
