@@ -30,7 +30,9 @@ from spark_allocation.core.pods_allocator_conf import PodsAllocatorConf
 from spark_allocation.core.resource_profiles import ProfileId, ResourceProfileManager
 from spark_allocation.core.spark_conf import SparkConf
 from spark_allocation.core.workload import ReportedWorkload
-from spark_allocation.sources.driver_rest import Unreachable, find_driver, open_driver_session
+from spark_allocation.sources.driver_requests import open_driver_session
+from spark_allocation.sources.driver_rest import find_driver
+from spark_allocation.sources.unreachable import Unreachable
 
 DRIVER = "waves"
 POLL_SECONDS = 0.5

@@ -38,8 +38,10 @@ from spark_allocation.reports.streams import (
     query_statuses,
     statements,
 )
-from spark_allocation.sources.driver_rest import DriverRest, Unreachable, open_driver_session
+from spark_allocation.sources.driver_requests import open_driver_session
+from spark_allocation.sources.driver_rest import DriverRest
 from spark_allocation.sources.streaming_batches import StreamBatches
+from spark_allocation.sources.unreachable import Unreachable
 from spark_allocation.testing.objects import FakeAllocationsApi, FakeObjectsApi
 from spark_allocation.testing.pods import FakePodsApi
 

@@ -18,7 +18,7 @@ from tests.unit.runner_world import Operator, Stop
 
 from spark_allocation.controller import allocation_runner, driver_life
 from spark_allocation.controller.allocation_runner import AllocationRunner
-from spark_allocation.sources.driver_rest import open_driver_session
+from spark_allocation.sources.driver_requests import open_driver_session
 from spark_allocation.testing.driver import FakeDriver
 
 GOOD, BAD = "good", "bad"

@@ -12,7 +12,7 @@ from tests.integration.operator_world import OperatorWorld, operator_world
 from tests.machine.reporting import Reporter
 from tests.security.certificates import Authority
 
-from spark_allocation.sources.driver_rest import open_driver_session
+from spark_allocation.sources.driver_requests import open_driver_session
 
 
 @pytest.fixture(scope="session")

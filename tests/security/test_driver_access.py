@@ -28,12 +28,8 @@ from spark_allocation.sources.driver_access import (
     FileAccess,
     NoAccess,
 )
-from spark_allocation.sources.driver_rest import (
-    DriverRest,
-    Unreachable,
-    find_driver,
-    ui_ports,
-)
+from spark_allocation.sources.driver_rest import DriverRest, find_driver, ui_ports
+from spark_allocation.sources.unreachable import Unreachable
 from spark_allocation.testing.driver import FakeDriver
 
 NAME = "driver.jobs.example"

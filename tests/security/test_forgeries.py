@@ -8,7 +8,7 @@ import pytest
 from tests.unit.executor_pod_documents import driver_document, executor_document
 from tests.unit.runner_world import Operator
 
-from spark_allocation.sources.driver_rest import open_driver_session
+from spark_allocation.sources.driver_requests import open_driver_session
 from spark_allocation.testing.driver import FakeDriver
 
 SOME_LOOKS_SECONDS = 0.4

@@ -18,7 +18,7 @@ from spark_allocation.controller.hidden_values import (
 from spark_allocation.controller.logging_setup import configure_logging
 from spark_allocation.core.redacted_settings import REDACTED
 from spark_allocation.kube.pods_api import CreateOutcome, CreateResult
-from spark_allocation.sources.driver_rest import open_driver_session
+from spark_allocation.sources.driver_requests import open_driver_session
 from spark_allocation.testing.driver import FakeDriver
 
 SECRET = "hunter2"

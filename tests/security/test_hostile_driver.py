@@ -15,8 +15,9 @@ from tests.fuzz.raw_driver import RawDriver
 
 from spark_allocation.api.conditions import Reason
 from spark_allocation.core.driver_report import DriverReport
-from spark_allocation.sources import driver_rest
-from spark_allocation.sources.driver_rest import DriverRest, Unreachable, find_driver
+from spark_allocation.sources import driver_requests
+from spark_allocation.sources.driver_rest import DriverRest, find_driver
+from spark_allocation.sources.unreachable import Unreachable
 from spark_allocation.testing.driver import FakeDriver
 
 Attack = Callable[[asyncio.StreamWriter], Awaitable[None]]
@@ -26,7 +27,7 @@ OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(driver_rest, "REQUEST_TIMEOUT_SECONDS", PATIENCE_SECONDS)
+    monkeypatch.setattr(driver_requests, "REQUEST_TIMEOUT_SECONDS", PATIENCE_SECONDS)
 
 
 @asynccontextmanager
@@ -264,7 +265,7 @@ async def test_sizes_beyond_spark_s_are_held_within_them(session) -> None:
 async def test_a_list_that_no_driver_has_is_not_looked_through(
     session, path, item, monkeypatch
 ) -> None:
-    monkeypatch.setattr(driver_rest, "REQUEST_TIMEOUT_SECONDS", 20.0)
+    monkeypatch.setattr(driver_requests, "REQUEST_TIMEOUT_SECONDS", 20.0)
     async with RawDriver() as driver:
         identity = driver.good.application_id
         content = b"[" + item * (15_000_000 // len(item)) + item[:-1] + b"]"

@@ -14,7 +14,7 @@ from spark_allocation.api.conditions import Reason
 from spark_allocation.controller import allocation_runner, application_end
 from spark_allocation.controller.runners import Runners
 from spark_allocation.kube.write_outcomes import WriteOutcome, WriteResult
-from spark_allocation.sources import driver_rest
+from spark_allocation.sources import driver_requests
 from spark_allocation.testing.driver import Behaviour, FakeDriver
 from spark_allocation.testing.faults import HANGS, UNANSWERED
 
@@ -130,7 +130,7 @@ async def test_a_driver_that_does_not_answer_well_is_said_with_a_remedy(
     reason: str,
     remedy: str,
 ) -> None:
-    monkeypatch.setattr(driver_rest, "REQUEST_TIMEOUT_SECONDS", 0.05)
+    monkeypatch.setattr(driver_requests, "REQUEST_TIMEOUT_SECONDS", 0.05)
     put_driver(operator, driver)
     driver.behaves = behaviour
     operator.allocate(driver={"podName": "driver", "uiPort": driver.port})

@@ -12,12 +12,9 @@ from tests.fleet.applications import FleetApplication, JobPlan, StagePlan, Stopp
 from tests.fleet.driver_fleet import DriverFleet
 
 from spark_allocation.core.driver_report import DriverReport
-from spark_allocation.sources.driver_rest import (
-    DriverRest,
-    Unreachable,
-    find_driver,
-    open_driver_session,
-)
+from spark_allocation.sources.driver_requests import open_driver_session
+from spark_allocation.sources.driver_rest import DriverRest, find_driver
+from spark_allocation.sources.unreachable import Unreachable
 
 
 class Hands:

@@ -7,8 +7,9 @@ import pytest
 
 from spark_allocation.api.conditions import Reason
 from spark_allocation.core.driver_report import Application, DriverReport, Environment
-from spark_allocation.sources import driver_rest
-from spark_allocation.sources.driver_rest import DriverRest, Unreachable, find_driver, ui_ports
+from spark_allocation.sources import driver_requests, driver_rest
+from spark_allocation.sources.driver_rest import DriverRest, find_driver, ui_ports
+from spark_allocation.sources.unreachable import Unreachable
 from spark_allocation.testing.driver import Behaviour, FakeDriver
 
 
@@ -28,7 +29,7 @@ async def session() -> AsyncIterator[aiohttp.ClientSession]:
 def impatient(monkeypatch: pytest.MonkeyPatch, behaviour: Behaviour) -> None:
     """Wait briefly for an answer that never comes; a bad one takes as long as it takes on a busy machine."""
     seconds = 0.1 if behaviour is Behaviour.SLOW else 60.0
-    monkeypatch.setattr(driver_rest, "REQUEST_TIMEOUT_SECONDS", seconds)
+    monkeypatch.setattr(driver_requests, "REQUEST_TIMEOUT_SECONDS", seconds)
     monkeypatch.setattr(driver_rest, "LARGEST_ANSWER_BYTES", 1 << 20)
 
 

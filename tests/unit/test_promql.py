@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tests.unit.prometheus_world import prometheus_serving
 
 from spark_allocation.sources import promql
-from spark_allocation.sources.driver_rest import open_driver_session
+from spark_allocation.sources.driver_requests import open_driver_session
 from spark_allocation.sources.promql import (
     LARGEST_ANSWER_BYTES,
     BacklogFault,

@@ -19,7 +19,7 @@ from tests.machine.host_packages import PROMETHEUS_PACKAGES, ensure_packages
 from tests.machine.reporting import Reporter
 from tests.unit.test_promql import ALLOWED
 
-from spark_allocation.sources.driver_rest import open_driver_session
+from spark_allocation.sources.driver_requests import open_driver_session
 from spark_allocation.sources.promql import (
     BacklogFault,
     PrometheusQueries,

@@ -21,7 +21,8 @@ from spark_allocation.core.streaming.observations import (
     Trigger,
 )
 from spark_allocation.core.streaming_report import QueryGauges, QueryProgress, StreamingJob
-from spark_allocation.sources.driver_rest import find_driver, open_driver_session
+from spark_allocation.sources.driver_requests import open_driver_session
+from spark_allocation.sources.driver_rest import find_driver
 from spark_allocation.sources.streaming_batches import MOST_STAGES_FOLLOWED, StreamBatches
 from spark_allocation.sources.streaming_gauges import (
     MOST_QUERIES,

@@ -41,7 +41,7 @@ from spark_allocation.core.streaming.settings import StreamingSettings
 from spark_allocation.core.streaming_report import QueryGauges, StreamingJob, StreamingReport
 from spark_allocation.kube.status_size import LARGEST_STATUS_BYTES, within_size
 from spark_allocation.reports import streams
-from spark_allocation.sources.driver_rest import open_driver_session
+from spark_allocation.sources.driver_requests import open_driver_session
 from spark_allocation.sources.promql import BacklogFault, PrometheusQueries, PrometheusServer
 from spark_allocation.testing.driver import FakeDriver
 

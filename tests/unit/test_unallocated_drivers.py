@@ -16,7 +16,7 @@ from spark_allocation.controller.unallocated_drivers import UnallocatedDrivers
 from spark_allocation.core.driver_report import DriverPod
 from spark_allocation.snapshots_store import ExecutorPodsSnapshotsStore
 from spark_allocation.sources.driver_access import DriverReach
-from spark_allocation.sources.driver_rest import open_driver_session
+from spark_allocation.sources.driver_requests import open_driver_session
 from spark_allocation.sources.executor_pods import seen_pod
 from spark_allocation.sources.wire import Pod
 from spark_allocation.testing.driver import FakeDriver

@@ -28,7 +28,8 @@ from spark_allocation.core.passive_driver import offences
 from spark_allocation.core.resource_profiles import ResourceProfileManager
 from spark_allocation.core.spark_conf import InvalidSetting
 from spark_allocation.sources.driver_access import PLAIN, DriverReach, NoAccess
-from spark_allocation.sources.driver_rest import DriverRest, Unreachable, find_driver, ui_ports
+from spark_allocation.sources.driver_rest import DriverRest, find_driver, ui_ports
+from spark_allocation.sources.unreachable import Unreachable
 
 ANY_REACH = DriverReach()
 

@@ -52,7 +52,8 @@ from spark_allocation.snapshots_store import (
     PodsView,
     SeenPod,
 )
-from spark_allocation.sources.driver_rest import DriverRest, Unreachable
+from spark_allocation.sources.driver_rest import DriverRest
+from spark_allocation.sources.unreachable import Unreachable
 
 SHORTEST_PAUSE_SECONDS = 0.05
 CONFIRMED_SECONDS = 0.2

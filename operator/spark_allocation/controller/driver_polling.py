@@ -29,7 +29,8 @@ from spark_allocation.core.resource_profiles import (
 )
 from spark_allocation.core.spark_conf import InvalidSetting
 from spark_allocation.reports.metrics import ANSWERED
-from spark_allocation.sources.driver_rest import REQUESTS_OF_A_POLL, DriverRest, Unreachable
+from spark_allocation.sources.driver_rest import REQUESTS_OF_A_POLL, DriverRest
+from spark_allocation.sources.unreachable import Unreachable
 
 FRESH_SECONDS = 15.0
 """An answer of the driver older than this decides nothing."""

@@ -47,8 +47,8 @@ from spark_allocation.kube.api_client import ApiUnavailable
 from spark_allocation.kube.pods_api import PodsApi
 from spark_allocation.snapshots_store import DriverKey, ExecutorPodsSnapshotsStore
 from spark_allocation.sources import wire
-from spark_allocation.sources.driver_rest import Unreachable
 from spark_allocation.sources.executor_pods import EXECUTOR_SELECTOR, seen_pod
+from spark_allocation.sources.unreachable import Unreachable
 
 BELIEVABLE_IDS_AHEAD = 1_000_000
 LOOK_AGAIN_SECONDS = 0.1

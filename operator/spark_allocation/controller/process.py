@@ -67,7 +67,7 @@ from spark_allocation.reports.metrics import (
 )
 from spark_allocation.reports.trace_metrics import TraceMetrics
 from spark_allocation.snapshots_store import ExecutorPodsSnapshotsStore, SeenPod
-from spark_allocation.sources.driver_rest import open_driver_session
+from spark_allocation.sources.driver_requests import open_driver_session
 from spark_allocation.sources.executor_pods import EXECUTOR_SELECTOR, driver_pod, seen_pod
 from spark_allocation.sources.nodes_watch import NodesWatch
 from spark_allocation.sources.pods_watch import PodsWatch

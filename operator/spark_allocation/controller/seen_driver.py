@@ -14,7 +14,7 @@ from spark_allocation.core.spark_conf import SparkConf
 from spark_allocation.core.spark_version import SparkVersion
 from spark_allocation.kube.api_client import ApiAnswer
 from spark_allocation.kube.cluster_reading import ClusterReading
-from spark_allocation.sources.driver_rest import environment_in
+from spark_allocation.sources.driver_answers import environment_in
 
 UI_PORT = 4040
 UNKNOWN_VERSION = SparkVersion.parse("4.1.0")

@@ -20,7 +20,8 @@ from spark_allocation.core.passive_driver import offences
 from spark_allocation.epoch_clock import epoch_seconds
 from spark_allocation.snapshots_store import DriverKey, ExecutorPodsSnapshotsStore
 from spark_allocation.sources.driver_access import DriverReach
-from spark_allocation.sources.driver_rest import Unreachable, find_driver, ui_ports
+from spark_allocation.sources.driver_rest import find_driver, ui_ports
+from spark_allocation.sources.unreachable import Unreachable
 
 PATIENCE_SECONDS = 60.0
 """A driver that runs for less may still get its SparkAllocation."""

@@ -110,7 +110,7 @@ class PrometheusQueries:
     def __init__(self, session: aiohttp.ClientSession, accesses: Path | None = None) -> None:
         """
         Args:
-            session: as `driver_rest.open_driver_session` makes it: no proxy, no cookies, nothing unpacked.
+            session: as `driver_requests.open_driver_session` makes it: no proxy, no cookies, nothing unpacked.
             accesses: folder of what servers are reached with, one folder for each name.
         """
         self._session = session
