@@ -159,6 +159,23 @@ def test_no_more_pods_are_pending_than_the_budget_allows_whoever_had_them_first(
     assert (found["a", 0].pending, found["b", 0].pending) == (3, 3)
 
 
+def test_what_nobody_needs_goes_when_the_budget_was_lowered_and_all_else_is_somebody_s_minimum() -> (
+    None
+):
+    # given two executors that their minimum keeps, though it is more than their part, and one that nobody needs
+    demands = [
+        Demand("begins", 0, wanted=1, minimum=1),
+        Demand("keeps", 0, wanted=2, minimum=2, running=2),
+        Demand("idles", 0, wanted=0, running=1),
+    ]
+    found = divide_budget(Budget("b", executors=2), demands, BudgetState(), now_ms=0).grants
+    assert {key[0]: grant.stays for key, grant in found.items()} == {
+        "begins": None,
+        "keeps": None,
+        "idles": 0,
+    }
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.data())
 def test_an_executor_is_granted_once_at_most(data: st.DataObject) -> None:

@@ -447,8 +447,13 @@ def _staying(
     wished: list[int],
     entitled: Sequence[int],
 ) -> list[int]:
-    """What is left for executors beyond what their owners are entitled to."""
-    return divide_among(them.claimants, capacities, list(map(min, wished, entitled)), wished)
+    """What is left for executors beyond what their owners are entitled to, and beyond those that stay whatever is left."""
+    stay_anyway = [
+        has if demand.fixed else min(has, demand.minimum)
+        for has, demand in zip(them.held, them.demands, strict=True)
+    ]
+    first = list(map(min, wished, map(max, entitled, stay_anyway)))
+    return divide_among(them.claimants, capacities, first, wished)
 
 
 def _sizes_differ(demand: Demand, capacities: Sequence[int | None]) -> bool:
