@@ -17,8 +17,8 @@ What the operator adds to Spark's rules, each time for the sake of running work:
   over what the others hand on (`drains`). A pod that is being deleted counts neither as running nor as excess.
 - ``maxExecutors`` may be lowered while executors run, and tasks may keep all of them busy: those that are too many are
   drained, idle ones first, and none with whom something would be lost (`departures`).
-- Executors on a node that is about to go are replaced first and drained then (`node_evacuation`). Those that the driver has
-  lost are replaced at once as well, within the maximum: while their pods run on they are not gone.
+- Executors on a node that is about to go are replaced first and drained then, and those that the driver has lost are
+  replaced at once, within the maximum: while their pods run on they are not gone (`replacements`).
 - Streams ask for executors by how long their batches take, what waits and at which rate it comes, not by waiting tasks
   (`streaming`). Executors beyond that are drained between two batches. Without settings for streams nothing of that happens.
 - Budgets over several applications bound what is asked for, and may take executors back (`budget_cap`). Without one
@@ -56,11 +56,12 @@ from spark_allocation.core.lifecycle_manager import (
     DriverExecutors,
     ExecutorPodsLifecycleManager,
 )
-from spark_allocation.core.node_evacuation import Evacuation, NodeEvacuation
+from spark_allocation.core.node_evacuation import Evacuation
 from spark_allocation.core.pod_rounds import PodRounds
 from spark_allocation.core.pods_allocator import ExecutorPodsAllocator
 from spark_allocation.core.pods_plan import PodsPlan
 from spark_allocation.core.profile_states import profile_states
+from spark_allocation.core.replacements import Replacements
 from spark_allocation.core.resource_profiles import ProfileId, ResourceProfileManager
 from spark_allocation.core.shuffle_holders import ShuffleHolders
 from spark_allocation.core.snapshots import ExecutorPodsSnapshot
@@ -103,7 +104,7 @@ class Allocation:
     ) -> None:
         self._settings = settings
         self._asked = _Asked()
-        self._streams = Streams(settings.streaming, learned_streams)
+        self._streams = Streams(settings.streaming, learned_streams, resumed=bool(targets))
         self._jobs_run = False
         self._snapshot = ExecutorPodsSnapshot.replaced((), at=0)
         self._not_counted: frozenset[ExecutorId] = frozenset()
@@ -135,8 +136,8 @@ class Allocation:
         )
         self._cap = BudgetCap()
         self._rounds = PodRounds(settings.pods.batch_delay_ms, self.pods, self.failures, self._cap)
-        self._evacuation = NodeEvacuation(
-            self._most, self._departures.loses_something, self._may_be_granted_more
+        self._replacements = Replacements(
+            settings.dynamic, self._cap, self._departures.loses_something
         )
         self.manager = ExecutorAllocationManager(
             settings.dynamic, self, self.monitor, profiles, self.feeder
@@ -166,6 +167,7 @@ class Allocation:
         self._sight.reconfigure(settings.idle_sight)
         self._drains.reconfigure(settings.drains)
         self._departures.reconfigure(settings.dynamic)
+        self._replacements.reconfigure(settings.dynamic)
         self._rounds.reconfigure(settings.pods.batch_delay_ms)
         self.failures.reconfigure(settings.failures)
         self._streams.reconfigure(settings.streaming)
@@ -265,18 +267,18 @@ class Allocation:
         tick = self.manager.tick(now_ns) if report_is_fresh else TickResult({})
         if tick.decisions:
             self._last_decisions = tick.decisions
-        evacuation = self._evacuation.plan(
+        evacuation = self._replacements.evacuate(
             snapshot,
             going_nodes=going_nodes,
             leaving=self._drains.leaving,
             registered=self.feeder.executors.keys(),
-            targets=self._evacuation_targets(),
+            targets=self.manager.targets,
             now_ms=now_ms,
         )
         evacuations = self._evacuate(evacuation) if acts and report_is_fresh else ()
         leaving = frozenset(self._drains.leaving)
-        lost = self._replaced_at_once(
-            review.driver_lost - leaving - evacuation.replaced, evacuation
+        lost = self._replacements.replaced_at_once(
+            review.driver_lost - leaving - evacuation.replaced, evacuation, snapshot
         )
         self._not_counted = leaving | lost | evacuation.replaced
         if self._cap.applies:
@@ -414,50 +416,7 @@ class Allocation:
             self.monitor.executors_decommissioned(str(pod.executor_id) for pod in begun)
         return tuple(begun)
 
-    def _replaced_at_once(
-        self, lost: AbstractSet[ExecutorId], evacuation: Evacuation
-    ) -> frozenset[ExecutorId]:
-        """Of the executors that the driver has lost, those that do not count: as many as may run on beside others.
-
-        The rest is replaced when its pods are being deleted, some seconds later.
-        """
-        pods = self._snapshot.pods
-        room = {
-            profile_id: self._most(profile_id) - target
-            for profile_id, target in self._evacuation_targets().items()
-        }
-        for executor_id in evacuation.replaced & pods.keys():
-            profile_id = pods[executor_id].profile_id
-            room[profile_id] = room.get(profile_id, 0) - 1
-        chosen: set[ExecutorId] = set()
-        for executor_id in sorted(lost & pods.keys()):
-            profile_id = pods[executor_id].profile_id
-            if room.get(profile_id, 0) > 0:
-                room[profile_id] -= 1
-                chosen.add(executor_id)
-        return frozenset(chosen)
-
     # -- budgets -----------------------------------------------------------------------------------------------------
-
-    def _most(self, profile_id: ProfileId) -> int:
-        most = self._settings.dynamic.bounds(profile_id).max_executors
-        return min(most, self._cap.granted(profile_id, most))
-
-    def _may_be_granted_more(self, profile_id: ProfileId) -> bool:
-        """Budgets alone hold it at its target or below, and were not asked yet for more than that."""
-        target = self.manager.targets.get(profile_id, 0)
-        most = self._settings.dynamic.bounds(profile_id).max_executors
-        return target < most and not self._cap.refuses_more_than(profile_id, target)
-
-    def _evacuation_targets(self) -> Mapping[ProfileId, int]:
-        """Where the budget holds fewer than the target, so many are to be at work elsewhere."""
-        targets = self.manager.targets
-        if not self._cap.applies:
-            return targets
-        return {
-            profile_id: min(target, self._cap.granted(profile_id, target))
-            for profile_id, target in targets.items()
-        }
 
     def _keep_within_budgets(
         self,
