@@ -182,6 +182,18 @@ def test_what_was_learned_survives_a_restart() -> None:
     assert driver.allocation.learned_streams == learned
 
 
+def test_a_restart_does_not_add_to_the_executors_that_a_stream_waits_for() -> None:
+    # given targets of an earlier run, of which no executor has come in an hour
+    driver = StreamingDriver(streaming(), executors=8)
+    driver.pods.clear()
+    for age in (3600.0, 4200.0, 4800.0):
+        driver.later(600.0)
+        driver.says(report(stage(1, tasks=50)))
+        driver.tell(query(age=age))
+        driver.step()
+    assert driver.target() == 8
+
+
 def test_streams_that_turn_out_to_run_in_another_profile_leave_the_first_one_to_its_tasks() -> None:
     driver = StreamingDriver(streaming(), executors=4)
     driver.intervals(4, work=32)

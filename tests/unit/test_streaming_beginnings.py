@@ -1,10 +1,15 @@
 """What executors are worth that have just come, and all of them under the first batches of a query."""
 
+from collections.abc import Iterable
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.unit.streaming_world import ORDERS, Stream, batch, query
+from tests.unit.streaming_world import CLICKS, ORDERS, Stream, batch, query
 
+from spark_allocation.core.streaming.decisions import StreamingReason
+from spark_allocation.core.streaming.demand import StreamingDemand
 from spark_allocation.core.streaming.executors_over_time import (
     FIRST_WORTH,
     WARM_UP_S,
@@ -12,6 +17,7 @@ from spark_allocation.core.streaming.executors_over_time import (
 )
 from spark_allocation.core.streaming.query_history import LEAST_WARM
 from spark_allocation.core.streaming.run_beginning import LOSE_S, RunBeginning
+from spark_allocation.core.streaming.settings import StreamingSettings
 
 HALF = (1 + FIRST_WORTH) / 2
 """What one is worth on average over the time in which it warms up."""
@@ -175,3 +181,133 @@ def test_a_first_batch_that_does_not_end_gets_twice_the_executors_and_then_waits
     # and when it ends, it counts as it was
     stream.tell(query(batch(0, stream.now, 600.0, 1000.0)))
     assert stream.decide().wanted is not None
+
+
+def asked_while_none_comes(begun_with: int, ages: Iterable[float], **settings: Any) -> list[int]:
+    """Of a query that has no executor yet, at these ages of its first batch."""
+    stream = Stream(
+        StreamingSettings(**settings), executors=begun_with, starts_at_once=False, maximum=1000
+    )
+    stream.executors = 0
+    stream.tell()
+    began, asked = stream.now, []
+    for age in ages:
+        stream.now = began + age
+        stream.tell(query(age=age))
+        stream.decide()
+        asked.append(stream.asked)
+    return asked
+
+
+def test_while_no_executor_comes_there_are_more_for_what_waits_and_twice_as_many_at_most() -> None:
+    # given a query of a batch each ten seconds that began with four executors, and a catch-up time of 150 s
+    asked = asked_while_none_comes(4, (5.0, 9.0, 30.0, 85.0, 160.0, 900.0))
+    # then what has waited for half of the catch-up time takes half as many again
+    assert asked == [4, 4, 5, 6, 8, 8]
+
+
+@pytest.mark.parametrize(("interval", "age"), [(10.0, 9.0), (None, 900.0)])
+def test_a_first_batch_that_is_not_known_to_be_late_says_nothing(
+    interval: float | None, age: float
+) -> None:
+    stream = nobody_comes(4)
+    stream.now += age
+    stream.tell(query(interval=interval, age=age))
+    decision = stream.decide()
+    assert (decision.executors, decision.reason) == (4, StreamingReason.WAITING_FOR_BATCHES)
+
+
+def test_once_one_has_come_batches_tell_what_is_needed() -> None:
+    stream = Stream(executors=4, starts_at_once=False)
+    stream.executors = 0
+    stream.tell()
+    stream.now += 85.0
+    stream.tell(query(age=85.0))
+    assert stream.decide().executors == 6
+    # when they come, and batches of what they need anyway follow
+    stream.executors = 4
+    for number in range(12):
+        stream.now += 10.0
+        stream.tell(query(batch(number, stream.now, 7.0, 1000.0)))
+        stream.decide()
+    assert stream.asked == 4
+
+
+def nobody_comes(asked: int) -> Stream:
+    """No query is there yet, nor an executor."""
+    stream = Stream(executors=asked, starts_at_once=False, maximum=1000)
+    stream.executors = 0
+    stream.tell()
+    return stream
+
+
+def test_queries_that_begin_one_after_the_other_do_not_each_add_to_what_the_one_before_has_added() -> (
+    None
+):
+    # given that what waits for an hour has brought twice as many
+    stream = nobody_comes(4)
+    stream.now += 3600.0
+    stream.tell(query(age=3600.0))
+    stream.decide()
+    stream.now += 600.0
+    stream.tell(query(age=4200.0))
+    stream.decide()
+    assert stream.asked == 8
+    # when another query begins, and waits for as long
+    for age in (1.0, 1800.0, 3600.0):
+        stream.now += age
+        stream.tell(query(age=4200.0 + stream.now), query(name=CLICKS, age=age))
+        stream.decide()
+    assert stream.asked == 8
+
+
+def test_a_query_that_is_restarted_while_none_comes_does_not_add_to_what_was_added() -> None:
+    stream = nobody_comes(4)
+    for run in range(4):
+        for age in (1.0, 300.0, 600.0):
+            stream.now += age
+            stream.tell(query(age=age, run=f"run-{run}"))
+            stream.decide()
+        # it is there, and no batch of it runs; and then not even that
+        stream.now += 1.0
+        stream.tell(query(run=f"run-{run}"))
+        stream.decide()
+        stream.now += 1.0
+        stream.tell()
+        stream.decide()
+    assert stream.asked == 8
+
+
+def test_after_a_restart_of_the_operator_as_many_are_waited_for_as_were_asked_for() -> None:
+    # given an operator that has just started, and a query whose first batch has waited for an hour
+    stream = Stream(executors=8, starts_at_once=False)
+    stream.demand = StreamingDemand(StreamingSettings(), resumed=True)
+    stream.executors = 0
+    for age in (3600.0, 3700.0, 7200.0):
+        stream.now += 600.0
+        stream.tell(query(age=age))
+        stream.decide()
+        # then neither are there more for what waits, nor fewer because none of them works
+        assert stream.asked == 8
+    # and a query that begins when those have come and left is a beginning like any other
+    stream.executors = 8
+    stream.tell(query(age=7200.0))
+    stream.decide()
+    stream.executors = 0
+    stream.now += 700.0
+    stream.tell(query(age=600.0, run="run-2"))
+    stream.decide()
+    assert stream.asked > 8
+
+
+@given(
+    begun_with=st.integers(1, 50),
+    ages=st.lists(st.floats(0.0, 1e4), min_size=1, max_size=20).map(sorted),
+    catch_up=st.floats(1.0, 1e4),
+)
+def test_what_waits_for_the_first_executors_only_ever_adds_some(
+    begun_with: int, ages: list[float], catch_up: float
+) -> None:
+    asked = asked_while_none_comes(begun_with, ages, catch_up_time_s=catch_up)
+    assert asked == sorted(asked)
+    assert begun_with <= asked[0] and asked[-1] <= 2 * begun_with

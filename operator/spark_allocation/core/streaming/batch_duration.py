@@ -19,6 +19,10 @@ Where batches follow each other without a pause, both answers mislead: fewer exe
 more so the fewer there are. There one change goes by a fifth at most, but for batches that are late: of these it is known in how
 much time their rows came.
 
+Until the first executors come nothing has been measured. Those that were asked for are taken to be as many as the input
+needs; what has come to wait meanwhile they would carry along for long, so there are more for it, within the catch-up time,
+and twice as many at most.
+
 It needs to know nothing of rows. What a batch costs by itself it takes for work that more executors would share, so it
 comes nearer with each change and never goes too far in one.
 """
@@ -38,9 +42,13 @@ def wanted(settings: BatchDurationSettings, picture: QueryPicture) -> int | None
     """Executors for this query.
 
     Returns:
-        At least 0; the present number while utilisation is within its band; None when no batch has been seen, or nobody
-        says what it may take.
+        At least 0; the present number while utilisation is within its band; None when no batch has been seen and none is
+        late, or nobody says what it may take.
     """
+    if picture.none_came_of is not None:
+        if picture.late_s <= 0:
+            return None
+        return _until_the_first_come(picture, picture.none_came_of)
     busy = picture.busy_executors
     if busy is None or picture.interval_s is None:
         return None
@@ -53,6 +61,12 @@ def wanted(settings: BatchDurationSettings, picture: QueryPicture) -> int | None
             settings, picture, busy * (1 + waits_s / picture.catch_up_s)
         ),
     )
+
+
+def _until_the_first_come(picture: QueryPicture, begun_with: int) -> int:
+    """So many, and more for what waits already."""
+    waits = min(1.0, picture.late_s / picture.catch_up_s)
+    return max(picture.executors, math.ceil(begun_with * (1 + waits) - NEGLIGIBLE))
 
 
 def _wanted(settings: BatchDurationSettings, picture: QueryPicture, busy: float) -> int:

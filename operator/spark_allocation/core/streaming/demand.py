@@ -43,6 +43,7 @@ from spark_allocation.core.streaming.decisions import (
 )
 from spark_allocation.core.streaming.executor_starts import ExecutorStarts
 from spark_allocation.core.streaming.executors_over_time import ExecutorsOverTime
+from spark_allocation.core.streaming.first_executors import FirstExecutors
 from spark_allocation.core.streaming.observations import (
     QueryName,
     QueryObservation,
@@ -74,6 +75,7 @@ class StreamingDemand:
     Args:
         settings: may be replaced by `reconfigure`.
         learned: what batches of a query cost, as `learned` gave it in an earlier life or before a restart.
+        resumed: see `FirstExecutors`.
     """
 
     def __init__(
@@ -82,6 +84,7 @@ class StreamingDemand:
         *,
         profile_id: ProfileId = DEFAULT_PROFILE_ID,
         learned: Mapping[QueryName, LearnedCost] | None = None,
+        resumed: bool = False,
     ) -> None:
         self._settings = settings
         self._profile_id = profile_id
@@ -90,6 +93,7 @@ class StreamingDemand:
         self._seen: set[QueryName] = set()
         self._executors = ExecutorsOverTime()
         self._starts = ExecutorStarts()
+        self._first = FirstExecutors(resumed=resumed)
         self._pacing = Pacing(settings)
         self._effect = ScalingEffect()
         self._observed_at: float | None = None
@@ -235,6 +239,12 @@ class StreamingDemand:
                 )
         if not self._queries:
             return self._without_queries(now, present, bounds)
+        waiting = {
+            name
+            for name, history in self._queries.items()
+            if history.waits_for_the_first(self._executors, now)
+        }
+        self._first.look(executors=slots.executors, asked=present, waited_for=bool(waiting))
         until_more = self._starts.until_more(now)
         pictures = [
             history.picture(
@@ -242,6 +252,7 @@ class StreamingDemand:
                 now=now,
                 asked=present,
                 executors=self._executors,
+                none_came_of=self._first.begun_with if name in waiting else None,
                 until_more=until_more,
             )
             for name, history in sorted(self._queries.items())
@@ -309,6 +320,8 @@ class StreamingDemand:
             chosen = Paced(present, StreamingReason.NO_QUERY)
             return self._decided(chosen, bounds, problems=problems)
         self._pacing.reset()
+        if gone_at is not None:
+            self._first.forget()
         reason = StreamingReason.BATCH_DEMAND if self._unserved else StreamingReason.NO_QUERY
         return StreamingDecision(
             None, reason, problems=tuple(problems), profile_id=self._profile_id

@@ -11,7 +11,7 @@ batch that has completed, and go on showing it for as long as the next one runs.
   longer than the last one did is slow, and so is one that will have: one need not wait for its end to know it.
 
 Times are seconds of one monotonic clock, on which the caller places the driver's own times. Numbers are as the driver
-gave them, NaN and negative ones too: `spark_allocation.core.streaming.query_history` says what counts.
+gave them, NaN and negative ones too: `spark_allocation.core.streaming.query_run` says what counts.
 
 What an application has to run its batches on (`Slots`) is not in an observation: the allocation knows it itself.
 

@@ -27,6 +27,8 @@ class QueryPicture:
         late_s: by so much the rows of the batch that runs, or of the next one, took longer to arrive than one period.
         behind_rows: that wait beyond those of one batch; 0 when batches are in time or nothing is known.
         behind_is_growing: and are more than some moments ago.
+        none_came_of: executors that were asked for when the first batch began, while none of them has come, 0 when nobody
+            knows how many those were; None otherwise.
         catch_up_s: in which these are to be processed; above 0.
         tasks: of the largest stage of the last batches.
         until_more: executors that there will be, until one that is asked for now would be there; empty when that is not known.
@@ -43,6 +45,7 @@ class QueryPicture:
     processing_rate: float | None = None
     measured_on: float = 0.0
     late_s: float = 0.0
+    none_came_of: int | None = None
     behind_rows: float = 0.0
     behind_is_known: bool = False
     behind_is_growing: bool = False

@@ -26,7 +26,8 @@ from dataclasses import dataclass
 
 from spark_allocation.core.streaming.batch_cost import NOISE
 from spark_allocation.core.streaming.observations import QueryName
-from spark_allocation.core.streaming.query_history import QueryHistory, Throughput
+from spark_allocation.core.streaming.query_history import QueryHistory
+from spark_allocation.core.streaming.query_run import Throughput
 from spark_allocation.core.streaming.task_waves import whole_waves
 
 LEAST_GROWTH = 1.25

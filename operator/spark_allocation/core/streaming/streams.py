@@ -37,14 +37,18 @@ class Streams:
     Args:
         settings: None for an application without streams, or whose streams are not to be served: then nothing happens.
         learned: see `StreamingDemand`.
+        resumed: an earlier run of the operator has asked for executors of this life.
     """
 
     def __init__(
         self,
         settings: StreamingSettings | None,
         learned: Mapping[QueryName, LearnedCost] | None = None,
+        *,
+        resumed: bool = False,
     ) -> None:
         self._settings = settings
+        self._resumed = resumed
         self._restored = dict(learned or {})
         self._demands: dict[ProfileId, StreamingDemand] = {}
         self._gaps: dict[ProfileId, BatchGap] = {}
@@ -55,6 +59,7 @@ class Streams:
         self._settings = settings
         if settings is None:
             self._forget()
+            self._resumed = True
         for demand in self._demands.values():
             if settings is not None:
                 demand.reconfigure(settings)
@@ -172,6 +177,11 @@ class Streams:
         demand = self._demands.get(profile_id)
         if demand is None:
             self._forget()
-            demand = StreamingDemand(settings, profile_id=profile_id, learned=self._restored)
+            demand = StreamingDemand(
+                settings,
+                profile_id=profile_id,
+                learned=self._restored,
+                resumed=self._resumed,
+            )
             self._demands[profile_id] = demand
         return demand
