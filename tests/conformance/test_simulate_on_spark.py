@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from tests.conformance.oracle_jvm import java, python_with_pyspark, spark_home
 from tests.unit.event_log_builder import EventLog
+from tests.unit.fsspec_stores import put_store
 
 SPARK = os.environ.get("SPARK", "4.1.4")
 ROOT = Path(__file__).parents[2]
@@ -21,23 +22,8 @@ JOB = ROOT / "examples" / "what-if" / "simulate_on_spark.py"
 POLICIES = [ROOT / "examples" / "what-if" / f"{name}.yaml" for name in ("idle-120s", "backlog-1s")]
 WITHIN_SECONDS = 300
 
-DEADLY_STORE = """
-import os, signal
-from fsspec import AbstractFileSystem, register_implementation
-
-class Deadly(AbstractFileSystem):
-    def exists(self, path, **about):
-        return True
-    def isdir(self, path):
-        return False
-    def size(self, path):
-        return 1
-    def open(self, path, *about, **more):
-        os.kill(os.getpid(), signal.SIGKILL)
-
-register_implementation("deadly", Deadly, clobber=True)
-"""
-"""For every Python that starts: a log at which it is killed, as by the kernel for want of memory."""
+KILLED_WHEN_OPENED = "os.kill(os.getpid(), signal.SIGKILL)"
+"""As by the kernel for want of memory."""
 
 
 def log_of_jobs(path: Path, tasks: int) -> None:
@@ -72,7 +58,7 @@ def logs(tmp_path: Path) -> Path:
 def environment(folder: Path) -> dict[str, str]:
     site = folder / "site"
     site.mkdir(exist_ok=True)
-    (site / "sitecustomize.py").write_text(DEADLY_STORE)
+    put_store(site, "deadly", KILLED_WHEN_OPENED)
     return {**os.environ, "PYTHONPATH": os.pathsep.join((str(site), str(ROOT / "operator")))}
 
 

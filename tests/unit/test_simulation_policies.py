@@ -14,6 +14,7 @@ import pytest
 import yaml
 from fsspec import AbstractFileSystem, register_implementation
 from tests.unit.event_log_builder import EventLog
+from tests.unit.fsspec_stores import put_store
 from tests.unit.simulated_applications import application, job, stage
 from typer.testing import CliRunner, Result
 
@@ -438,28 +439,9 @@ def test_a_log_that_takes_its_process_along_leaves_the_others_their_answers(
     assert sum(told) == sum(each.size for each in logs)
 
 
-SLOW_STORE = """
-import pathlib, time
-from fsspec import AbstractFileSystem, register_implementation
-
-class Slow(AbstractFileSystem):
-    def exists(self, path, **about):
-        return True
-    def isdir(self, path):
-        return False
-    def size(self, path):
-        return 1
-    def open(self, path, *about, **more):
-        pathlib.Path("begun").touch()
-        time.sleep(600)
-
-register_implementation("slow", Slow, clobber=True)
-"""
-
-
 def test_an_interrupted_command_ends_and_begins_no_more_logs(tmp_path: Path) -> None:
     # given a command that is at the first two of many logs
-    (tmp_path / "sitecustomize.py").write_text(SLOW_STORE)
+    put_store(tmp_path, "slow", 'pathlib.Path("begun").touch(); time.sleep(600)')
     paths = [str(tmp_path), str(Path(spark_allocation.__file__).parents[1])]
     logs = [f"slow://{number}" for number in range(8)]
     command = [sys.executable, "-m", "spark_allocation", "simulate", "--workers", "2", *logs]

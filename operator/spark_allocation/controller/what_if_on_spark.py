@@ -58,7 +58,9 @@ def studies_on_spark(
     """
     pyspark = _pyspark()
     try:
-        context = pyspark.SparkContext.getOrCreate(pyspark.SparkConf().setIfMissing("spark.app.name", APPLICATION_NAME).set("spark.speculation", "false"))  # fmt: skip
+        conf = pyspark.SparkConf().setIfMissing("spark.app.name", APPLICATION_NAME)
+        conf.set("spark.speculation", "false")  # a copy of a slow task would count as a try of it
+        context = pyspark.SparkContext.getOrCreate(conf)
     except Exception as error:  # noqa: BLE001  (PySpark has an exception for each way not to start)
         raise SparkMissing(f"--spark: Spark does not start: {_reason(error)}") from None
     try:
@@ -90,7 +92,10 @@ class _Task:
         place, files = numbered
         before = import_module("pyspark").TaskContext.get().attemptNumber()
         if before > 0 and before + 1 >= self._tries:
-            why = f"given up after {before} tries, whose executors were lost: evicted, or killed for memory (spark.executor.memoryOverhead)"
+            why = (
+                f"given up after {before} tries, whose executors were lost: evicted, or killed for memory "
+                "(spark.executor.memoryOverhead)"
+            )
             return place, LogStudy(files.name, problem=f"{files.name}: {why}")
         found = study_of_many(files, self._policies, self._supposed)
         self._done += files.size

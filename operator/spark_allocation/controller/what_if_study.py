@@ -154,9 +154,8 @@ def studies(
     while left:
         with _processes(min(workers, len(left))) as pool:
             places = {}
-            with suppress(
-                BrokenProcessPool
-            ):  # one may be killed while others are yet to be handed out
+            # one may be killed while others are yet to be handed out
+            with suppress(BrokenProcessPool):
                 for place in left:
                     places[pool.submit(study_of_many, logs[place], policies, supposed)] = place
             for future in as_completed(places):
