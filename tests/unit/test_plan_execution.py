@@ -250,7 +250,8 @@ async def test_a_conflict_over_a_quota_slows_nobody() -> None:
     await world.execution.apply(creation(1))
     began = asyncio.get_running_loop().time()
     await world.execution.apply(creation(1))
-    assert asyncio.get_running_loop().time() - began < 0.1
+    # a first pause would be one of a second
+    assert asyncio.get_running_loop().time() - began < 0.8
 
 
 async def test_what_is_not_begun_of_a_round_that_broke_off_is_not_begun() -> None:
