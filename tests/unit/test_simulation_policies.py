@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -439,7 +439,10 @@ def test_a_log_that_takes_its_process_along_leaves_the_others_their_answers(
     assert sum(told) == sum(each.size for each in logs)
 
 
-def test_an_interrupted_command_ends_and_begins_no_more_logs(tmp_path: Path) -> None:
+@pytest.mark.parametrize("interrupt", [os.killpg, os.kill], ids=["Ctrl-C", "kill -INT"])
+def test_an_interrupted_command_ends_and_begins_no_more_logs(
+    tmp_path: Path, interrupt: Callable[[int, int], None]
+) -> None:
     # given a command that is at the first two of many logs
     put_store(tmp_path, "slow", 'pathlib.Path("begun").touch(); time.sleep(600)')
     paths = [str(tmp_path), str(Path(spark_allocation.__file__).parents[1])]
@@ -457,8 +460,8 @@ def test_an_interrupted_command_ends_and_begins_no_more_logs(tmp_path: Path) -> 
             deadline = time.monotonic() + 120
             while not (tmp_path / "begun").exists() and time.monotonic() < deadline:
                 time.sleep(0.05)
-            # when somebody presses Ctrl-C
-            os.killpg(process.pid, signal.SIGINT)
+            # when somebody presses Ctrl-C, or interrupts it alone
+            interrupt(process.pid, signal.SIGINT)
             # then it ends
             said, _ = process.communicate(timeout=60)
         finally:

@@ -1,11 +1,10 @@
 """Logs under policies: each log read once, run as it was recorded and under each policy, on as many cores as there are."""
 
-import signal
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from spark_allocation.controller.what_if import (
     recorded_outcome,
     simulated,
 )
+from spark_allocation.controller.worker_processes import worker_processes
 from spark_allocation.core.resource_profiles import InvalidProfile
 from spark_allocation.core.simulation.application import RecordedApplication
 from spark_allocation.core.simulation.cluster import ClusterModel
@@ -152,7 +152,7 @@ def studies(
     results: dict[int, LogStudy] = {}
     left = list(range(len(logs)))
     while left:
-        with _processes(min(workers, len(left))) as pool:
+        with worker_processes(min(workers, len(left))) as pool:
             places = {}
             # one may be killed while others are yet to be handed out
             with suppress(BrokenProcessPool):
@@ -172,18 +172,6 @@ def studies(
     return [results[place] for place in range(len(logs))]
 
 
-@contextmanager
-def _processes(number: int) -> Iterator[ProcessPoolExecutor]:
-    """Processes that end when somebody presses Ctrl-C, and begin nothing more."""
-    ends_at_once = (signal.SIGINT, signal.SIG_DFL)
-    with ProcessPoolExecutor(number, initializer=signal.signal, initargs=ends_at_once) as pool:
-        try:
-            yield pool
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
-
-
 def refused_by_all(found: Sequence[LogStudy]) -> str:
     """The refusal of a policy that no application can have; "" when there is none."""
     applications = [each for each in found if not each.problem]
@@ -196,7 +184,7 @@ def refused_by_all(found: Sequence[LogStudy]) -> str:
 def _study_alone(
     files: LogFiles, policies: Sequence[PolicyFile], supposed: SupposedCluster
 ) -> LogStudy:
-    with _processes(1) as pool:
+    with worker_processes(1) as pool:
         try:
             return pool.submit(study_of_many, files, policies, supposed).result()
         except BrokenProcessPool:
