@@ -69,3 +69,26 @@ def test_no_budget_is_exceeded_and_nothing_lies_idle_that_both_would_give(
     for name in {name for covered in covers.values() for name in covered}:
         if found[name, 0].granted < demands[name].wanted:
             assert any(left[budget] == 0 for budget, covered in covers.items() if name in covered)
+
+
+def test_nobody_gives_anything_back_for_whom_another_budget_grants_no_more() -> None:
+    # given a neighbour at work in what an application wants and its own team's budget does not let it have
+    cluster, team = Budget("cluster", executors=10), Budget("team", executors=2)
+    limited = Demand("a", 0, wanted=8, running=2)
+    neighbour = Demand("b", 0, wanted=10, running=8)
+    states = {"cluster": BudgetState(), "team": BudgetState()}
+
+    # when it has wanted that for minutes
+    for second in range(180):
+        found = divide_together(
+            [
+                CoveredBudget("cluster", cluster, [limited, neighbour], states["cluster"]),
+                CoveredBudget("team", team, [limited], states["team"]),
+            ],
+            now_ms=second * 1000,
+        )
+        states = {key: division.state for key, division in found.divisions.items()}
+
+        # then the neighbour keeps what it works with
+        assert found.grants["b", 0].stays is None
+        assert found.grants["b", 0].granted == 8

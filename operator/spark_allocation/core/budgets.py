@@ -221,12 +221,14 @@ class BudgetDivision:
     Attributes:
         below_minima: the budget does not suffice for all minima.
         again_at_ms: when to divide again though nothing changes: something held can be taken back then.
+        fair: executors that each would have once everybody who has more than his part had given it back.
     """
 
     grants: Mapping[ClaimKey, Grant]
     state: BudgetState
     below_minima: bool = False
     again_at_ms: int | None = None
+    fair: Mapping[ClaimKey, int] = field(default_factory=dict)
 
 
 def divide_budget(
@@ -289,7 +291,13 @@ def divide_budget(
     moments += [
         since + RECLAIM_AFTER_MS for since in spare.values() if now_ms - since < RECLAIM_AFTER_MS
     ]
-    return BudgetDivision(grants, BudgetState(pressed, spare), below, min(moments, default=None))
+    return BudgetDivision(
+        grants,
+        BudgetState(pressed, spare),
+        below,
+        min(moments, default=None),
+        dict(zip(keys, fair, strict=True)),
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,10 @@ Each budget is divided by itself. What an application cannot use in one budget b
 for the others: its demand is lowered to its smallest grant, never below what it has, and the budgets that this concerns
 are divided again. Demands only fall, so this comes to rest; after `ROUNDS` rounds what is left over stays left over
 until the next division.
+
+Neither is anything taken back in one budget for somebody who could not have it by his fair part of another: whatever is granted at
+the moment, no demand is greater than the smallest of these parts. Else others would be drained for him, and get their
+executors again when it turned out that he has no use for the room, over and over.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -113,12 +117,24 @@ def _lower(
         )
         for claim in several & own.keys()
     }
-    lowered = [
-        _at_most(demand, least[demand.key])
-        if demand.key in least and own[demand.key].granted > least[demand.key]
-        else demand
-        for demand in covered[key].demands
-    ]
+    reachable = {
+        claim: min(
+            division.fair[claim]
+            for other, division in divisions.items()
+            if other != key and claim in division.fair
+        )
+        for claim in least
+    }
+    fair = divisions[key].fair
+    lowered = []
+    for demand in covered[key].demands:
+        claim = demand.key
+        if claim in least and own[claim].granted > least[claim]:
+            lowered.append(_at_most(demand, least[claim]))
+        elif claim in least and fair[claim] > reachable[claim]:
+            lowered.append(_at_most(demand, reachable[claim]))
+        else:
+            lowered.append(demand)
     if lowered == list(covered[key].demands):
         return False
     covered[key] = replace(covered[key], demands=lowered)
