@@ -4,7 +4,6 @@ from spark_allocation.api.conditions import ConditionType, Reason
 from spark_allocation.controller.streaming_backlogs import BacklogAsking
 from spark_allocation.controller.streaming_settings import BacklogQuestions
 from spark_allocation.core.driver_report import DriverReport
-from spark_allocation.core.resource_profiles import ProfileId
 from spark_allocation.core.streaming.decisions import StreamingCondition, StreamingProblem
 from spark_allocation.core.streaming.observations import QueryState, StreamingObservation
 from spark_allocation.core.streaming.settings import StreamingSettings
@@ -24,7 +23,6 @@ class LifeStreams:
         self._unreadable: tuple[str, ...] = ()
         self._blind_since: float | None = None
         self._blind_for = 0.0
-        self._profiles: set[ProfileId] = set()
 
     def reconfigure(self, settings: StreamingSettings | None, questions: BacklogQuestions) -> None:
         """Look on with other settings."""
@@ -32,7 +30,6 @@ class LifeStreams:
             self._batches = StreamBatches()
             self._unreadable = ()
             self._blind_since, self._blind_for = None, 0.0
-            self._profiles.clear()
             questions = BacklogQuestions()
         self._settings = settings
         self._backlogs.reconfigure(questions)
@@ -46,7 +43,8 @@ class LifeStreams:
     ) -> tuple[StreamingObservation, ...]:
         """What an answer of the driver shows; nothing when nothing is to be seen or nothing could be.
 
-        Profiles in which streams were believed to run have an observation of their own, without any query.
+        Of a profile in which streams were believed to run nothing is told any more: the core leaves it to its tasks as soon as it
+        is told of another one (`Streams.take`), and takes an observation of the former for the streams having moved back.
 
         Args:
             epoch_ms: moment of the answer.
@@ -74,9 +72,7 @@ class LifeStreams:
             for query in observed.queries
             if query.state is not QueryState.TERMINATED and not settings.is_ignored(query.name)
         )
-        self._profiles.add(observed.profile_id)
-        former = sorted(self._profiles - {observed.profile_id})
-        return (observed, *(StreamingObservation(now, profile_id=each) for each in former))
+        return (observed,)
 
     @property
     def statements(self) -> list[StreamingStatement]:
