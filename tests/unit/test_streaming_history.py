@@ -466,3 +466,20 @@ def test_but_not_after_hours() -> None:
     told = idle_for(2 * 3600)
     told.take(query(batch(16, 7300.0, 5.0, 200.0)))
     assert told.picture().input_rate in (None, pytest.approx(20.0, rel=0.2))
+
+
+@pytest.mark.parametrize("after", [0.5, 2.0, 9.5])
+def test_rows_that_wake_an_idle_query_came_in_one_interval(after: float) -> None:
+    # given a query of known cost that nobody has seen a batch of, idle for a while
+    told = Told(LearnedCost(10.0, 0.0, 0.016))
+    for at in range(0, 101, 10):
+        told.take(query(state=QueryState.IDLE), at=float(at))
+
+    # when a batch of as many rows as usual runs, whenever its trigger was
+    told.take(query(age=2.0), at=102.0 + after)
+    at_work = told.picture().input_rate or 0
+    told.take(query(batch(16, 104.0 + after, 4.0, 1000.0)))
+
+    # then they came in the ten seconds between two triggers
+    assert at_work <= 100.0
+    assert told.picture().input_rate == pytest.approx(100.0)

@@ -153,14 +153,14 @@ class QueryRun:
         ended_at, duration_s, before = sample.ended_at, sample.duration_s, self.last
         if self._idle_since is not None and ended_at - self._idle_since > LONG_IDLENESS_S:
             self._batches.clear()
-        self._idle.clear()
-        self._idle_since = None
         began_at = ended_at - duration_s
         fill_s = None
         if before is not None:
             fill_s = self._fill_s(before, began_at, self._batches_since_last(sample.batch_id))
             if fill_s is None:
                 fill_s = self.trigger_interval_s
+        self._idle.clear()
+        self._idle_since = None
         rows = _rows(sample)
         left, left_before = number(sample.backlog_rows), self.left_rows
         self.left_rows = left
@@ -287,6 +287,9 @@ class QueryRun:
     # -- inside ------------------------------------------------------------------------------------------------------
 
     def _fill_s(self, before: MeasuredBatch, began_at: float, batches: int = 1) -> float | None:
+        if self._idle and (interval_s := self.trigger_interval_s):
+            # the last look at it is no trigger: rows that had been there at the one before would have begun a batch
+            return interval_s
         gap = began_at - before.began_at
         if gap <= 0:
             return None
