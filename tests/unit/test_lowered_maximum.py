@@ -61,6 +61,27 @@ def test_nothing_leaves_while_the_maximum_is_what_it_was() -> None:
         assert gone(driver.turn(working(driver))) == []
 
 
+def test_nobody_at_work_goes_in_the_place_of_one_that_the_driver_has_lost() -> None:
+    # given three of six executors that the driver has lost, whose pods are about to be deleted
+    driver = busy_driver()
+    lost, there = driver.alive(active=1)[:3], driver.alive(active=1)[3:]
+
+    def told() -> DriverReport:
+        return replace(working(driver, *there), dead_executors=tuple(lost))
+
+    driver.turn(told())
+
+    # when no more than three are allowed
+    lower(driver, 3)
+
+    # then the three that work stay, and nobody has to be made in their place
+    for _ in range(10):
+        step = driver.turn(told())
+        assert gone(step) == []
+        assert driver.requested(step) == 0
+    assert sorted(driver.pods) == [4, 5, 6]
+
+
 def test_idle_ones_go_first() -> None:
     driver = busy_driver()
     lower(driver, 4)

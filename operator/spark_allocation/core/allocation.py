@@ -298,8 +298,10 @@ class Allocation:
         above_streams: tuple[ExecutorPod, ...] = ()
         between_batches: frozenset[ExecutorId] = frozenset()
         if acts and report_is_fresh:
-            surplus = self._departures.let_go(self._cap.too_many())
-            above_maximum = self._departures.let_go_above_maximum(self._not_counted)
+            # whom the driver has lost goes by itself, whether there is room for another meanwhile or not
+            going = review.driver_lost - self._not_counted
+            surplus = self._departures.let_go(self._without(self._cap.too_many(), going))
+            above_maximum = self._departures.let_go_above_maximum(self._not_counted | going)
             above_streams, between_batches = self._leave_streams()
         return Step(
             plan=plan,
@@ -417,6 +419,17 @@ class Allocation:
         return tuple(begun)
 
     # -- budgets -----------------------------------------------------------------------------------------------------
+
+    def _without(
+        self, too_many: Mapping[ProfileId, int], going: AbstractSet[ExecutorId]
+    ) -> dict[ProfileId, int]:
+        """So many fewer are too many when these have gone."""
+        gone = Counter(self._snapshot.pods[each].profile_id for each in going)
+        return {
+            profile_id: count - gone[profile_id]
+            for profile_id, count in too_many.items()
+            if count > gone[profile_id]
+        }
 
     def _keep_within_budgets(
         self,
