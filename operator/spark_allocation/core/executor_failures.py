@@ -42,6 +42,7 @@ from spark_allocation.core.failure_tracker import (
 )
 from spark_allocation.core.lifecycle_manager import ExecutorRemoval
 from spark_allocation.core.pods_plan import PodRequests
+from spark_allocation.core.resource_profiles import ProfileId
 from spark_allocation.core.snapshots import ExecutorPodsSnapshot
 
 START_PROBLEM_PATIENCE_SECONDS = 5
@@ -71,6 +72,8 @@ class ExecutorFailures:
         self._problem_since_ns: dict[ExecutorId, int] = {}
         self._slow_since_ns: dict[ExecutorId, int] = {}
         self._driver_may_have_stopped = False
+        self._tried: ProfileId | None = None
+        """The profile that was given something last while not all could be."""
         self.count = 0
 
     @property
@@ -110,12 +113,26 @@ class ExecutorFailures:
         wanted = sum(request.count for request in requests)
         left = self._backoff.allowed(wanted, now_ms)
         left = self._limit.allowed(left, now_ms, executors_wanted=executors_wanted)
-        capped: list[PodRequests] = []
-        for request in requests:
-            count = min(request.count, left)
+        counts = self._in_turn(requests, left) if left < wanted else {}
+        return tuple(
+            replace(request, count=count, held_back=request.count - count)
+            for request in requests
+            for count in (counts.get(request.profile_id, request.count),)
+        )
+
+    def _in_turn(self, requests: tuple[PodRequests, ...], left: int) -> dict[ProfileId, int]:
+        """So many of all: profiles take turns, as one whose executors always fail says nothing about those of another."""
+        last = self._tried
+        counts: dict[ProfileId, int] = {}
+        for request in sorted(
+            requests,
+            key=lambda each: (last is not None and each.profile_id <= last, each.profile_id),
+        ):
+            count = counts[request.profile_id] = min(request.count, left)
             left -= count
-            capped.append(replace(request, count=count, held_back=request.count - count))
-        return tuple(capped)
+            if count > 0:
+                self._tried = request.profile_id
+        return counts
 
     # -- what happens ------------------------------------------------------------------------------------------------
 
