@@ -49,6 +49,8 @@ class Followed:
         rate: float | None = None,
         useless: bool = False,
         new: bool = False,
+        steady: bool = False,
+        starting: bool = False,
         after: float = 10.0,
     ) -> Paced:
         self.now += after
@@ -62,6 +64,8 @@ class Followed:
             input_rate=rate,
             more_is_useless=useless,
             just_begun=new,
+            steady=steady,
+            starting=starting,
         )
         self.pacing.changed(self.present, paced.executors, now=self.now, input_rate=rate)
         self.present = paced.executors
@@ -211,6 +215,48 @@ def test_a_step_down_takes_a_share_or_a_number_whichever_is_more() -> None:
     )
     found = [followed.want(0, after=100.0).executors for _ in range(8)]
     assert found == [15, 11, 8, 6, 4, 2, 0, 0]
+
+
+# -- small corrections --------------------------------------------------------------------------------------------------
+
+
+def test_under_steady_input_there_is_one_more_at_a_time_and_no_other_until_it_has_come() -> None:
+    followed = Followed()
+    assert followed.want(14, steady=True) == Paced(11, StreamingReason.STEP_LIMITED)
+    for _ in range(5):
+        assert followed.want(14, steady=True, starting=True) == Paced(11, StreamingReason.COOLDOWN)
+    assert followed.want(14, steady=True).executors == 12
+
+
+def test_and_one_fewer_at_a_time_however_wide_a_step_is() -> None:
+    settings = replace(SETTINGS, stabilization_down_s=0, step_down=StepLimits(1.0, 10))
+    followed = Followed(settings)
+    found = [followed.want(6, steady=True, after=100.0).executors for _ in range(5)]
+    assert found == [9, 8, 7, 6, 6]
+
+
+def test_input_that_is_not_steady_is_followed_the_whole_way_also_while_executors_start() -> None:
+    followed = Followed()
+    followed.want(11, steady=True)
+    assert followed.want(40, starting=True).executors == 40
+
+
+def test_under_steady_input_one_that_is_needed_again_is_regretted_however_long_it_was_gone() -> (
+    None
+):
+    followed = Followed()
+    followed.wait_for(9, rate=1000.0)
+    followed.want(9, rate=1000.0, steady=True, after=5000.0)
+    followed.want(10, rate=1000.0, steady=True)
+    for _ in range(60):
+        followed.want(9, rate=1000.0, steady=True)
+    assert followed.present == 10
+
+
+def test_who_has_never_had_fewer_regrets_nothing() -> None:
+    followed = Followed()
+    followed.want(11, rate=1000.0, steady=True)
+    assert followed.wait_for(10, rate=1000.0, steady=True) == 100
 
 
 def test_after_a_scale_up_without_effect_none_follows_but_scale_downs_do() -> None:

@@ -26,7 +26,7 @@ Times are seconds of one monotonic clock, but for freeze windows, which go by th
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from spark_allocation.core.resource_profiles import DEFAULT_PROFILE_ID, ProfileId
 from spark_allocation.core.streaming import backlog, batch_duration, rate
@@ -61,6 +61,7 @@ from spark_allocation.core.streaming.settings import (
     MissingMetrics,
     StreamingSettings,
 )
+from spark_allocation.core.streaming.steady_input import SteadyInput
 
 LEARNED_QUERIES_KEPT = 50
 BAD_SAMPLES_TOLD = 3
@@ -95,6 +96,7 @@ class StreamingDemand:
         self._starts = ExecutorStarts()
         self._first = FirstExecutors(resumed=resumed)
         self._pacing = Pacing(settings)
+        self._input = SteadyInput()
         self._effect = ScalingEffect()
         self._observed_at: float | None = None
         self._began_at: float | None = None
@@ -114,6 +116,7 @@ class StreamingDemand:
         """Judge by other settings from the next decision on; what is known of queries stays known."""
         self._settings = settings
         self._pacing.reconfigure(settings)
+        self._input.forget()
 
     @property
     def learned(self) -> Mapping[QueryName, LearnedCost]:
@@ -266,12 +269,19 @@ class StreamingDemand:
             return self._decided(chosen, bounds, standings, problems)
         most = max(wants, key=lambda want: (want.executors, want.query, want.policy))
         cap = _useful(pictures)
-        wanted = most.executors if cap is None else min(most.executors, cap)
+        wanted = most.executors
+        if any(
+            history.first_is_late(self._settings.of_query(name), now)
+            for name, history in self._queries.items()
+        ):
+            # the time before its executors came counts as time in which nobody was busy
+            wanted = max(wanted, present)
+        wanted = wanted if cap is None else min(wanted, cap)
         if cap is not None and wanted == cap < most.executors and present >= cap:
             problems.append(
                 StreamingProblem(StreamingCondition.CAPPED_BY_TASKS, most.query, str(cap))
             )
-        input_rate = _input_rate(pictures)
+        input_rate = _sum(picture.input_rate for picture in pictures)
         chosen = self._pacing.follow(
             wanted,
             present,
@@ -281,6 +291,8 @@ class StreamingDemand:
             input_rate=input_rate,
             more_is_useless=self._effect.is_held(now),
             just_begun=not all(picture.is_measured for picture in pictures),
+            steady=self._is_steady(pictures, now, input_rate),
+            starting=slots.executors < present,
         )
         if cap is not None and chosen.executors == cap < most.executors:
             chosen = Paced(cap, StreamingReason.CAPPED_BY_TASKS)
@@ -298,6 +310,19 @@ class StreamingDemand:
         return decision
 
     # -- inside ------------------------------------------------------------------------------------------------------
+
+    def _is_steady(
+        self, pictures: Sequence[QueryPicture], now: float, input_rate: float | None
+    ) -> bool:
+        if any(picture.back_to_back for picture in pictures):
+            self._input.forget()
+            return False
+        return self._input.look(
+            now,
+            of_batches=_sum(picture.rate_of_batches for picture in pictures),
+            at_present=input_rate,
+            late=any(picture.is_late for picture in pictures),
+        )
 
     def _note_executors(self, at: float, slots: Slots) -> None:
         self._executors.note(at, slots.executors)
@@ -441,11 +466,11 @@ def _useful(pictures: Sequence[QueryPicture]) -> int | None:
     return max(1, executors)
 
 
-def _input_rate(pictures: Sequence[QueryPicture]) -> float | None:
+def _sum(rates: Iterable[float | None]) -> float | None:
     """Of all queries; None when that of one is not known."""
     total = 0.0
-    for picture in pictures:
-        if picture.input_rate is None:
+    for rate_of_query in rates:
+        if rate_of_query is None:
             return None
-        total += picture.input_rate
+        total += rate_of_query
     return total

@@ -11,7 +11,10 @@ In this order, each with a reason of its own:
 3. *Freeze windows* of the week.
 4. *Cooldown*: no scale-down so soon after a change. A scale-up never waits: rows that come do not wait either.
 5. *Scale-downs are merged*: they are so far apart, and what is wanted meanwhile becomes one.
-6. *Steps.* All scale-ups of one cooldown together go no further than a step, and neither does one scale-down. As long as little is known
+6. *Small corrections.* Under steady input (`steady_input`) executors become one more, once all that were asked for are there, or one
+   less: what batches take differs from one to the next, and who follows that goes back and forth by several. One that was needed again
+   is regretted, however long it has been gone.
+7. *Steps.* All scale-ups of one cooldown together go no further than a step, and neither does one scale-down. As long as little is known
 of a query, executors double at most, or become two more (`FIRST_STEP`).
 
 Source: the behaviour of a HorizontalPodAutoscaler for windows and steps; Flink's ``scale-down.interval`` for merging.
@@ -25,9 +28,8 @@ from spark_allocation.core.streaming.decisions import StreamingReason
 from spark_allocation.core.streaming.freeze_windows import frozen_at
 from spark_allocation.core.streaming.recommendations import Recommendations
 from spark_allocation.core.streaming.settings import Frozen, StepLimits, StreamingSettings
+from spark_allocation.core.streaming.steady_input import SAME_INPUT
 
-SAME_INPUT = 1.15
-"""Input that has grown by less is no reason for a scale-up by itself."""
 REGRET_WINDOWS = 4
 REGRET_S = 3600.0
 FIRST_STEP = StepLimits(1.0, 2)
@@ -63,6 +65,7 @@ class Pacing:
         self._scaled_down_at = -math.inf
         self._scaled_down_rate: float | None = None
         self._regret: _Regret | None = None
+        self._is_steady = False
 
     def reconfigure(self, settings: StreamingSettings) -> None:
         """Other windows and steps; what was wanted stays known."""
@@ -83,6 +86,8 @@ class Pacing:
         input_rate: float | None,
         more_is_useless: bool = False,
         just_begun: bool = False,
+        steady: bool = False,
+        starting: bool = False,
     ) -> Paced:
         """The number to have now.
 
@@ -94,8 +99,11 @@ class Pacing:
             input_rate: rows a second; None when unknown.
             more_is_useless: the last scale-up had no effect.
             just_begun: too little is known yet of a query to go far for it.
+            steady: input is as it has been for a while.
+            starting: some that were asked for are not there yet.
         """
         settings = self._settings
+        self._is_steady = steady
         since = batches - settings.stabilization_down_batches
         wanted = max(wanted, min(present, self._not_too_few(now, input_rate)))
         self._recommendations.add(now, batches, wanted, present=present)
@@ -106,14 +114,18 @@ class Pacing:
         down = self._recommendations.largest(now, settings.stabilization_down_s, since)
         followed = max(present, up) if present < up else min(present, max(down, up))
         if followed == present:
-            steady = StreamingReason.STEADY
-            return Paced(present, steady if wanted == present else StreamingReason.STABILIZING)
+            steadily = wanted == present
+            return Paced(
+                present, StreamingReason.STEADY if steadily else StreamingReason.STABILIZING
+            )
         frozen = frozen_at(settings.freeze_windows, wall_clock_s)
         if frozen is Frozen.ALL or (frozen is Frozen.SCALE_DOWN and followed < present):
             return Paced(present, StreamingReason.FROZEN)
         if followed > present:
             if more_is_useless:
                 return Paced(present, StreamingReason.SCALING_INEFFECTIVE)
+            if steady and starting:
+                return Paced(present, StreamingReason.COOLDOWN)
             return self._upwards(followed, present, now, just_begun=just_begun)
         return self._downwards(followed, present, now)
 
@@ -136,7 +148,8 @@ class Pacing:
         soon_s = max(
             REGRET_WINDOWS * self._settings.stabilization_down_s, self._settings.cooldown_s
         )
-        if now - self._scaled_down_at <= soon_s and not more_came:
+        soon = now - self._scaled_down_at <= soon_s
+        if (soon or (self._is_steady and before is not None)) and not more_came:
             self._regret = _Regret(present, input_rate, now + REGRET_S)
 
     def _not_too_few(self, now: float, input_rate: float | None) -> int:
@@ -157,6 +170,8 @@ class Pacing:
             self._numbers.popleft()
         base = min((executors for _, executors in self._numbers), default=present)
         limit = base + _step(self._settings.step_up, base)
+        if self._is_steady:
+            limit = min(limit, present + 1)
         if just_begun:
             limit = min(limit, base + _step(FIRST_STEP, base))
         if followed <= limit:
@@ -171,7 +186,7 @@ class Pacing:
             return Paced(present, StreamingReason.COOLDOWN)
         if now - self._scaled_down_at < settings.scale_down_interval_s:
             return Paced(present, StreamingReason.SCALE_DOWN_DELAYED)
-        limit = max(0, present - _step(settings.step_down, present))
+        limit = max(0, present - (1 if self._is_steady else _step(settings.step_down, present)))
         if followed < limit:
             return Paced(limit, StreamingReason.STEP_LIMITED)
         return Paced(followed, StreamingReason.SCALED_DOWN)

@@ -210,6 +210,11 @@ class QueryHistory:
         age = self._age(now)
         return self.last_batch is None and age > 0 and not executors.mean(now - age, now)
 
+    def first_is_late(self, settings: StreamingSettings, now: float) -> bool:
+        """Its first batch runs for longer than it may, so nothing has been measured by which there could be too many executors."""
+        interval_s = self.interval_s(settings)
+        return self.last_batch is None and interval_s is not None and self._age(now) > interval_s
+
     def duration_s(self) -> float | None:
         """Of the last batch, or the age of the one that runs when that is greater."""
         last = self.last_batch
@@ -241,12 +246,13 @@ class QueryHistory:
         interval_s = self.interval_s(settings)
         trigger_s = self._run.trigger_interval_s
         period_s = trigger_s or interval_s
-        input_rate = _smoothed(
+        rate_of_batches = _smoothed(
             (each.input_rate, each.span_s)
             for each in self._run.busy(self._age(now))
             if each.input_rate is not None
         )
         at_least = self._rate_of_running(now, executors)
+        input_rate = rate_of_batches
         if at_least is not None:
             input_rate = max(input_rate or 0.0, at_least)
         processing_rate, measured_on = self._run.processing()
@@ -262,6 +268,7 @@ class QueryHistory:
             back_to_back=not trigger_s,
             busy_executors=self._busy(interval_s, executors, now),
             input_rate=input_rate,
+            rate_of_batches=rate_of_batches,
             processing_rate=processing_rate,
             measured_on=measured_on,
             late_s=late_s,

@@ -9,6 +9,9 @@ from spark_allocation.core.streaming.batch_cost import LearnedCost
 from spark_allocation.core.streaming.executor_starts import Stretch
 from spark_allocation.core.streaming.observations import QueryName
 
+LATE_SHARE = 0.25
+"""Of a period."""
+
 
 @dataclass(frozen=True, slots=True)
 class QueryPicture:
@@ -23,6 +26,7 @@ class QueryPicture:
         busy_executors: executors × share of the interval that batches took, smoothed: what stays the same when
             executors come or go.
         input_rate: at which rows arrive.
+        rate_of_batches: the same without what the batch that runs shows.
         processing_rate: at which they are processed while a batch runs, on `measured_on` executors.
         late_s: by so much the rows of the batch that runs, or of the next one, took longer to arrive than one period.
         behind_rows: that wait beyond those of one batch; 0 when batches are in time or nothing is known.
@@ -42,6 +46,7 @@ class QueryPicture:
     back_to_back: bool = False
     busy_executors: float | None = None
     input_rate: float | None = None
+    rate_of_batches: float | None = None
     processing_rate: float | None = None
     measured_on: float = 0.0
     late_s: float = 0.0
@@ -65,6 +70,11 @@ class QueryPicture:
         if self.busy_executors is None:
             return None
         return self.busy_executors / max(1, self.executors)
+
+    @property
+    def is_late(self) -> bool:
+        """Rows wait for so much longer than one period that it is no chance."""
+        return self.waiting_s > LATE_SHARE * (self.period_s or 0.0)
 
     @property
     def waiting_s(self) -> float:
