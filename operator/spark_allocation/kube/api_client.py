@@ -178,6 +178,10 @@ class KubernetesApi:
     def __init__(self, client: kubernetes.aio.client.ApiClient) -> None:
         self._client = client
         self._session = _Session(client.configuration)
+        self._apart = _Session(client.configuration)
+        """For what must not wait until somebody else has been answered: the Lease, and watches, which end after minutes."""
+        self._apart.maxsize = 0  # connections without a limit
+        self._apart.ssl_context = self._session.ssl_context
         self._may_write: Callable[[], bool] = lambda: True
         self._observe: RequestObserver = _unobserved
         self._host = client.configuration.host.rstrip("/")
@@ -207,6 +211,7 @@ class KubernetesApi:
     async def close(self) -> None:
         """Close the connections."""
         await self._session.close()
+        await self._apart.close()
         await self._client.close()
 
     async def request(
@@ -231,7 +236,7 @@ class KubernetesApi:
             content_type: of the body.
             accept: what to be answered with, such as `ONLY_METADATA`.
             timeout_seconds: for the whole of it.
-            guarded: ask the guard before a write; only the Lease itself is written without.
+            guarded: ask the guard before a write, and wait for a connection when all are in use; False for the Lease alone.
 
         Raises:
             ApiUnavailable: no answer; a write may or may not have happened.
@@ -239,8 +244,9 @@ class KubernetesApi:
         if guarded and method != "GET" and not self._may_write():
             raise ApiUnavailable(f"{method} {path}: this process does not lead any more")
         began = time.monotonic()
+        session = self._session if guarded else self._apart
         try:
-            response = await self._session.send(
+            response = await session.send(
                 method,
                 self._url(path, query),
                 await self._headers(content_type, accept),
@@ -272,7 +278,7 @@ class KubernetesApi:
             total=None, sock_connect=REQUEST_TIMEOUT_SECONDS, sock_read=WATCH_SILENCE_SECONDS
         )
         try:
-            response = await self._session.send(
+            response = await self._apart.send(
                 "GET", self._url(path, query), await self._headers(JSON, JSON), None, timeout
             )
             try:
@@ -336,7 +342,7 @@ def kubernetes_api(
     """The API server that is configured there.
 
     Args:
-        connections: at once, at most; watches are among them.
+        connections: for requests at once, at most; watches and the Lease have their own.
     """
     configuration.connection_pool_maxsize = connections
     # looking up proxies in the environment for each request triples its cost; a cluster's own address needs none

@@ -115,7 +115,9 @@ class LeaderLease:
 
     async def _read(self) -> dict[str, Any] | None:
         self.readable = False
-        answer = await self._api.request("GET", self._path, timeout_seconds=CALL_SECONDS)
+        answer = await self._api.request(
+            "GET", self._path, timeout_seconds=CALL_SECONDS, guarded=False
+        )
         found = answer.found(self._path)
         self.readable = True
         return found
