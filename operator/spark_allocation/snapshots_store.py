@@ -76,13 +76,17 @@ class ExecutorPodsSnapshotsStore:
     def __init__(self, *, scopes: int = 1) -> None:
         """
         Args:
-            scopes: how many watches feed the store; it is synced once each of them has listed.
+            scopes: how many watches feed the store; it is synced once each of them has listed or may not, but one at least
+                has. Whose pods may not be listed waits (`until_known`), the others do not.
         """
         self._drivers: dict[DriverKey, _Driver] = {}
         self._scopes: dict[str, dict[str, DriverKey]] = {}
         self._expected_scopes = scopes
         self._full_sync_at: dict[str, float] = {}
         self._asked_ns: dict[str, int] = {}
+        self._refused: set[str] = set()
+        self._listed = asyncio.Event()
+        """Replaced at each full list: those who wait for one look again."""
         self._served_until_ns: dict[DriverKey, int] = {}
         self._changes = 0
         self.synced = asyncio.Event()
@@ -112,6 +116,18 @@ class ExecutorPodsSnapshotsStore:
             self._take_from(key, uid)
             self._wake(key)
 
+    def refused(self, scope: str) -> None:
+        """The pods of one watch may not be listed: what is known of them is too old for who begins to decide."""
+        self._full_sync_at.pop(scope, None)
+        self._asked_ns.pop(scope, None)
+        self._refused.add(scope)
+        self._look_whether_synced()
+
+    async def until_known(self, namespace: str) -> None:
+        """Return once the pods of a namespace have been listed."""
+        while not self._has_listed(namespace):
+            await self._listed.wait()
+
     def replace_all(
         self, scope: str, pods: Iterable[SeenPod], at: float, *, asked_ns: int = 0
     ) -> None:
@@ -132,11 +148,15 @@ class ExecutorPodsSnapshotsStore:
                 self._take_from(key, uid)
                 changed.add(key)
         self._full_sync_at[scope], self._asked_ns[scope] = at, asked_ns
-        if len(self._full_sync_at) >= self._expected_scopes:
-            self.synced.set()
+        self._refused.discard(scope)
+        self._listed.set()
+        self._listed = asyncio.Event()
+        if self._look_whether_synced():
             told_ns = min(self._asked_ns.values()) - LANDED_AFTER_NS
             self._served_until_ns = {
-                key: until for key, until in self._served_until_ns.items() if until > told_ns
+                key: until
+                for key, until in self._served_until_ns.items()
+                if until > told_ns or self._is_unknown(key.namespace)
             }
         for key, driver in list(self._drivers.items()):
             # a full list is news to every subscriber: it may end the wait for a pod that never appeared
@@ -147,6 +167,8 @@ class ExecutorPodsSnapshotsStore:
         """The pods of one driver now; the departed ones are handed out once."""
         driver = self._drivers.get(key)
         full_sync_at = min(self._full_sync_at.values(), default=0.0)
+        if self._is_unknown(key.namespace):
+            full_sync_at = 0.0  # that others have been listed since says nothing of a pod that is not seen here
         if driver is None:
             return PodsView((), (), full_sync_at)
         departed, driver.departed = tuple(driver.departed), []
@@ -184,6 +206,20 @@ class ExecutorPodsSnapshotsStore:
                 driver.departed.clear()
             self._served_until_ns[key] = time.monotonic_ns()
             self._forget_if_unused(key)
+
+    def _is_unknown(self, namespace: str) -> bool:
+        """Its pods may not be listed."""
+        return bool(self._refused) and not self._has_listed(namespace)
+
+    def _has_listed(self, namespace: str) -> bool:
+        return any(scope.partition("/")[0] in (namespace, "*") for scope in self._full_sync_at)
+
+    def _look_whether_synced(self) -> bool:
+        answered = len(self._full_sync_at) + len(self._refused)
+        if answered < self._expected_scopes or not self._full_sync_at:
+            return False
+        self.synced.set()
+        return True
 
     def _put(self, scope: str, pod: SeenPod) -> None:
         uids = self._scopes.setdefault(scope, {})

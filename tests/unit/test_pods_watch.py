@@ -15,6 +15,7 @@ from spark_allocation.sources.pods_watch import PodsWatch
 from spark_allocation.testing.faults import HANGS, UNANSWERED
 from spark_allocation.testing.pods import FakePodsApi
 
+pytestmark = pytest.mark.usefixtures("virtual_time")
 DRIVER = DriverKey("jobs", "driver")
 
 
@@ -188,9 +189,12 @@ async def test_an_api_server_that_is_away_is_asked_more_and_more_slowly() -> Non
     pods = FakePodsApi()
     pods.put(executor_document(1))
     pods.will("list_page", *[UNANSWERED] * 5)
+    began = asyncio.get_running_loop().time()
     async with asyncio.timeout(5), watched(pods) as world:
         assert world.ids == {1}
         assert len(pods.made("list_page")) == 6
+    # pauses of 2, 4, 8, 16 and 32 ms, or of half as much; five of the first would be over after 10
+    assert asyncio.get_running_loop().time() - began > 0.03
 
 
 @pytest.mark.parametrize("how", ["watches that end at once", "watches that are refused"])
@@ -253,3 +257,36 @@ async def test_who_needs_a_list_waits_until_the_api_server_is_back() -> None:
         async with asyncio.timeout(5):
             await world.watch.list_anew()
         assert world.watch.lists == 2
+
+
+async def test_pods_that_may_not_be_listed_keep_nobody_else_waiting() -> None:
+    pods = FakePodsApi()
+    pods.put(executor_document(1))
+    forbidden = FakePodsApi()
+    forbidden.always("list_page", ApiAnswer(HTTPStatus.FORBIDDEN, b"{}"))
+    store = ExecutorPodsSnapshotsStore(scopes=2)
+    watches = [
+        PodsWatch(
+            api,
+            namespace=namespace,
+            selector=EXECUTOR_SELECTOR,
+            project=seen_pod,
+            sink=store,
+            first_pause_seconds=0.002,
+        )
+        for namespace, api in (("jobs", pods), ("gone", forbidden))
+    ]
+    tasks = [asyncio.create_task(watch.run()) for watch in watches]
+    try:
+        async with asyncio.timeout(5):
+            await asyncio.gather(*(watch.list_anew() for watch in watches))
+            await store.synced.wait()
+            await store.until_known("jobs")
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(store.until_known("gone"), 0.05)
+            forbidden.always("list_page", None)
+            await store.until_known("gone")
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

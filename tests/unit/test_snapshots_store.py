@@ -68,6 +68,29 @@ def test_a_full_list_of_one_namespace_says_nothing_of_another() -> None:
     assert (ids(store, here), ids(store, there)) == (set(), {2})
 
 
+def test_who_may_not_list_keeps_no_other_waiting_and_has_no_proof_that_a_pod_is_not_there() -> None:
+    # given two namespaces of which one has been listed and may not be any more
+    store = ExecutorPodsSnapshotsStore(scopes=2)
+    here, there = DriverKey("a", "alice"), DriverKey("b", "bob")
+    store.replace_all("a/executors", [seen(1, here)], 1.0)
+    store.refused("b/executors")
+    assert store.synced.is_set()
+    store.replace_all("b/executors", [seen(2, there)], 2.0)
+    store.refused("b/executors")
+    # when the other one is listed again
+    store.replace_all("a/executors", [], 3.0)
+    # then that says nothing of the first one's pods
+    assert (ids(store, here), ids(store, there)) == (set(), {2})
+    assert (store.take(here).full_sync_at, store.take(there).full_sync_at) == (3.0, 0.0)
+
+
+def test_it_is_not_synced_while_nobody_may_list() -> None:
+    store = ExecutorPodsSnapshotsStore(scopes=2)
+    store.refused("a/executors")
+    store.refused("b/executors")
+    assert not store.synced.is_set()
+
+
 def test_only_those_whose_pods_changed_are_woken(store: ExecutorPodsSnapshotsStore) -> None:
     woken: list[str] = []
     with (

@@ -171,6 +171,7 @@ class AllocationRunner:
 
     async def _loop(self, stopper: Stopper) -> None:
         await self._around.store.synced.wait()
+        await self._around.store.until_known(self.namespace)
         with (
             self._around.finder.directory.subscription(self.namespace, self._driver_changed),
             self._around.policies.subscription(self._policies_changed),
@@ -233,6 +234,9 @@ class AllocationRunner:
         if not self._may_serve(driver):
             return self._without_driver(_no_driver_of(spec.driver))
         other = self._around.claims.claim(driver.uid, self.uid)
+        if other:
+            await self._around.claims.forget_gone(driver.uid, self._around.apis.allocations)
+            other = self._around.claims.claim(driver.uid, self.uid)
         if other:
             self._statements.conflict(other, driver)
             return LOOK_AGAIN_SECONDS

@@ -25,6 +25,11 @@ class DriverDirectory:
         self._watched: set[str] = set()
         self.version = 0
 
+    @property
+    def scopes(self) -> int:
+        """How many watches and questions something is kept of."""
+        return len(self._scopes)
+
     def listen(self, listener: Listener) -> None:
         """Call with each pod that is known, and from now on with each that changes; one that is gone is told as deleting."""
         self._listeners.append(listener)
@@ -48,6 +53,9 @@ class DriverDirectory:
         if not self.is_watched(uid):
             self._drop(uid)
 
+    def refused(self, scope: str) -> None:
+        """The driver pods of a watch may not be listed: whoever is looked for is asked for."""
+
     def replace_all(
         self,
         scope: str,
@@ -70,7 +78,9 @@ class DriverDirectory:
     def asked(self, scope: str, pods: list[DriverPod]) -> None:
         """The answer to a question about pods that no watch covers; nobody is woken."""
         listed = {pod.uid: pod for pod in pods}
-        before, self._scopes[scope] = self._scopes.get(scope, set()), set(listed)
+        before = self._scopes.pop(scope, set())
+        if listed:  # whoever is asked for in vain leaves nothing: names of driver pods are new with each application
+            self._scopes[scope] = set(listed)
         for uid in before - listed.keys():
             if not self.is_watched(uid):
                 self._take_out(uid)

@@ -4,6 +4,9 @@ Several installations may serve one cluster, each its own objects (``spec.manage
 installations can still name one driver, and then the same rule has to hold as inside one: the older serves it, the other
 is `Conflicted`. Each installation sees all objects through the same watch, in the same order, and judges by what they
 say, so both come to the same end without a word to each other.
+
+A watch that was broken does not tell who went meanwhile, and none of our finalizers keeps them: before one of them keeps a
+driver from us, it is looked at.
 """
 
 from collections.abc import Iterator, Mapping
@@ -15,6 +18,7 @@ from spark_allocation.controller.driver_directory import DriverDirectory
 from spark_allocation.controller.driver_finding import matches
 from spark_allocation.controller.spec_reading import InvalidSpec, owner_pod, read_spec
 from spark_allocation.core.driver_report import DriverPod
+from spark_allocation.kube.allocations_api import AllocationsApi
 
 
 def managed_by(body: Mapping[str, Any]) -> str:
@@ -92,6 +96,17 @@ class OtherInstalls:
         pod = self._drivers.by_uid(driver_uid) if self._by_uid else None
         if pod is not None:
             yield from self.naming(pod)
+
+    async def forget_gone(self, driver_uid: str, allocations: AllocationsApi) -> None:
+        """Forget those that ask for this driver pod and are no more.
+
+        Raises:
+            ApiUnavailable: nobody knows.
+        """
+        for each in list(self.claimants(driver_uid)):
+            found = await allocations.get(each.namespace, each.name)
+            if found is None or found["metadata"]["uid"] != each.uid:
+                self._forget(each.uid)
 
     def naming(self, pod: DriverPod) -> Iterator[OtherAllocation]:
         """Those that ask for this pod."""

@@ -7,7 +7,8 @@ cluster. Nothing is done at the end: an operator that exits or restarts touches 
 gives up (`kopf_keeper`). It cancels every task that it did not find in its loop when it began, so it is started last.
 
 A standby watches pods too, but what it knows may be late by a few pods that the leader has just made. So all executor pods
-are listed once after the Lease is taken, and nothing is served before: one list instead of one for each driver.
+are listed once after the Lease is taken, and nothing is served before: one list instead of one for each driver. Where they
+may not be listed, as in a namespace that was deleted with its RoleBinding, nothing is served, and the others do not wait.
 """
 
 import asyncio

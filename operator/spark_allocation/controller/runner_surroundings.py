@@ -14,6 +14,7 @@ from spark_allocation.controller.pod_creation import Apis
 from spark_allocation.controller.policy_directory import PolicyDirectory
 from spark_allocation.controller.polling_turns import PollingTurns
 from spark_allocation.controller.process_settings import ProcessSettings
+from spark_allocation.kube.allocations_api import AllocationsApi
 from spark_allocation.snapshots_store import ExecutorPodsSnapshotsStore
 from spark_allocation.sources.driver_access import DriverReach
 from spark_allocation.traces.recorder import TraceRecorder
@@ -37,6 +38,13 @@ class DriverClaims(Protocol):
 
     def claim(self, driver_uid: str, allocation_uid: str) -> str:
         """Claim a driver; returns "" when it is ours, else the name of the SparkAllocation that has it."""
+
+    async def forget_gone(self, driver_uid: str, allocations: AllocationsApi) -> None:
+        """Forget whoever claims a driver and is no more, which a broken watch has not told.
+
+        Raises:
+            ApiUnavailable: nobody knows.
+        """
 
     def serving(self, driver_uid: str, allocation_uid: str) -> None:
         """This allocation serves the driver from now on."""

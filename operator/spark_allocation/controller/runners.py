@@ -14,6 +14,7 @@ from spark_allocation.controller.other_installs import OtherInstalls
 from spark_allocation.controller.policy_reporter import PolicySubject
 from spark_allocation.controller.runner_surroundings import Stopper, Surroundings
 from spark_allocation.core.driver_report import DriverPod
+from spark_allocation.kube.allocations_api import AllocationsApi
 from spark_allocation.kube.api_client import ApiUnavailable
 from spark_allocation.reports.metrics import AllocationFigures
 
@@ -63,6 +64,11 @@ class Claims:
             if (other.created_at, other.uid) < own_age
         ]
         return str(min(older, key=lambda other: (other.created_at, other.uid))) if older else ""
+
+    async def forget_gone(self, driver_uid: str, allocations: AllocationsApi) -> None:
+        """See `controller.runner_surroundings.DriverClaims.forget_gone`."""
+        if self._others is not None:
+            await self._others.forget_gone(driver_uid, allocations)
 
     def claimants(self, driver_uid: str) -> tuple[str, ...]:
         """Uids of the SparkAllocations that claim a driver."""

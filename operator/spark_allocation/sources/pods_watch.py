@@ -11,6 +11,7 @@ times the CPU a pod (docs/designs/0001-own-pods-watch.md). The contract here:
 - Watches that end at once, and lists that are asked for again at once, are asked for more and more slowly.
 - The picture is listed anew every ten minutes or so even when nothing looks wrong, and at once when somebody needs one
   that is not older than a certain moment (`PodsWatch.list_anew`).
+- A list that is forbidden is an answer too: of this scope nothing is known, which is told, and asked for again.
 - A lost API server is asked again after a pause that doubles from half a second to ten seconds, with jitter, so
   that a thousand watchers do not return in the same moment: an operator that starts in an outage has its picture, and
   so a plan, well within half a minute of its end.
@@ -59,6 +60,9 @@ class PodsSink(Protocol[T_contra]):
     def forget(self, scope: str, uid: str) -> None:
         """A pod is there, but is no longer what the sink is about."""
 
+    def refused(self, scope: str) -> None:
+        """The pods of this scope may not be listed: what was known of them may be old."""
+
 
 class _ListAgain(Exception):  # noqa: N818
     """The watch cannot go on from where it stands."""
@@ -99,7 +103,7 @@ class PodsWatch(Generic[T]):
         self.events = 0
 
     async def list_anew(self) -> None:
-        """Return when the sink has the full picture of a list that was asked for after this call.
+        """Return when the sink has the full picture of a list that was asked for after this call, or was told of its refusal.
 
         Whatever was done before the call is in it, however late the watch is. A list or a watch that goes on is broken off
         for it; while the API server is away, this waits.
@@ -159,6 +163,9 @@ class PodsWatch(Generic[T]):
                 pods, token = [], ""
                 asked_at, asked_ns = epoch_seconds(), time.monotonic_ns()
                 continue
+            if answer.status == HTTPStatus.FORBIDDEN:
+                self._sink.refused(self.scope)
+                self._tell(awaited)
             if not answer.ok:
                 raise ApiUnavailable(f"list {self.scope}: {answer.status} {answer.message}")
             try:
@@ -179,10 +186,13 @@ class PodsWatch(Generic[T]):
         self.lists += 1
         self._versions = versions
         self._sink.replace_all(self.scope, pods, asked_at, asked_ns=asked_ns)
+        self._tell(awaited)
+        return page.metadata.resource_version, time.monotonic()
+
+    def _tell(self, awaited: list[asyncio.Event]) -> None:
         for listed in awaited:
             listed.set()
             self._awaited.remove(listed)
-        return page.metadata.resource_version, time.monotonic()
 
     async def _watch_from(self, version: str, until: float) -> None:
         pause = self._first_pause
