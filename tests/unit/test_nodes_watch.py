@@ -12,6 +12,7 @@ from spark_allocation.controller.going_nodes import GoingNodes
 from spark_allocation.kube.api_client import ApiAnswer, ApiUnavailable
 from spark_allocation.sources.nodes_watch import NodesWatch
 
+pytestmark = pytest.mark.usefixtures("virtual_time")
 CORDON: dict[str, Any] = {"unschedulable": True}
 DISRUPTED: dict[str, Any] = {"taints": [{"key": "karpenter.sh/disrupted", "effect": "NoSchedule"}]}
 
@@ -178,3 +179,14 @@ async def test_a_bookmark_moves_the_version_and_nothing_else() -> None:
         api.lines.append(None)
         await watched.until(lambda: api.asked[-1].get("resourceVersion") == "99")
         assert watched.going.names == {"a"}
+
+
+async def test_a_watch_that_is_refused_is_no_storm_of_lists() -> None:
+    api = ApiServer([node("a")])
+    async with Watched(api) as watched:
+        await watched.until(lambda: api.lists == 1)
+        for _ in range(200):
+            api.lines.append(b'{"type":"ERROR","object":{"code":403}}')
+            await asyncio.sleep(0.001)
+        # with pauses of 1, 2, 4, … ms few fit into the time; without, there would be a hundred and more
+        assert api.lists < 30

@@ -220,7 +220,7 @@ async def watch_policy_file(
             content = await asyncio.to_thread(path.read_bytes)
             if content != known:
                 known = content
-                bodies = [body for body in yaml.safe_load_all(content) if isinstance(body, Mapping)]
+                bodies = _documents(content)
                 directory.replace_all(FILE_SCOPE, bodies)
                 synced.set()
                 log.info("policy_file_read", path=str(path), policies=len(bodies))
@@ -228,6 +228,16 @@ async def watch_policy_file(
             # the last three: what PyYAML itself stumbles over, such as the date 2026-13-45
             log.warning("policy_file_unreadable", path=str(path), error=str(error))
         await asyncio.sleep(every_seconds)
+
+
+def _documents(content: bytes) -> list[Mapping[str, Any]]:
+    bodies = [body for body in yaml.safe_load_all(content) if isinstance(body, Mapping)]
+    for metadata in (body.get("metadata") or {} for body in bodies):
+        if not isinstance(metadata, Mapping):
+            raise ValueError(  # noqa: TRY004  (the file cannot be read, like one that is no YAML)
+                f"metadata is {metadata!r}: wanted is the policy's name"
+            )
+    return bodies
 
 
 def _together(lists: list[PodAllowList]) -> PodAllowList:

@@ -6,6 +6,7 @@ Nodes are cluster-scoped, and an installation of Roles alone may not read them. 
   again every five minutes.
 - A full list replaces the picture; an ERROR event or an undecodable line means: list again.
 - An API server that is lost leaves the picture as it is.
+- Watches that end or are refused at once, and the lists that follow, are asked for more and more slowly.
 
 Of each node only what `core.node_evacuation.going_reason` asks for is decoded.
 """
@@ -119,29 +120,35 @@ class NodesWatch:
         self._first_pause = first_pause_seconds
         self._refused_pause = refused_pause_seconds
         self._told_refusal = False
+        self._words = 0
+        """Changes and bookmarks that watches have told."""
 
     async def run(self) -> None:
         """List and watch until cancelled."""
         pause = self._first_pause
         while True:
+            words = self._words
             try:
                 version = await self._list()
                 if version is None:
                     await asyncio.sleep(self._refused_pause)
                     continue
-                pause = self._first_pause
                 while True:
-                    version, heard = await self._watch_from(version)
-                    if not heard:
+                    words = self._words
+                    version = await self._watch_from(version)
+                    if self._words > words:
+                        pause = self._first_pause
+                    else:
                         await self._rest(pause)
                         pause = min(LONGEST_PAUSE_SECONDS, 2 * pause)
             except _ListAgain as reason:
                 log.info("nodes_relist", reason=str(reason))
-                await self._rest(self._first_pause)
             except ApiUnavailable as error:
                 log.warning("api_unavailable", scope="nodes", error=str(error))
-                await self._rest(pause)
-                pause = min(LONGEST_PAUSE_SECONDS, 2 * pause)
+            if self._words > words:
+                pause = self._first_pause  # it worked for a while
+            await self._rest(pause)
+            pause = min(LONGEST_PAUSE_SECONDS, 2 * pause)
 
     async def _rest(self, seconds: float) -> None:
         await asyncio.sleep(seconds * random.uniform(0.5, 1.0))  # noqa: S311
@@ -188,18 +195,16 @@ class NodesWatch:
                 f"list and watch nodes, which takes a ClusterRole ({message})",
             )
 
-    async def _watch_from(self, version: str) -> tuple[str, bool]:
+    async def _watch_from(self, version: str) -> str:
         query = {
             "watch": "true",
             "resourceVersion": version,
             "allowWatchBookmarks": "true",
             "timeoutSeconds": str(WATCH_SECONDS),
         }
-        heard = False
         async for line in self._api.stream(_PATH, query=query):
             version = self._take(line)
-            heard = True
-        return version, heard
+        return version
 
     def _take(self, line: bytes) -> str:
         try:
@@ -209,6 +214,7 @@ class NodesWatch:
             node = _decode_node(event.object)
         except _UNDECODABLE as error:
             raise _ListAgain(f"undecodable event: {error}") from error
+        self._words += 1
         if event.type != "BOOKMARK":
             gone = event.type == "DELETED"
             self._sink.update(node.metadata.name, "" if gone else node.going)

@@ -71,6 +71,8 @@ class PoliciesWatch:
         self._first_pause = first_pause_seconds
         self._not_there_pause = not_there_pause_seconds
         self._told: str = ""
+        self._words = 0
+        """Changes and bookmarks that watches have told."""
         self.scope = f"{plural}/{namespace or '*'}"
         self.synced = asyncio.Event()
         """There is a picture, even if it is an empty one."""
@@ -79,20 +81,22 @@ class PoliciesWatch:
         """Watch until cancelled."""
         pause = self._first_pause
         while True:
+            words = self._words
             try:
                 version = await self._list()
                 if version is None:
                     await asyncio.sleep(self._not_there_pause)
                     continue
-                pause = self._first_pause
                 while True:
                     version = await self._watch_from(version)
-            except _ListAgain:
-                await asyncio.sleep(self._first_pause)
+            except _ListAgain as reason:
+                log.info("policies_relist", policies=self.scope, reason=str(reason))
             except ApiUnavailable as error:
                 log.warning("api_unavailable", policies=self.scope, error=str(error))
-                await asyncio.sleep(pause)
-                pause = min(LONGEST_PAUSE_SECONDS, 2 * pause)
+            if self._words > words:
+                pause = self._first_pause  # it worked for a while
+            await asyncio.sleep(pause)
+            pause = min(LONGEST_PAUSE_SECONDS, 2 * pause)
 
     async def _list(self) -> str | None:
         answer = await self._api.request("GET", self._path)
@@ -135,9 +139,10 @@ class PoliciesWatch:
                 kind, body = event["type"], event["object"]
                 metadata = body.get("metadata") or {}
             except (ValueError, KeyError, TypeError, AttributeError) as error:
-                raise _ListAgain from error
+                raise _ListAgain(f"undecodable event: {error!r}") from error
             if kind == "ERROR":
-                raise _ListAgain
+                raise _ListAgain(str(body)[:300])
+            self._words += 1
             version = metadata.get("resourceVersion") or version
             if kind in ("ADDED", "MODIFIED"):
                 self._sink.update(self.scope, self._with_kind(body))
