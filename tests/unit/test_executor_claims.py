@@ -120,6 +120,21 @@ async def test_a_pod_whose_creation_was_not_answered_gets_its_claims() -> None:
     assert list(claims(world)) == ["app-exec-1-pvc-0"]
 
 
+async def test_a_pod_that_comes_after_it_was_looked_for_gets_its_claims() -> None:
+    world = world_with()
+    await one_more(world)
+    for _ in range(2):  # what a former run has left is looked for once, in the first picture
+        await one_more(world, 0)
+    world.pods.will("create", UNANSWERED)
+    await one_more(world)
+    asked_for = world.pods.made("create")[-1].details["pod"]
+    await one_more(world, 0)
+    world.pods.put(asked_for)
+    for _ in range(2):  # the first step sees the pod, the second finds it waiting
+        await one_more(world, 0)
+    assert list(claims(world)) == ["app-exec-1-pvc-0", "app-exec-2-pvc-0"]
+
+
 async def test_a_pod_whose_operator_died_before_it_made_the_claims_gets_them() -> None:
     world = world_with()
     world.objects.will("create", UNANSWERED)
@@ -237,6 +252,32 @@ async def test_a_claim_that_was_given_to_a_pod_that_was_never_made_is_free_again
     world.pods.will("create", FORBIDDEN)
     await world.execution.apply(creation(1))
     await world.execution.apply(creation(1))
+    assert mounted(world, "app-exec-2") == ["left"]
+
+
+async def test_a_claim_of_a_pod_that_may_still_come_is_given_to_no_other() -> None:
+    world = world_with()
+    world.objects.put(CLAIMS, claim_document("left"))
+    world.step(after=OLD_ENOUGH)
+    world.pods.will("create", UNANSWERED)
+    await world.execution.apply(creation(1))
+    asked_for = world.pods.made("create")[-1].details["pod"]
+    await one_more(world)
+    world.pods.put(asked_for)
+    assert [mounted(world, pod) for pod in ("app-exec-1", "app-exec-2")] == [
+        ["left"],
+        ["app-exec-2-pvc-0"],
+    ]
+
+
+async def test_a_claim_of_a_pod_that_never_came_is_free_after_a_minute() -> None:
+    world = world_with()
+    world.objects.put(CLAIMS, claim_document("left"))
+    world.step(after=OLD_ENOUGH)
+    world.pods.will("create", UNANSWERED)
+    await world.execution.apply(creation(1))
+    await one_more(world, 0)
+    await one_more(world, after=61)
     assert mounted(world, "app-exec-2") == ["left"]
 
 

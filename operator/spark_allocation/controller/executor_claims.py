@@ -178,6 +178,10 @@ class ExecutorClaims:
                 )
         return ""
 
+    def pod_may_come(self, executor_id: ExecutorId) -> None:
+        """There is no such pod so far: what was given to it stays its own, and what it wanted holds nobody up."""
+        self._under_way.pop(executor_id, None)
+
     def pod_not_created(self, executor_id: ExecutorId) -> None:
         """There is no such pod: what was given to it is free again, and what it wanted is not made."""
         self._under_way.pop(executor_id, None)

@@ -2,7 +2,8 @@
 
 What can be in doubt after a request is what this module is about. A name that is taken is looked at before it counts
 as success. A request without a usable answer leaves its pod *unclear*: it counts as asked for, and is looked up by its
-name before anything else is asked for. A pod whose claims could not be made yet waits for them, and they are asked for
+name before anything else is asked for. Where it is not there another one takes its place; its request may still be carried
+out for a while, so that a claim that it was given is given to nobody else meanwhile. A pod whose claims could not be made yet waits for them, and they are asked for
 again until they are there or refused (`executor_claims`).
 """
 
@@ -38,8 +39,10 @@ from spark_allocation.kube.objects_api import ObjectsApi
 from spark_allocation.kube.pacing import STATUS_WRITES_PER_SECOND, CreationPacer, StatusPacer
 from spark_allocation.kube.pods_api import CreateOutcome, CreateResult, DeleteResult, PodsApi
 from spark_allocation.kube.write_outcomes import WriteResult
+from spark_allocation.snapshots_store import LANDED_AFTER_NS
 
 CONCURRENT_CREATES = 16
+LANDED_AFTER_MS = LANDED_AFTER_NS // 1_000_000
 
 log = structlog.get_logger("pod_creation")
 
@@ -119,6 +122,8 @@ class PodCreation:
         self.pod_name = pod_name
         self._unclear: list[_Unclear] = []
         self._without_claims: list[tuple[_Unclear, str]] = []
+        self._may_come: dict[ExecutorId, tuple[_Unclear, int]] = {}
+        """Pods that were looked up and are not there, and until when they may still be made."""
         self._broken_off = False
         self._former_runs_mended = False
         self.obstacle: Obstacle | None = None
@@ -139,8 +144,10 @@ class PodCreation:
                 self._allocation.tell(PodCreated(unclear.executor_id, self._now_ms(), uid))
                 self._without_claims.append((unclear, uid))
             else:
-                self._claims.pod_not_created(unclear.executor_id)
+                self._may_come[unclear.executor_id] = (unclear, self._now_ms() + LANDED_AFTER_MS)
+                self._claims.pod_may_come(unclear.executor_id)
                 self._allocation.tell(PodNotCreated(unclear.executor_id))
+        self._look_for_late_pods()
         while self._without_claims:
             unclear, uid = self._without_claims[0]
             await self._make_claims(unclear, uid)
@@ -308,6 +315,22 @@ class PodCreation:
         self.obstacle = obstacle
 
     # -- claims ------------------------------------------------------------------------------------------------------
+
+    def _look_for_late_pods(self) -> None:
+        """What was not there when it was looked up, and is now, wants its claims like any other."""
+        if not self._may_come:
+            return
+        seen = self._allocation.core.pods.last_snapshot.pods
+        now = self._now_ms()
+        for executor_id, (unclear, until) in list(self._may_come.items()):
+            if executor_id in seen:
+                log.info("pod_came_late", pod=self.pod_name(executor_id))
+                self._without_claims.append((unclear, seen[executor_id].uid))
+            elif now >= until:
+                self._claims.pod_not_created(executor_id)
+            else:
+                continue
+            del self._may_come[executor_id]
 
     async def _find_pods_without_claims(self) -> None:
         """Once, from the first picture: a former run may have ended after it made a pod and before it made its claims."""
