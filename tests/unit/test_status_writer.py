@@ -6,6 +6,7 @@ from spark_allocation.api.v1alpha1 import SparkAllocationStatus
 from spark_allocation.kube.api_client import ApiUnavailable
 from spark_allocation.kube.pacing import StatusPacer
 from spark_allocation.kube.status_size import LONGEST_TEXT
+from spark_allocation.kube.write_outcomes import WriteOutcome, WriteResult
 from spark_allocation.reports.status import StatusWriter
 from spark_allocation.testing.faults import UNANSWERED
 from spark_allocation.testing.objects import FakeAllocationsApi
@@ -46,6 +47,17 @@ async def test_who_has_nothing_to_say_takes_no_turn() -> None:
     first, second = world.writer("first"), world.writer("second")
     assert await first.write(SparkAllocationStatus(), now=NOW) == 0.0
     assert await second.write(SparkAllocationStatus(state="Running"), now=NOW) == 0.0
+
+
+async def test_a_status_that_is_refused_is_tried_again_after_a_while() -> None:
+    world = Written(StatusPacer(50))
+    world.api.will("patch_status", WriteOutcome(WriteResult.REFUSED, "forbidden"))
+    writer, status = world.writer("job"), SparkAllocationStatus(state="Running")
+    for second in range(30):
+        await writer.write(status, now=NOW + second)
+    assert len(world.api.made("patch_status")) == 1
+    assert await writer.write(status, now=NOW + 30) == 0.0
+    assert world.api.status("job")["state"] == "Running"
 
 
 async def test_a_status_that_says_the_same_again_is_not_written_again() -> None:

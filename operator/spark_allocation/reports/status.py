@@ -20,9 +20,12 @@ from spark_allocation.api.v1alpha1 import Condition, ProfileStatus, SparkAllocat
 from spark_allocation.kube.allocations_api import AllocationsApi
 from spark_allocation.kube.pacing import StatusPacer
 from spark_allocation.kube.status_size import within_size
+from spark_allocation.kube.write_outcomes import WriteResult
 
 COUNTS_EVERY_SECONDS = 10.0
 CHANGES_EVERY_SECONDS = 0.5
+AFTER_REFUSAL_SECONDS = 30.0
+"""What was refused is refused the next time as well, until somebody mends a role or a CustomResourceDefinition."""
 LARGEST_STATUS_PROFILES = 32
 
 log = structlog.get_logger("status")
@@ -132,6 +135,7 @@ class StatusWriter:
         self._name = name
         self._written: dict[str, Any] = dict(stored)
         self._written_at = -COUNTS_EVERY_SECONDS
+        self._refused_until = 0.0
         self._settled: SparkAllocationStatus | None = None
         self.object_gone = False
 
@@ -162,6 +166,8 @@ class StatusWriter:
         pause = CHANGES_EVERY_SECONDS if self._is_news(changes) else COUNTS_EVERY_SECONDS
         if moment - self._written_at < pause:
             return self._written_at + pause - moment
+        if moment < self._refused_until:
+            return self._refused_until - moment
         others_first = self._pacer.seconds_to_turn(self._uid, moment)
         if others_first > 0:
             return others_first
@@ -176,6 +182,8 @@ class StatusWriter:
         current = await self._allocations.get(self._namespace, self._name)
         self.object_gone = current is None or current["metadata"]["uid"] != self._uid
         if not self.object_gone:
+            if outcome.result is WriteResult.REFUSED:
+                self._refused_until = moment + AFTER_REFUSAL_SECONDS
             log.warning(
                 "status_not_written",
                 allocation=self._name,
