@@ -10,11 +10,11 @@ from spark_allocation.core.resource_profiles import ProfileId
 from spark_allocation.reports.decisions import DECISIONS_KEPT, Decisions
 
 
-def step(before: int, after: int, profile_id: int = 0) -> Step:
-    decision = ProfileDecision(
-        ProfileId(profile_id), after, before, after, 1,
-        TargetReason.BACKLOG if after > before else TargetReason.NOT_NEEDED,
-    )  # fmt: skip
+def step(
+    before: int, after: int, profile_id: int = 0, *, reason: TargetReason | None = None
+) -> Step:
+    by_itself = TargetReason.BACKLOG if after > before else TargetReason.NOT_NEEDED
+    decision = ProfileDecision(ProfileId(profile_id), after, before, after, 1, reason or by_itself)
     return Step(None, (), (), (), frozenset(), {ProfileId(profile_id): decision}, ())
 
 
@@ -26,6 +26,13 @@ def test_the_newest_stands_first_and_says_what_and_why() -> None:
         "Lowering the total from 3 to 1 because fewer tasks need fewer executors (tasks need 1)",
         "Requesting 3 new executors because tasks are backlogged, new desired total is 3 (tasks need 3)",
     ]
+
+
+def test_what_streams_ask_for_is_told_in_words() -> None:
+    ring = Decisions()
+    ring.take(step(2, 5, reason=TargetReason.STREAMING))
+    (told,) = ring.newest_first
+    assert "because streams ask for so many" in told.message
 
 
 def test_the_same_decision_again_moves_to_the_front_and_is_counted() -> None:

@@ -2,12 +2,14 @@
 
 import json
 import re
+import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 import yaml
 from typer.testing import CliRunner, Result
 
@@ -15,7 +17,7 @@ from spark_allocation.api.admission import admission_policies
 from spark_allocation.api.crd import cluster_policy_crd, policy_crd, sparkallocation_crd
 from spark_allocation.api.group import FINALIZER, finalizer_of
 from spark_allocation.cli import connection, doctor, release
-from spark_allocation.cli.app import app, kubectl_complete_salloc
+from spark_allocation.cli.app import app, kubectl_complete_salloc, main
 from spark_allocation.controller.dry_run import read_properties
 from spark_allocation.controller.operator_rights import (
     IN_ALL_NAMESPACES,
@@ -43,6 +45,14 @@ def server(monkeypatch: pytest.MonkeyPatch) -> FakeApiServer:
 
     monkeypatch.setattr(connection, "open_kubernetes_api", opened)
     return fake
+
+
+@pytest.fixture
+def logging_as_it_was() -> Iterator[None]:
+    """The console script says for its whole process where log lines go."""
+    before = structlog.get_config()
+    yield
+    structlog.configure(**before)
 
 
 def run(*arguments: str, answer: str | None = None) -> Result:
@@ -127,6 +137,23 @@ def test_without_a_kubeconfig_they_end_with_2(arguments: tuple[str, ...]) -> Non
     result = run(*arguments, "--kubeconfig", "/not/there")
     assert result.exit_code == 2
     assert "/not/there" in result.output
+
+
+@pytest.mark.parametrize("contexts", ["7", "x", "{a: b}", "[7]", "[{name: a, context: 7}]"])
+def test_a_kubeconfig_that_makes_no_sense_ends_with_2_and_a_sentence(
+    tmp_path: Path, contexts: str
+) -> None:
+    file = tmp_path / "config"
+    file.write_text(f"apiVersion: v1\nkind: Config\ncurrent-context: a\ncontexts: {contexts}\n")
+    result = run("top", "--kubeconfig", str(file))
+    assert isinstance(result.exception, SystemExit)
+    assert (result.exit_code, str(file) in result.output) == (2, True)
+
+
+def test_a_kubeconfig_that_is_not_there_is_named_with_the_remedy() -> None:
+    result = run("top")
+    assert result.exit_code == 2
+    assert "there is no kubeconfig /nowhere: name one with --kubeconfig or KUBECONFIG" in result.output  # fmt: skip
 
 
 def test_the_namespace_is_that_of_the_context(tmp_path: Path) -> None:
@@ -762,21 +789,82 @@ def test_plan_tells_grants_in_a_column_and_in_a_sentence(tmp_path: Path) -> None
     ("content", "code", "words"),
     [
         ("kind: ConfigMap", 1, "no SparkAllocation"),
-        ("{", 2, "expected"),
+        ("{", 2, "x.yaml: cannot be read as YAML: while parsing a flow node"),
+        ("when: 2026-13-45", 2, "x.yaml: cannot be read as YAML: month must be in 1..12"),
+        (b"\xff\xfe", 2, "x.yaml: is no text"),
         ("- 1", 2, "not made of Kubernetes objects"),
+        ("items: [1, 2]", 2, "x.yaml: is not made of Kubernetes objects"),
+        ("items: {a: 1}", 1, "no SparkAllocation"),
+        (yaml.safe_dump({**JOB, "metadata": 7}), 2, "x.yaml: is not made of Kubernetes objects"),
         (yaml.safe_dump({**JOB, "spec": {"driver": {}}}), 1, "spec.driver"),
-        (yaml.safe_dump({**JOB, "spec": {"driver": {"podName": "d"}, "dynamicAllocation": {"executorIdleTimeout": "x"}}}), 1, "executorIdleTimeout"),
+        (yaml.safe_dump({**JOB, "spec": {"driver": {"podName": "d"}, "dynamicAllocation": {"executorIdleTimeout": "x"}}}), 1, "executorIdleTimeout: must be a whole number with an optional unit: us, ms, s, m or min, h, d (such as 60s) (it is 'x')"),
+        (yaml.safe_dump({**JOB, "spec": {"driver": {"podName": "d"}, "dynamicAllocation": {"minExecutors": 9, "maxExecutors": 4}}}), 1, "spec.dynamicAllocation: minExecutors must not be above maxExecutors"),
     ],
 )  # fmt: skip
 def test_plan_refuses_what_the_operator_would(
-    tmp_path: Path, content: str, code: int, words: str
+    tmp_path: Path, content: str | bytes, code: int, words: str
 ) -> None:
     file = tmp_path / "x.yaml"
-    file.write_text(content)
+    file.write_bytes(content if isinstance(content, bytes) else content.encode())
     result = run("plan", "-f", str(file))
     assert result.exit_code == code
     assert words in result.output
-    assert "Traceback" not in result.output
+    assert isinstance(result.exception, SystemExit)
+
+
+@pytest.mark.parametrize(
+    "setting", ["spark.executor.cores=four", "spark.executor.memory=lots", "spark.task.cpus=-1"]
+)
+def test_plan_names_a_setting_of_the_driver_that_spark_would_refuse(
+    files: Path, setting: str
+) -> None:
+    key, _, value = setting.partition("=")
+    properties = files / "driver.properties"
+    properties.write_text(f"{key} {value}\n")
+    for options in (("--conf", setting), ("--properties-file", str(properties))):
+        result = run("plan", "-f", str(files), *options)
+        assert isinstance(result.exception, SystemExit)
+        assert (result.exit_code, f"{key}={value!r}: " in result.output) == (2, True)
+
+
+@pytest.mark.usefixtures("logging_as_it_was")
+def test_explain_for_programs_holds_no_log_line_where_a_policy_is_wrong(
+    server: FakeApiServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    salloc(server)
+    driver(server)
+    cluster_policy(server, "wrong", limits=7)
+    words = ["spark-allocation", "explain", "job", "-n", "jobs", "-o", "json"]
+    monkeypatch.setattr(sys, "argv", words)
+    with pytest.raises(SystemExit):
+        main()
+    told = capsys.readouterr()
+    assert json.loads(told.out)["name"] == "job"
+    assert "invalid_policy" in told.err
+
+
+def test_plan_does_not_take_what_stands_beside_for_policies(files: Path) -> None:
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "report-driver"}}
+    (files / "pod.yaml").write_text(yaml.safe_dump(pod))
+    result = run("plan", "-f", str(files))
+    assert (result.exit_code, "Pod" in result.output) == (0, False)
+
+
+@pytest.mark.usefixtures("logging_as_it_was")
+def test_an_answer_for_programs_holds_no_log_line(
+    files: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    senseless = {**LIMIT, "metadata": {"name": "wrong"}, "spec": {"limits": 7}}
+    (files / "wrong.yaml").write_text(yaml.safe_dump(senseless))
+    words = ["spark-allocation", "plan", "-f", str(files), "-o", "json"]
+    monkeypatch.setattr(sys, "argv", words)
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert not ended.value.code
+    told = capsys.readouterr()
+    (found,) = json.loads(told.out)
+    assert "policy wrong cannot be read" in found["problems"][0]
+    assert "invalid_policy" in told.err
 
 
 def test_properties_as_spark_submit_takes_them() -> None:

@@ -140,6 +140,27 @@ def test_what_cannot_be_drawn_is_told(
     assert (result.exit_code, words in result.output) == (code, True), result.output
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        pytest.param("-o x.txt", id="no picture"),
+        pytest.param("-o /not/there/x.png", id="no folder"),
+        pytest.param("--record /not/there/x", id="nothing can be kept"),
+    ],
+)
+def test_what_could_not_be_written_is_told_before_anybody_looks_for_ten_minutes(
+    server: FakeApiServer, options: str
+) -> None:
+    pytest.importorskip("matplotlib")
+    salloc(server)["status"]["streaming"] = [ORDERS]
+
+    result = run(*f"plot job -n jobs --for 10min {options}".split())
+
+    assert isinstance(result.exception, SystemExit)
+    assert result.exit_code == 2
+    assert options.split()[1] in result.output
+
+
 def test_a_file_that_is_no_picture_is_told(server: FakeApiServer, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     trace = looked_at(tmp_path / "trace", [point_of({"streaming": [ORDERS]}, 17.0)])

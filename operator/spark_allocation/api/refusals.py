@@ -1,15 +1,21 @@
 """What is wrong with an object, in words for whoever wrote it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from spark_allocation.api.field_types import DURATION_PATTERN, SIZE_PATTERN
+
 PROBLEMS_TOLD = 5
 _LONGEST_VALUE = 60
 _UNKNOWN = "extra_forbidden"
 """pydantic's word for a field that the model does not have."""
+_RULES = {
+    DURATION_PATTERN: "must be a whole number with an optional unit: us, ms, s, m or min, h, d (such as 60s)",
+    SIZE_PATTERN: "must be a whole number with an optional unit: b, k, m, g, t, p (such as 4g)",
+}
 
 
 def refusal(model: type[BaseModel], error: ValidationError, *, of_file: bool) -> str:
@@ -27,8 +33,14 @@ def refusal(model: type[BaseModel], error: ValidationError, *, of_file: bool) ->
             found.append(f"{place}: there is no such field{_meant(model, str(problem['loc'][-1]))}")
         else:
             value = _shown(problem["input"]) if of_file else ""
-            found.append(f"{place}: {problem['msg']}{value}")
+            found.append(f"{place}: {_rule(problem)}{value}")
     return "; ".join(found)
+
+
+def _rule(problem: Mapping[str, Any]) -> str:
+    """What a value has to be: in words where pydantic has a pattern for it, and without its own beginning of our sentences."""
+    words = _RULES.get(problem.get("ctx", {}).get("pattern", ""))
+    return words or str(problem["msg"]).removeprefix("Value error, ")
 
 
 def _shown(value: Any) -> str:

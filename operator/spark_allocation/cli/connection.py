@@ -1,7 +1,7 @@
 """What commands that talk to a cluster share: where it is, which namespace is meant, and how they end.
 
-Outside a cluster the kubeconfig is found as kubectl finds it: ``--kubeconfig``, then ``KUBECONFIG``, then
-``~/.kube/config``; the namespace is ``--namespace``, then that of the context.
+Outside a cluster the kubeconfig is ``--kubeconfig``, then the first file that ``KUBECONFIG`` names (kubectl would put
+several together), then ``~/.kube/config``; the namespace is ``--namespace``, then that of the context.
 """
 
 import asyncio
@@ -37,7 +37,9 @@ class Output(StrEnum):
 
 Kubeconfig = Annotated[
     Path | None,
-    typer.Option(help="Kubeconfig file. Left out: KUBECONFIG, then ~/.kube/config."),
+    typer.Option(
+        help="Kubeconfig file. Left out: the first one of KUBECONFIG, else ~/.kube/config."
+    ),
 ]
 Context = Annotated[str | None, typer.Option(help="Context of the kubeconfig.")]
 Namespace = Annotated[
@@ -60,7 +62,7 @@ def in_cluster(kubeconfig: Path | None) -> bool:
 
 
 def kubeconfig_file(kubeconfig: Path | None) -> Path:
-    """The kubeconfig file that kubectl would take."""
+    """The kubeconfig file that is meant."""
     if kubeconfig is not None:
         return kubeconfig
     named = os.environ.get("KUBECONFIG", "").split(os.pathsep)[0]
@@ -81,9 +83,13 @@ def namespace_of(namespace: str | None, kubeconfig: Path | None, context: str | 
     if not isinstance(document, dict):
         return "default"
     wanted = context or document.get("current-context")
-    for each in document.get("contexts") or ():
-        if isinstance(each, dict) and each.get("name") == wanted:
-            return str((each.get("context") or {}).get("namespace") or "default")
+    contexts = document.get("contexts")
+    for each in contexts if isinstance(contexts, list) else ():
+        found = (
+            each.get("context") if isinstance(each, dict) and each.get("name") == wanted else None
+        )
+        if isinstance(found, dict):
+            return str(found.get("namespace") or "default")
     return "default"
 
 
@@ -105,7 +111,10 @@ def connected(
     try:
         return asyncio.run(run())
     except NoCredentials as error:
-        typer.echo(str(error), err=True)
+        file = kubeconfig_file(kubeconfig)
+        missing = not in_cluster(kubeconfig) and not file.exists()
+        remedy = f"there is no kubeconfig {file}: name one with --kubeconfig or KUBECONFIG"
+        typer.echo(remedy if missing else str(error), err=True)
         raise typer.Exit(EXIT_USAGE) from None
     except ApiUnavailable as error:
         typer.echo(f"the API server does not answer as it should: {error}", err=True)

@@ -61,7 +61,7 @@ def plan(  # noqa: PLR0917  (options of a command)
     """  # fmt: skip
     try:
         documents = [document for file in _all(files) for document in _documents(file)]
-        properties = read_properties(properties_file.read_text()) if properties_file else {}
+        properties = read_properties(_text_of(properties_file)) if properties_file else {}
         supposed = Supposed(
             tasks=tasks,
             start_seconds=start_seconds,
@@ -70,10 +70,10 @@ def plan(  # noqa: PLR0917  (options of a command)
             user=user,
             version=SparkVersion.parse(spark),
         )
-    except (ValueError, OSError, yaml.YAMLError) as error:
+        found = dry_runs(documents, supposed)
+    except (ValueError, OSError) as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(EXIT_USAGE) from None
-    found = dry_runs(documents, supposed)
     if isinstance(found, str):
         typer.echo(found, err=True)
         raise typer.Exit(EXIT_PROBLEM)
@@ -92,14 +92,28 @@ def _all(files: list[Path]) -> list[Path]:
 
 
 def _documents(file: Path) -> list[dict[str, Any]]:
+    text = _text_of(file)
+    try:
+        found = [each for each in yaml.safe_load_all(text) if each is not None]
+    except (yaml.YAMLError, ValueError, LookupError, RecursionError) as error:
+        # the last three: what PyYAML itself stumbles over, such as the date 2026-13-45
+        why = " ".join(str(error).replace('in "<unicode string>", ', "").split())
+        raise ValueError(f"{file}: cannot be read as YAML: {why}") from None
     documents: list[dict[str, Any]] = []
-    for document in yaml.safe_load_all(file.read_text()):
-        if document is None:
-            continue
-        if not isinstance(document, dict):
-            raise ValueError(f"{file}: is not made of Kubernetes objects")  # noqa: TRY004  (a wrong file, no wrong type)
-        documents += document.get("items") or [document]
+    for document in found:
+        items = document.get("items") if isinstance(document, dict) else None
+        for each in items if isinstance(items, list) else [document]:
+            if not isinstance(each, dict) or not isinstance(each.get("metadata") or {}, dict):
+                raise ValueError(f"{file}: is not made of Kubernetes objects")  # noqa: TRY004  (a wrong file, no wrong type)
+            documents.append(each)
     return documents
+
+
+def _text_of(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{file}: is no text: {error}") from None
 
 
 def _pairs(given: list[str] | None, option: str) -> dict[str, str]:

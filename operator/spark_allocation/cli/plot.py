@@ -22,7 +22,7 @@ from spark_allocation.cli.connection import (
 )
 from spark_allocation.epoch_clock import epoch_ms, epoch_seconds
 from spark_allocation.kube.cluster_reading import ClusterReading
-from spark_allocation.reports.pictures import PlotsMissing
+from spark_allocation.reports.pictures import PlotsMissing, check_picture
 from spark_allocation.reports.stream_plot import plot_streams
 from spark_allocation.reports.stream_trace import point_of, points_of
 from spark_allocation.traces.files import entries, find_traces, looks
@@ -73,6 +73,12 @@ def plot(  # noqa: PLR0917  (options of a command)
         except ValueError as error:
             _end(f"--for: {error}", EXIT_USAGE)
         title = f"{where}/{name}"
+        if record is None:
+            # who has looked for half an hour, and kept nothing, should not hear only then that nothing can be drawn
+            try:
+                check_picture(output or Path(f"{name}.png"), wanted_by="plot")
+            except (PlotsMissing, ValueError) as error:
+                _end(str(error), EXIT_USAGE)
 
         async def look(reading: ClusterReading) -> list[StreamPoint]:
             with nullcontext() if record is None else record.open("w", encoding="utf-8") as kept:
@@ -81,7 +87,12 @@ def plot(  # noqa: PLR0917  (options of a command)
                     reading, where, str(name), until=until, interval=interval, keep=keep
                 )
 
-        points = connected(kubeconfig, context, look)
+        try:
+            points = connected(kubeconfig, context, look)
+        except OSError as error:
+            if record is None:
+                raise
+            _end(f"--record {record}: {error}", EXIT_USAGE)
     if not points:
         _end(f"{title}: no such SparkAllocation, or it may not be read", EXIT_PROBLEM)
     if not any(point.queries for point in points):
@@ -89,7 +100,7 @@ def plot(  # noqa: PLR0917  (options of a command)
     file = output or Path(f"{name or title.rpartition('/')[2]}.png")
     try:
         plot_streams(file, title, points)
-    except (PlotsMissing, ValueError) as error:
+    except (PlotsMissing, ValueError, OSError) as error:
         _end(str(error), EXIT_USAGE)
     typer.echo(f"{file}: {len(points)} looks")
 

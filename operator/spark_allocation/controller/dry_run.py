@@ -20,6 +20,7 @@ from spark_allocation.controller.driver_directory import DriverDirectory
 from spark_allocation.controller.effective_settings import EffectiveSettings, effective_settings
 from spark_allocation.controller.executor_building import executor_wish
 from spark_allocation.controller.policy_directory import PolicyDirectory, SelectedPolicies
+from spark_allocation.controller.policy_files import is_ours
 from spark_allocation.controller.spec_reading import InvalidSpec, read_spec
 from spark_allocation.controller.supposed_driver import (
     DEFAULT_PROFILE,
@@ -59,14 +60,18 @@ class DryRun:
 def dry_runs(documents: Iterable[Mapping[str, Any]], supposed: Supposed) -> list[DryRun] | str:
     """Run every SparkAllocation among these documents under the policies among them; a sentence when that cannot be.
 
-    They begin in the same moment, and share the budgets that cover them.
+    They begin in the same moment, and share the budgets that cover them. What stands beside them and is none of ours, such
+    as a Namespace, is left out.
+
+    Raises:
+        InvalidSetting: a setting of the supposed driver that Spark would refuse.
     """
     directory = PolicyDirectory()
     bodies = []
     for document in documents:
         if document.get("kind") == KIND:
             bodies.append(document)
-        else:
+        elif is_ours(document):
             directory.update(str(document.get("kind")), document)
     if not bodies:
         return "there is no SparkAllocation in the files"

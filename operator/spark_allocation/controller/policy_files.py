@@ -91,7 +91,7 @@ def policy_files(
     found = [document for document in documents if document]
     allocations = [each for each in found if each.get("kind") == KIND]
     if allocations:
-        others = tuple(each for each in found if each.get("kind") != KIND and _is_ours(each))
+        others = tuple(each for each in found if each.get("kind") != KIND and is_ours(each))
         several = len(allocations) > 1
         files = []
         for number, each in enumerate(allocations):
@@ -135,7 +135,7 @@ def property_text(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _is_ours(document: Mapping[str, Any]) -> bool:
+def is_ours(document: Mapping[str, Any]) -> bool:
     """Not so the Namespace or the driver pod that stands in the same file."""
     group = str(document.get("apiVersion") or "").partition("/")[0]
     return group == GROUP or document.get("kind") in (POLICY_KIND, CLUSTER_POLICY_KIND)

@@ -3,6 +3,7 @@
 import ipaddress
 import os
 from pathlib import Path
+from typing import Annotated
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -22,7 +23,7 @@ class ProcessSettings(BaseSettings):
     """Kubeconfig file; in-cluster credentials when left out."""
     context: str | None = None
     """Context of the kubeconfig; its current context when left out."""
-    namespaces: tuple[str, ...] = ()
+    namespaces: tuple[Annotated[str, Field(min_length=1)], ...] = ()
     """Namespaces to serve; all when left out."""
     managed_by: str = Field(
         default="", pattern=f"({INSTALL_NAME_PATTERN})|^$", max_length=LONGEST_INSTALL_NAME

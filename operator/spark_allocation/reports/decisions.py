@@ -24,7 +24,17 @@ _WHY: Mapping[str, str] = {
     TargetReason.NOT_NEEDED: "fewer tasks need fewer executors",
     TargetReason.FLOOR_MIN: "minExecutors keeps these",
     TargetReason.BOUNDS_CHANGED: "the bounds were changed",
+    TargetReason.STREAMING: "streams ask for so many",
 }
+
+_IDLE, _NODE, _MAXIMUM, _BUDGET = "IdleTimeout", "NodeGoing", "AboveMaximum", "Budget"
+WHY_EXECUTORS_LEAVE: Mapping[str, str] = {
+    _IDLE: "removed due to idle timeout",
+    _NODE: "leave because their nodes are about to go",
+    _MAXIMUM: "leave because maxExecutors allows fewer",
+    _BUDGET: "leave because a budget grants fewer",
+}
+"""The reasons of decisions that name executors, as their sentences end."""
 
 
 class Decisions:
@@ -76,19 +86,13 @@ def _decided(step: Step, *, advice: bool) -> Iterator[DecisionStatus]:
                 reason=decision.reason,
                 message=_sentence(decision, advice=advice),
             )
-    yield from _drained(step, step.drains, "IdleTimeout", "removed due to idle timeout")
-    yield from _drained(
-        step, step.evacuations, "NodeGoing", "leave because their nodes are about to go"
-    )
-    yield from _drained(
-        step, step.above_maximum, "AboveMaximum", "leave because maxExecutors allows fewer"
-    )
-    yield from _drained(step, step.surplus, "Budget", "leave because a budget grants fewer")
+    yield from _drained(step, step.drains, _IDLE)
+    yield from _drained(step, step.evacuations, _NODE)
+    yield from _drained(step, step.above_maximum, _MAXIMUM)
+    yield from _drained(step, step.surplus, _BUDGET)
 
 
-def _drained(
-    step: Step, pods: tuple[ExecutorPod, ...], reason: str, words: str
-) -> Iterator[DecisionStatus]:
+def _drained(step: Step, pods: tuple[ExecutorPod, ...], reason: str) -> Iterator[DecisionStatus]:
     targets = {profile.profile_id: profile.target for profile in step.profiles}
     for profile_id in sorted({pod.profile_id for pod in pods}):
         names = sorted(pod.executor_id for pod in pods if pod.profile_id == profile_id)
@@ -97,7 +101,7 @@ def _drained(
             profile=profile_id,
             target=targets.get(profile_id, 0),
             reason=reason,
-            message=f"Executors {', '.join(map(str, names[:MOST_EXECUTORS_NAMED]))} {words}",
+            message=f"Executors {', '.join(map(str, names[:MOST_EXECUTORS_NAMED]))} {WHY_EXECUTORS_LEAVE[reason]}",
         )
 
 

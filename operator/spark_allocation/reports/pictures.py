@@ -26,18 +26,37 @@ def picture(
         PlotsMissing: without matplotlib.
         ValueError: for an ending that it does not write.
     """
-    try:
-        matplotlib: Any = import_module("matplotlib")
-        figures: Any = import_module("matplotlib.figure")
-    except ImportError:
-        raise PlotsMissing(
-            f"{wanted_by} needs the package matplotlib (pip install matplotlib)"
-        ) from None
+    matplotlib, figures = _library(wanted_by)
     with matplotlib.rc_context({"font.size": 8}):
         figure = figures.Figure(figsize=inches, layout="constrained")
         figure.suptitle(title)
         yield figure
         figure.savefig(path, dpi=120)
+
+
+def check_picture(path: Path, *, wanted_by: str) -> None:
+    """See that a picture can be written there, before anybody waits for what it is to show.
+
+    Raises:
+        PlotsMissing: without matplotlib.
+        ValueError: for an ending that it does not write, or a folder that is not there.
+    """
+    _, figures = _library(wanted_by)
+    ending = path.suffix.removeprefix(".").lower()
+    if ending and ending not in figures.Figure().canvas.get_supported_filetypes():
+        raise ValueError(f"{path}: the ending has to be .png, .svg or .pdf")
+    if not path.parent.is_dir():
+        raise ValueError(f"{path}: there is no folder {path.parent}")
+
+
+def _library(wanted_by: str) -> tuple[Any, Any]:
+    """matplotlib, and its figures, which need no screen."""
+    try:
+        return import_module("matplotlib"), import_module("matplotlib.figure")
+    except ImportError:
+        raise PlotsMissing(
+            f"{wanted_by} needs the package matplotlib (pip install matplotlib)"
+        ) from None
 
 
 def finish_axis(axis: Any, label: str) -> None:
