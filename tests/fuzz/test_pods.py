@@ -65,7 +65,7 @@ async def fed(said: list[bytes], good: Document, project: Any, sink: Any) -> Fak
     )  # fmt: skip
     watching = asyncio.create_task(watch.run())
     try:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             for line in said:
                 while not pods.open_watches:
                     assert not watching.done(), watching.exception()
@@ -111,7 +111,7 @@ def test_a_page_of_a_list(page: bytes) -> None:
             pods, namespace=None, selector="spark-role=executor", project=seen_pod, sink=store, first_pause_seconds=0.001
         )  # fmt: skip
         watching = asyncio.create_task(watch.run())
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await store.synced.wait()
         assert not watching.done()
         watching.cancel()

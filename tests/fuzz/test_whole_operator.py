@@ -144,7 +144,7 @@ def run(scenario: Any) -> None:
                 operator.pods.put(driver_document(GOOD, ui_port=driver.port))
                 operator.allocations.put(GOOD, wish(1))
                 operator.runner = operator.start(GOOD)[0]  # type: ignore[attr-defined]
-                await operator.until(lambda: mine(operator) == 1, within=10)
+                await operator.until(lambda: mine(operator) == 1, within=60)
                 await scenario(operator, driver)
                 for task in operator.tasks:
                     assert not task.done(), task.exception()
@@ -171,13 +171,13 @@ def mine(operator: Operator) -> int:
 
 async def asked(operator: Operator, bad: RawDriver) -> None:
     """The operator has looked at the bad one, and has said something of it."""
-    await operator.until(lambda: operator.allocations.status(BAD).get("conditions"), within=10)
+    await operator.until(lambda: operator.allocations.status(BAD).get("conditions"), within=60)
 
 
 async def goes_on(operator: Operator, driver: FakeDriver) -> None:
     """The other one follows a change, and what is said of the bad one is no error of ours."""
     operator.allocations.put(GOOD, wish(2))
     operator.runner.seen(operator.body(GOOD))  # type: ignore[attr-defined]
-    await operator.until(lambda: mine(operator) == 2, within=10)
+    await operator.until(lambda: mine(operator) == 2, within=60)
     said = json.dumps(operator.allocations.objects["jobs", BAD].get("status"))
     assert "InternalError" not in said, said

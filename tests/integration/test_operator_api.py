@@ -192,7 +192,11 @@ def _examples(count: int) -> list[dict[str, Any]]:
     gathered: list[dict[str, Any]] = []
 
     @settings(
-        max_examples=count, database=None, derandomize=True, suppress_health_check=list(HealthCheck)
+        max_examples=count,
+        database=None,
+        deadline=None,
+        derandomize=True,
+        suppress_health_check=list(HealthCheck),
     )
     @given(_specs)
     def gather(spec: dict[str, Any]) -> None:

@@ -100,7 +100,7 @@ async def test_a_lease_that_another_takes_ends_the_process_and_its_writes(
     assert await operator.ends() == 3
     assert "thief holds it" in operator.log
     left = await world.pods()
-    assert len(left) in (2, 6), "at most what was decided before the Lease was lost"
+    assert 2 <= len(left) <= 6, "at most what was decided before the Lease was lost"
     lease = await world.did("GET", path)
     assert lease["spec"]["holderIdentity"] == "thief", "what is another's is not given back"
 
@@ -170,9 +170,10 @@ async def test_a_clean_exit_gives_the_lease_back_and_touches_no_pod(world, drive
     before = {pod["metadata"]["uid"] for pod in await executors(world, 2)}
     first.send(signal.SIGTERM)
     began = time.monotonic()
-    assert await first.ends(within=12) == 0
-    assert time.monotonic() - began < 10
-    await second.says(TAKEN, within=8)
+    assert await first.ends(within=40) == 0
+    assert time.monotonic() - began < 20
+    # sooner than a Lease that nobody renews can be taken
+    await second.says(TAKEN, within=12)
     await second.says("driver_served", within=15)
     assert {pod["metadata"]["uid"] for pod in await executors(world, 2)} == before
 
@@ -185,5 +186,5 @@ async def test_a_driver_that_hangs_delays_no_exit(world, driver, start) -> None:
     driver.behaves = Behaviour.SLOW
     operator.send(signal.SIGTERM)
     began = time.monotonic()
-    assert await operator.ends(within=15) == 0
-    assert time.monotonic() - began < 10
+    assert await operator.ends(within=40) == 0
+    assert time.monotonic() - began < 20

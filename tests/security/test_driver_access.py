@@ -245,9 +245,9 @@ async def test_a_driver_behind_tls_and_a_login_gets_its_executors(
         operator.pods.put(driver_document())
         wish = {"podName": "driver", "uiPort": driver.port, "access": "ui"}
         operator.allocate(driver=wish, dynamicAllocation={"minExecutors": 2})
-        await operator.until(lambda: len(operator.executors) == 2, within=10)
+        await operator.until(lambda: len(operator.executors) == 2, within=60)
         await operator.until(
-            lambda: operator.condition("DriverReachable")["status"] == "True", within=10
+            lambda: operator.condition("DriverReachable")["status"] == "True", within=60
         )
         written = json.dumps([operator.allocations.status("job"), operator.objects.events])
         assert TOKEN not in written
@@ -260,7 +260,7 @@ async def test_an_access_that_nobody_gave_is_a_condition_with_a_remedy(operator,
         wish = {"podName": "driver", "uiPort": driver.port, "access": "ui"}
         operator.allocate(driver=wish)
         await operator.until(
-            lambda: operator.condition("DriverReachable")["reason"] == "NoAccess", within=10
+            lambda: operator.condition("DriverReachable")["reason"] == "NoAccess", within=60
         )
         assert "/accesses/jobs/ui" in operator.condition("DriverReachable")["message"]
         assert driver.asked == []

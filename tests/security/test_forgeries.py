@@ -38,7 +38,7 @@ async def test_a_forged_address_of_a_driver_is_not_asked(operator, driver, addre
     operator.pods.put(driver_document(ip=address, ui_port=driver.port))
     operator.allocate(dynamicAllocation={"minExecutors": 2})
     await operator.until(
-        lambda: operator.condition("DriverReachable")["reason"] == "AddressNotAllowed", within=10
+        lambda: operator.condition("DriverReachable")["reason"] == "AddressNotAllowed", within=60
     )
     assert "pods/status" in operator.condition("DriverReachable")["message"] or (
         "no IP address" in operator.condition("DriverReachable")["message"]
@@ -62,10 +62,10 @@ async def test_a_pod_that_is_not_ours_is_neither_counted_nor_touched(
     document = executor_document(1, **{"driver_uid": "driver-uid", "allocation_uid": "allocation-1", **forged})  # fmt: skip
     stranger = operator.pods.put(document)["metadata"]
     operator.allocate(dynamicAllocation={"minExecutors": 2})
-    await operator.until(lambda: len(operator.executors) == 3, within=10)
+    await operator.until(lambda: len(operator.executors) == 3, within=60)
     # and when the application ends, it is not swept either
     operator.pods.change("driver", "jobs", phase="Succeeded")
-    await operator.until(lambda: len(operator.executors) == 1, within=10)
+    await operator.until(lambda: len(operator.executors) == 1, within=60)
     await asyncio.sleep(SOME_LOOKS_SECONDS)
     assert [pod["metadata"]["uid"] for pod in operator.executors] == [stranger["uid"]]
     assert all(call.name != stranger["name"] for call in operator.pods.made("delete"))
@@ -80,7 +80,7 @@ async def test_a_forged_executor_id_uses_up_no_ids(operator, driver, number: str
     operator.pods.put(document)
     operator.allocate(dynamicAllocation={"minExecutors": 2})
     made = lambda: operator.pods.made("create")  # noqa: E731
-    await operator.until(lambda: len(made()) == 2, within=10)
+    await operator.until(lambda: len(made()) == 2, within=60)
     ids = {call.details["pod"]["metadata"]["labels"]["spark-exec-id"] for call in made()}
     assert ids == {"1", "2"}
 
@@ -92,7 +92,7 @@ async def test_a_driver_that_gives_itself_for_another_s_application_is_not_serve
     operator.pods.put(driver_document(ui_port=driver.port, labels=labels))
     operator.allocate(dynamicAllocation={"minExecutors": 2})
     await operator.until(
-        lambda: operator.condition("DriverReachable")["reason"] == "NotASparkUi", within=10
+        lambda: operator.condition("DriverReachable")["reason"] == "NotASparkUi", within=60
     )
     assert operator.touched == []
 
@@ -107,7 +107,7 @@ async def test_what_is_another_s_under_our_application_s_name_is_not_swept(
         metadata = {"name": "theirs", "labels": labels, "ownerReferences": [owner]}
         operator.objects.put(kind, {"metadata": metadata}, namespace="jobs")
     operator.allocate(dynamicAllocation={"minExecutors": 1})
-    await operator.until(lambda: len(operator.executors) == 1, within=10)
+    await operator.until(lambda: len(operator.executors) == 1, within=60)
     operator.pods.change("driver", "jobs", phase="Failed")
-    await operator.until(lambda: operator.state() == "Finished", within=10)
+    await operator.until(lambda: operator.state() == "Finished", within=60)
     assert operator.objects.made("delete") == []

@@ -79,7 +79,7 @@ async def test_a_setting_that_spark_refuses_is_named_without_its_value(operator,
     async with FakeDriver() as driver:
         key = "spark.kubernetes.executor.secretKeyRef.DB"
         await masked(operator, driver, SECRET, key)
-        await operator.until(lambda: operator.condition("Stalled")["status"] == "True", within=10)
+        await operator.until(lambda: operator.condition("Stalled")["status"] == "True", within=60)
         await asyncio.sleep(0.1)
         assert key in operator.condition("Stalled")["message"]
         assert REDACTED in operator.condition("Stalled")["message"]
@@ -94,7 +94,7 @@ async def test_the_api_server_s_words_are_told_without_it(operator, lines) -> No
     async with FakeDriver() as driver:
         await masked(operator, driver, f"-XX:+UseG1GC -Dpassword={SECRET}")
         await operator.until(
-            lambda: operator.condition("Stalled")["reason"] == "PodInvalid", within=10
+            lambda: operator.condition("Stalled")["reason"] == "PodInvalid", within=60
         )
         await asyncio.sleep(0.1)
         assert "env[3]" in operator.condition("Stalled")["message"]
@@ -105,7 +105,7 @@ async def test_the_api_server_s_words_are_told_without_it(operator, lines) -> No
 async def test_a_pod_gets_it_as_spark_would_give_it(operator, lines) -> None:
     async with FakeDriver() as driver:
         await masked(operator, driver, f"-Dpassword={SECRET}")
-        await operator.until(lambda: len(operator.executors) == 1, within=10)
+        await operator.until(lambda: len(operator.executors) == 1, within=60)
         assert SECRET in json.dumps(operator.executors)
         await asyncio.sleep(0.1)
         assert SECRET not in said(operator, lines)

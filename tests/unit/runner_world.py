@@ -1,6 +1,7 @@
 """Runners with everything around them real but for the API server, which is in memory, and the driver's tasks."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -13,6 +14,7 @@ from spark_allocation.controller.allocation_runner import AllocationRunner
 from spark_allocation.controller.driver_directory import DriverDirectory
 from spark_allocation.controller.driver_finding import DriverFinder
 from spark_allocation.controller.pod_creation import Apis
+from spark_allocation.controller.polling_turns import PollingTurns
 from spark_allocation.controller.process_settings import ProcessSettings
 from spark_allocation.controller.runner_surroundings import Surroundings
 from spark_allocation.controller.runners import Claims
@@ -63,6 +65,8 @@ class Operator:
             session=session,
             claims=self.claims,
             settings=ProcessSettings(poll_seconds=0.06, idle_poll_seconds=0.06),
+            # no test is one of turns because the machine is busy
+            turns=PollingTurns(lambda: 0.0, time.monotonic),
         )
         self.watches: list[PodsWatch[Any]] = [
             PodsWatch[SeenPod](

@@ -12,7 +12,8 @@ from tests.unit.runner_world import Document, Operator, put_driver, served
 
 from spark_allocation.api.conditions import Reason
 from spark_allocation.controller import allocation_runner, application_end
-from spark_allocation.controller.runners import Runners
+from spark_allocation.controller.other_installs import OtherInstalls
+from spark_allocation.controller.runners import Claims, Runners
 from spark_allocation.kube.write_outcomes import WriteOutcome, WriteResult
 from spark_allocation.sources import driver_requests
 from spark_allocation.testing.driver import Behaviour, FakeDriver
@@ -45,7 +46,7 @@ async def test_what_it_does_shows_in_the_metrics(operator: Operator, driver: Fak
     runner = await served(operator, driver, 3)
     assert created == ["created"] * 3
     assert {outcome for outcome, _ in polls} == {"Answered"}
-    assert all(0 < seconds < 5 for _, seconds in polls)
+    assert all(0 <= seconds < 5 for _, seconds in polls)
     assert runner.figures.namespace == "jobs"
     counts = runner.figures.executors
     assert (counts["target"], counts["running"], counts["pending"]) == (3, 3, 0)
@@ -405,6 +406,29 @@ async def test_executors_that_the_driver_lists_are_never_taken_for_a_former_life
 # -- several SparkAllocations -----------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("is_gone", [True, False])
+async def test_an_older_one_of_another_installation_is_looked_at_before_it_is_in_the_way(
+    operator: Operator, driver: FakeDriver, *, is_gone: bool
+) -> None:
+    put_driver(operator, driver)
+    wish = {"driver": {"podName": "driver"}, "dynamicAllocation": {"minExecutors": 2}}
+    theirs = operator.allocations.put(
+        "theirs", wish | {"managedBy": "blue"}, creationTimestamp="2026-01-01T00:00:00Z"
+    )
+    others = OtherInstalls(operator.directory)
+    others.seen(theirs["metadata"]["uid"], theirs, deleted=False)
+    operator.claims = Claims(others)
+    operator.around = replace(operator.around, claims=operator.claims)
+    if is_gone:  # while the watch was broken
+        operator.allocations.remove("theirs")
+    operator.allocations.put("job", wish, creationTimestamp="2026-01-01T00:00:09Z")
+    operator.start("job")
+    await operator.until(
+        lambda: operator.condition("Conflicted")["status"] == ("False" if is_gone else "True")
+    )
+    await operator.until(lambda: len(operator.executors) == (2 if is_gone else 0))
+
+
 async def test_of_two_the_older_serves_and_the_younger_says_so(operator, driver) -> None:
     put_driver(operator, driver)
     wish = {"driver": {"podName": "driver"}, "dynamicAllocation": {"minExecutors": 2}}
@@ -641,12 +665,18 @@ async def test_an_api_server_that_stumbles_over_a_status_ends_nothing(operator, 
     await operator.until(lambda: len(operator.executors) == 2)
 
 
-async def test_a_refused_status_is_no_storm_and_stops_nothing(operator, driver) -> None:
+async def test_a_refused_status_is_no_storm_and_stops_nothing(
+    operator, driver, monkeypatch
+) -> None:
+    monkeypatch.setattr("spark_allocation.reports.status.AFTER_REFUSAL_SECONDS", 0.5)
     refusal = WriteOutcome(WriteResult.REFUSED, "status.state: too long")
     operator.allocations.always("patch_status", refusal)
     put_driver(operator, driver)
     operator.allocate(dynamicAllocation={"minExecutors": 1})
     await operator.until(lambda: len(operator.executors) == 1)
+    written = len(operator.allocations.made("patch_status"))
+    await asyncio.sleep(2.0)
+    assert 3 <= len(operator.allocations.made("patch_status")) - written <= 5
 
 
 async def test_an_error_nobody_thought_of_is_said_and_tried_again(

@@ -247,7 +247,7 @@ async def test_demands_that_come_in_a_burst_are_divided_once() -> None:
     try:
         for name in "abcdefgh":
             world.application(name, tasks=3).decide()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while not all(each.member.grants for each in world.applications.values()):
                 await asyncio.sleep(0.01)
         assert world.coordinator.divisions <= 2
@@ -272,7 +272,7 @@ async def test_a_division_that_fails_leaves_everybody_as_they_were(monkeypatch) 
         first.tasks = 9
         world.later(1)
         first.decide()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             await asked.wait()
         await asyncio.sleep(0)
         assert not running.done()

@@ -44,7 +44,7 @@ class Budgeted:
 
 
 @pytest.fixture
-async def budgeted() -> AsyncIterator[Budgeted]:
+async def budgeted(virtual_time: None) -> AsyncIterator[Budgeted]:
     async with running() as operator, AsyncExitStack() as drivers:
         made = Budgeted(operator)
         operator.tasks.append(asyncio.create_task(made.coordinator.run()))

@@ -148,7 +148,7 @@ async def test_a_job_that_came_and_went_unseen_counts_before_anybody_has_to_go(
     first_to_go = operator.pods.made("delete")[0]
     assert first_to_go.name.endswith("-2")
     await operator.until(lambda: len(operator.pods.made("delete")) == 2, within=10)
-    assert time.monotonic() - began >= 2.0
+    assert time.monotonic() - began > 1.999  # it is a sum of many small steps
 
 
 async def test_a_driver_that_falls_silent_at_rest_is_noticed(

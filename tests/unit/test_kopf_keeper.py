@@ -11,6 +11,7 @@ from spark_allocation.controller.kopf_handlers import _PatientBackoffs
 from spark_allocation.controller.kopf_keeper import KopfKeeper, why_kind_is_not_served
 from spark_allocation.kube.api_client import ApiAnswer, ApiUnavailable
 
+pytestmark = pytest.mark.usefixtures("virtual_time")
 GROUP = "/apis/sparkallocation.dev/v1alpha1"
 
 

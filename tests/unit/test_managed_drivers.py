@@ -53,7 +53,7 @@ class World:
 
 
 @pytest.fixture
-async def world(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
+async def world(virtual_time: None, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
     monkeypatch.setattr(managed_drivers, "FIRST_PAUSE_SECONDS", 0.01)
     monkeypatch.setattr(managed_drivers, "LONGEST_PAUSE_SECONDS", 0.05)
     world = World()

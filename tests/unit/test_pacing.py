@@ -78,12 +78,14 @@ async def asked_at_once(pacer: CreationPacer, count: int) -> float:
     return time.monotonic() - began
 
 
+@pytest.mark.usefixtures("virtual_time")
 async def test_a_second_s_worth_of_pods_is_asked_for_at_once_and_more_at_the_pace() -> None:
     pacer = CreationPacer(50)
     assert await asked_at_once(pacer, 50) < 0.2
     assert 0.4 < await asked_at_once(pacer, 25) < 0.9
 
 
+@pytest.mark.usefixtures("virtual_time")
 async def test_what_nobody_wanted_for_long_is_made_up_for_by_a_second_s_worth_and_no_more(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -102,6 +104,7 @@ async def test_what_nobody_wanted_for_long_is_made_up_for_by_a_second_s_worth_an
     assert 8 <= len(waits) <= 10
 
 
+@pytest.mark.usefixtures("virtual_time")
 async def test_after_the_server_has_asked_for_patience_there_is_no_burst() -> None:
     pacer = CreationPacer(50)
     pacer.throttled(0.2)

@@ -23,6 +23,8 @@ from spark_allocation.controller.polling_turns import (
     processor_seconds,
 )
 
+PATIENCE_SECONDS = 60.0
+
 
 class Processor:
     """What this process has used, if each request costs so much."""
@@ -171,6 +173,11 @@ async def test_who_has_learned_of_a_job_asks_at_once_and_the_next_ones_wait_for_
     assert now() - began > 0.1
 
 
+def moments() -> tuple[float, float, float, float]:
+    """A moment, what this process has used, what it has used or waited for, and a later moment."""
+    return time.monotonic(), time.process_time(), processor_seconds(), time.monotonic()
+
+
 def test_who_has_to_wait_for_the_processor_has_used_it() -> None:
     # given more processes than processors that want all of them
     busy = [
@@ -178,16 +185,19 @@ def test_who_has_to_wait_for_the_processor_has_used_it() -> None:
         for _ in range(3 * (os.cpu_count() or 1))
     ]
     try:
-        used, wanted, began = time.process_time(), processor_seconds(), time.monotonic()
-        while time.monotonic() < began + 1.0:
-            pass
-        used, wanted = time.process_time() - used, processor_seconds() - wanted
+        first, used_before, wanted_before, began = moments()
+        least = most = used = wanted = 0.0
+        while least - used < max(0.5, 0.2 * least) and least < PATIENCE_SECONDS:
+            before, used_now, wanted_now, after = moments()
+            least, most = before - began, after - first
+            used, wanted = used_now - used_before, wanted_now - wanted_before
     finally:
         for each in busy:
             each.kill()
             each.wait()
-    assert used < 0.8, "it has got as much as it wanted"
-    assert wanted == pytest.approx(1.0, abs=0.2)
+    assert least < PATIENCE_SECONDS, "it has got as much as it wanted"
+    # a machine that is a guest of another may have had to wait for that as well, which nobody tells
+    assert used + 0.5 * (least - used) <= wanted <= 1.1 * most
 
 
 def test_a_full_processor_is_known_from_few_requests_however_long_each_takes() -> None:

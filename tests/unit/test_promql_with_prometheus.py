@@ -88,7 +88,7 @@ def prometheus(
         yield f"http://{address}"
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(PATIENCE_SECONDS)
 
 
 @pytest.fixture

@@ -3,10 +3,12 @@
 import asyncio
 from typing import Any
 
+import pytest
 from tests.unit.runner_world import Operator, put_driver, running
 
 from spark_allocation.testing.driver import FakeDriver
 
+pytestmark = pytest.mark.usefixtures("virtual_time")
 LONG_ENOUGH_TO_DECIDE_SECONDS = 1.5
 PATIENCE_SECONDS = 30.0
 

@@ -256,7 +256,7 @@ def test_a_profile_in_which_no_stream_runs_after_all_is_left_to_its_tasks() -> N
     first, second = (life.observe(each, answered_at_ns=10**9 * second, epoch_ms=0) for second, each in enumerate((idle, at_work)))  # fmt: skip
 
     assert [(each.profile_id, len(each.queries)) for each in first] == [(0, 1)]
-    assert [(each.profile_id, len(each.queries)) for each in second] == [(1, 1), (0, 0)]
+    assert [(each.profile_id, len(each.queries)) for each in second] == [(1, 1)]
 
 
 # -- the backlog from Prometheus -----------------------------------------------------------------------------------------
@@ -368,7 +368,7 @@ class Asking:
         )  # fmt: skip
 
     async def until(self, holds: Callable[[], object]) -> None:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while not holds():
                 await asyncio.sleep(0.005)
 
