@@ -5,7 +5,9 @@ official client for what is hard (kubeconfig, in-cluster credentials and their r
 requests and answers to the caller.
 """
 
+import asyncio
 import json
+import random
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
@@ -20,6 +22,7 @@ import kubernetes.aio.client
 import kubernetes.aio.client.rest
 import kubernetes.aio.config
 import msgspec
+import structlog
 import yaml
 
 from spark_allocation.kube.bounded_responses import bounded
@@ -30,11 +33,17 @@ WATCH_SECONDS = 300
 """How long one watch request lasts; the server ends it and we ask again."""
 WATCH_SILENCE_SECONDS = 90.0
 """A watch that says nothing, not even a bookmark (one a minute), for so long is dead."""
+FIRST_PATIENCE_SECONDS = 0.5
+LONGEST_PATIENCE_SECONDS = 30.0
+"""Before a watch is asked for again that the server had no room for (429); doubles from the first, and never less than
+the server asks for."""
 
 MERGE_PATCH = "application/merge-patch+json"
 JSON = "application/json"
 ONLY_METADATA = f"{JSON};as=PartialObjectMetadata;g=meta.k8s.io;v=v1,{JSON}"
 """To be answered with: who writes an object knows the rest of it. A server that cannot do so answers with the object."""
+
+log = structlog.get_logger("api_client")
 
 
 class ApiUnavailable(Exception):  # noqa: N818  (reads as what it is)
@@ -268,6 +277,9 @@ class KubernetesApi:
     async def stream(self, path: str, *, query: Mapping[str, str]) -> AsyncIterator[bytes]:
         """The lines of a watch, until the server ends it.
 
+        A server that has too much to do (429) is asked again, later, for the same: who lists everything anew because of
+        it, as after any other refusal, makes matters worse.
+
         Yields:
             One JSON event a line. An answer other than 200 yields one ERROR event made of its Status.
 
@@ -278,9 +290,7 @@ class KubernetesApi:
             total=None, sock_connect=REQUEST_TIMEOUT_SECONDS, sock_read=WATCH_SILENCE_SECONDS
         )
         try:
-            response = await self._apart.send(
-                "GET", self._url(path, query), await self._headers(JSON, JSON), None, timeout
-            )
+            response = await self._watch_response(path, query, timeout)
             try:
                 if response.status != HTTPStatus.OK:
                     status = await response.read()
@@ -297,6 +307,25 @@ class KubernetesApi:
                 response.close()
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise ApiUnavailable(f"watch {path}: {type(error).__name__}: {error}") from error
+
+    async def _watch_response(
+        self, path: str, query: Mapping[str, str], limits: aiohttp.ClientTimeout
+    ) -> aiohttp.ClientResponse:
+        """The answer to a watch, which has yet to be read; not 429."""
+        patience = FIRST_PATIENCE_SECONDS
+        while True:
+            headers = await self._headers(JSON, JSON)
+            response = await self._apart.send("GET", self._url(path, query), headers, None, limits)
+            if response.status != HTTPStatus.TOO_MANY_REQUESTS:
+                return response
+            asked_for = _retry_after(response.headers) or 0.0
+            response.close()
+            # all clients that were turned away were told the same: none comes sooner, and not all come at once
+            spread = random.uniform(1.0, 1.5)  # noqa: S311
+            pause = min(LONGEST_PATIENCE_SECONDS, max(patience, asked_for)) * spread
+            log.warning("watch_throttled", path=path, retry_in_seconds=round(pause, 1))
+            await asyncio.sleep(pause)
+            patience = min(LONGEST_PATIENCE_SECONDS, 2 * patience)
 
     def _url(self, path: str, query: Mapping[str, str] | None) -> str:
         return f"{self._host}{path}?{urlencode(query)}" if query else f"{self._host}{path}"
