@@ -119,12 +119,39 @@ def test_a_live_stream_is_drawn_and_kept(server: FakeApiServer, tmp_path: Path) 
     assert again.read_bytes().startswith(b"\x89PNG")
 
 
+def test_a_look_that_fails_is_a_gap_and_ends_nothing(
+    server: FakeApiServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("matplotlib")
+    salloc(server)["status"]["streaming"] = [ORDERS]
+    record, answered = tmp_path / "orders.jsonl", server.request
+    looked = 0
+
+    async def away_for_two_looks(*arguments: Any, **options: Any) -> Any:
+        nonlocal looked
+        looked += 1
+        server.lost = looked in (2, 3)
+        return await answered(*arguments, **options)
+
+    monkeypatch.setattr(server, "request", away_for_two_looks)
+    options = f"--for 2s --interval 0.2 -o {tmp_path / 'orders.png'} --record {record}"
+
+    seen = run(*f"plot job -n jobs {options}".split())
+
+    assert seen.exit_code == 0, seen.output
+    assert seen.stderr.count("looking again: ") == 1
+    (trace,) = find_traces(str(record))
+    assert looked > 3
+    assert len(list(looks(trace))) == looked - 2
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
         ("plot", 2, "name a SparkAllocation"),
         ("plot job --trace x", 2, "name a SparkAllocation"),
         ("plot job -n jobs --for soon", 2, "--for"),
+        ("plot job -n jobs --for -5s", 2, "--for -5s: must not be below zero"),
         ("plot gone -n jobs", 1, "no such SparkAllocation"),
         ("plot job -n jobs --for 0s", 1, "shows no streaming query"),
         ("plot --trace /not/there", 1, "/not/there: one trace is wanted here, and there are: none"),

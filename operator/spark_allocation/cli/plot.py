@@ -21,6 +21,7 @@ from spark_allocation.cli.connection import (
     namespace_of,
 )
 from spark_allocation.epoch_clock import epoch_ms, epoch_seconds
+from spark_allocation.kube.api_client import ApiUnavailable
 from spark_allocation.kube.cluster_reading import ClusterReading
 from spark_allocation.reports.pictures import PlotsMissing, check_picture
 from spark_allocation.reports.stream_plot import plot_streams
@@ -69,9 +70,12 @@ def plot(  # noqa: PLR0917  (options of a command)
     else:
         where = namespace_of(namespace, kubeconfig, context)
         try:
-            until = time.monotonic() + seconds(duration)
+            looking = seconds(duration)
         except ValueError as error:
             _end(f"--for: {error}", EXIT_USAGE)
+        if looking < 0:
+            _end(f"--for {duration}: must not be below zero", EXIT_USAGE)
+        until = time.monotonic() + looking
         title = f"{where}/{name}"
         if record is None:
             # who has looked for half an hour, and kept nothing, should not hear only then that nothing can be drawn
@@ -114,15 +118,30 @@ async def _look(
     interval: float,
     keep: Callable[[StreamPoint], None],
 ) -> list[StreamPoint]:
-    """Look until the time is over, the object is gone, or somebody has seen enough."""
+    """Look until the time is over, the object is gone, or somebody has seen enough.
+
+    A look that fails leaves a gap: an API server that is away for a moment does not end half an hour of looking.
+
+    Raises:
+        ApiUnavailable: the very first look failed.
+    """
     points: list[StreamPoint] = []
+    answered = True
     with suppress(asyncio.CancelledError):
         while True:
-            body = await reading.allocation(namespace, name)
-            if body is None:
-                break
-            points.append(point_of(body.get("status") or {}, epoch_seconds()))
-            keep(points[-1])
+            try:
+                body = await reading.allocation(namespace, name)
+                if body is None:
+                    break
+                answered = True
+                points.append(point_of(body.get("status") or {}, epoch_seconds()))
+                keep(points[-1])
+            except ApiUnavailable as error:
+                if not points:
+                    raise
+                if answered:
+                    typer.echo(f"looking again: {error}", err=True)
+                answered = False
             if time.monotonic() + interval > until:
                 break
             await asyncio.sleep(interval)

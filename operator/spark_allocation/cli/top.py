@@ -1,12 +1,12 @@
 """``spark-allocation top``: all allocations, live."""
 
 import asyncio
-from collections.abc import Mapping
+import sys
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
@@ -22,6 +22,7 @@ from spark_allocation.cli.connection import (
     namespace_of,
 )
 from spark_allocation.cli.output import table, write_document
+from spark_allocation.kube.api_client import ApiUnavailable
 from spark_allocation.kube.cluster_reading import ClusterReading
 
 HEADS = ("NAMESPACE", "NAME", "STATE", "DESIRED", "TARGET", "RUNNING", "PENDING", "IDLE", "HELD", "DRAINING", "FAILED", "AGE")  # fmt: skip
@@ -55,22 +56,19 @@ def top(  # noqa: PLR0917  (options of a command)
     answer.
     """
     where = None if all_namespaces else namespace_of(namespace, kubeconfig, context)
-    live = not once and output in (Output.TABLE, Output.WIDE) and Console().is_terminal
+    # FORCE_COLOR makes a terminal of any pipe for rich, and whoever reads the pipe waits for its end
+    live = not once and output in (Output.TABLE, Output.WIDE) and sys.stdout.isatty()
 
     async def look(reading: ClusterReading) -> list[dict[str, Any]] | None:
         return await reading.allocations(where)
 
-    async def keep_looking(reading: ClusterReading) -> None:
-        with Live(auto_refresh=False, screen=False) as screen:
-            while True:
-                bodies = await look(reading)
-                if bodies is None:
-                    return
-                screen.update(_rich(bodies, wide=output is Output.WIDE), refresh=True)
-                await asyncio.sleep(interval)
-
     if live:
-        connected(kubeconfig, context, keep_looking)
+        wide = output is Output.WIDE
+        connected(
+            kubeconfig,
+            context,
+            lambda reading: _keep_looking(lambda: look(reading), interval, wide),
+        )
         _not_listable()
     bodies = connected(kubeconfig, context, look)
     if bodies is None:
@@ -91,6 +89,35 @@ def top(  # noqa: PLR0917  (options of a command)
         wide = output is Output.WIDE
         heads, rows = _table(bodies, wide=wide)
         typer.echo(table(heads, rows) if rows else "No SparkAllocations.")
+
+
+async def _keep_looking(
+    look: Callable[[], Awaitable[list[dict[str, Any]] | None]], interval: float, wide: bool
+) -> None:
+    """Show what there is until it may not be listed any more.
+
+    While the API server does not answer, what was seen last stays, and says how old it is.
+
+    Raises:
+        ApiUnavailable: the very first look failed.
+    """
+    seen: Table | None = None
+    caption, seen_at = "", ""
+    with Live(auto_refresh=False, screen=False) as screen:
+        while True:
+            try:
+                bodies = await look()
+            except ApiUnavailable as error:
+                if seen is None:
+                    raise
+                seen.caption = f"{caption}, as of {seen_at}: {error}"
+            else:
+                if bodies is None:
+                    return
+                seen = _rich(bodies, wide=wide)
+                caption, seen_at = str(seen.caption), f"{datetime.now():%H:%M:%S}"  # noqa: DTZ005  (for a person's eyes)
+            screen.update(seen, refresh=True)
+            await asyncio.sleep(interval)
 
 
 def _not_listable() -> None:

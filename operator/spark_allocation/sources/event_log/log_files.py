@@ -76,7 +76,9 @@ def find_logs(where: str) -> list[LogFiles]:
 
 def _found(store: "_Store", where: str) -> list[LogFiles]:
     if not store.exists(where):
-        raise NoLog(f"{where}: there is no such file or folder")
+        # stores of URLs say no more than that when nothing answers there
+        unreached = ", or nothing answers there" if "://" in where else ""
+        raise NoLog(f"{where}: there is no such file or folder{unreached}")
     if not store.is_folder(where):
         return [_single(store, where)]
     if _base(where).startswith(_ROLLED) or _parts(store.names(where)):
