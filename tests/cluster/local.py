@@ -29,6 +29,7 @@ from tests.images.pause import PAUSE_IMAGE, pause_archive
 from tests.machine.errors import ClusterError
 from tests.machine.host_packages import CLUSTER_PACKAGES, ensure_packages, require_root
 from tests.machine.locking import alone
+from tests.machine.own_time import own_seconds
 from tests.machine.reporting import Reporter
 
 _ORIGIN_LABEL = "spark-allocation/archive"
@@ -272,9 +273,9 @@ def _start(layout: ClusterLayout, component: Component, running: Namespaces) -> 
 
 
 def _becomes_healthy(component: Component, running: Namespaces, seconds: float) -> bool:
-    end = time.monotonic() + seconds
+    end = own_seconds() + seconds
     while component.complaint() is not None:
-        if time.monotonic() > end or running.find(component.program) is None:
+        if own_seconds() > end or running.find(component.program) is None:
             return False
         time.sleep(0.2)
     return True
@@ -387,12 +388,12 @@ def _remove_cgroups(layout: ClusterLayout) -> None:
 
 def _remove_cgroup(folder: Path) -> None:
     """The kernel reports a cgroup busy for a moment after its last process has ended."""
-    end = time.monotonic() + 5
+    end = own_seconds() + 5
     while folder.exists():
         try:
             folder.rmdir()
         except OSError as error:
-            if time.monotonic() > end:
+            if own_seconds() > end:
                 raise ClusterError(
                     f"The cgroup {folder} cannot be removed: {error.strerror}. "
                     "Look at its cgroup.procs, then try `down` again."

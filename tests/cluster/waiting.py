@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.machine.errors import ClusterError
+from tests.machine.own_time import own_seconds
 
 
 def last_lines(log: Path, count: int = 15) -> str:
@@ -40,13 +41,13 @@ def wait_until_none(
     Raises:
         ClusterError: the time is over, or the condition can no longer come true.
     """
-    end = time.monotonic() + seconds
+    end = own_seconds() + seconds
     while (reason := complaint()) is not None:
         if not still_possible():
             raise ClusterError(
                 f"{what}: its process has ended. The end of {log}:\n{last_lines(log)}"
             )
-        if time.monotonic() > end:
+        if own_seconds() > end:
             raise ClusterError(
                 f"{what}: not within {seconds:.0f} s ({reason}). "
                 f"The end of {log}:\n{last_lines(log)}"

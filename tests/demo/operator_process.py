@@ -17,6 +17,7 @@ from pathlib import Path
 import yaml
 from tests.cluster import Cluster, ClusterError
 from tests.demo.manifests import OPERATOR, OPERATOR_NAMESPACE
+from tests.machine.own_time import own_seconds
 
 READY_SECONDS = 40.0
 EXIT_SECONDS = 40.0
@@ -78,14 +79,14 @@ class OperatorProcess:
                 env=environment,
                 start_new_session=True,  # Ctrl-C is the demo's to handle
             )
-        end = time.monotonic() + READY_SECONDS
+        end = own_seconds() + READY_SECONDS
         while not _ready(port):
             if not self.running:
                 raise ClusterError(
                     f"The operator ended with code {self._process.returncode}; the end of "
                     f"{self.log}:\n{self.log_tail(30)}"
                 )
-            if time.monotonic() > end:
+            if own_seconds() > end:
                 self.stop()
                 raise ClusterError(
                     f"The operator was not ready in {READY_SECONDS:.0f} s; the end of {self.log}:\n"

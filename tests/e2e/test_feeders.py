@@ -19,6 +19,7 @@ import pytest
 from tests.e2e.event_log import timed_events
 from tests.e2e.waiting import eventually
 from tests.e2e.workspace import TWO_PROFILES, Workspace
+from tests.machine.own_time import own_seconds
 
 from spark_allocation.core.allocation import Allocation
 from spark_allocation.core.allocation_manager import ExecutorAllocationManager
@@ -135,11 +136,11 @@ async def _poll_until_done(space: Workspace) -> list[Poll]:
     polls: list[Poll] = []
     async with open_driver_session() as session:
         rest = None
-        deadline = time.monotonic() + 120
+        deadline = own_seconds() + 120
         while rest is None:
             found = await find_driver(session, pod["status"]["podIP"], (4040,), "")
             if isinstance(found, Unreachable):
-                assert time.monotonic() < deadline, found.message
+                assert own_seconds() < deadline, found.message
                 await asyncio.sleep(0.5)
                 continue
             rest, _ = found
@@ -152,7 +153,7 @@ async def _poll_until_done(space: Workspace) -> list[Poll]:
             now_ns=time.monotonic_ns(),
         )
         while '"answers"' not in space.log(DRIVER, lines=60):
-            began = time.monotonic()
+            began = own_seconds()
             at_ms = int(time.time() * 1000)
             report = await rest.poll(with_dead_executors=False)
             if not isinstance(report, Unreachable):
@@ -171,8 +172,8 @@ async def _poll_until_done(space: Workspace) -> list[Poll]:
                         profiles_at_work=len(at_work),
                     )
                 )
-            assert time.monotonic() < deadline + 300, "the job does not end"
-            await asyncio.sleep(max(0.0, began + POLL_SECONDS - time.monotonic()))
+            assert own_seconds() < deadline + 300, "the job does not end"
+            await asyncio.sleep(max(0.0, began + POLL_SECONDS - own_seconds()))
     return polls
 
 

@@ -1,7 +1,6 @@
 """maxExecutors goes 2 → 6 → 1 while a real job works, and the pods follow; the job's answer is right."""
 
 import json
-import time
 
 import pytest
 from tests.demo.api import Object
@@ -10,6 +9,7 @@ from tests.e2e.test_drains import MIGRATION
 from tests.e2e.test_pod_ends import ROUNDS
 from tests.e2e.waiting import eventually
 from tests.e2e.workspace import PROPERTIES, RISE_AND_FALL, Workspace
+from tests.machine.own_time import own_seconds
 
 DRIVER = "rounds"
 ALLOCATION = "mine"
@@ -65,7 +65,7 @@ def _followed_in(space: Workspace, most: int, followed: object) -> float:
         *("patch", "sparkallocation", ALLOCATION, f"--namespace={space.namespace}"),
         *("--type=merge", f"--patch={patch}"),
     )
-    began = time.monotonic()
+    began = own_seconds()
     eventually(
         followed,
         what=f"pods follow maxExecutors {most}",
@@ -73,7 +73,7 @@ def _followed_in(space: Workspace, most: int, followed: object) -> float:
         every=0.1,
         explain=lambda: (space.status(ALLOCATION), list(space.executors())),
     )
-    return time.monotonic() - began
+    return own_seconds() - began
 
 
 def _staying(space: Workspace) -> list[Object]:

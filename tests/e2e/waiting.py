@@ -5,6 +5,8 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
+from tests.machine.own_time import own_seconds
+
 T = TypeVar("T")
 
 
@@ -23,9 +25,9 @@ def eventually(
         within: seconds until the wait has failed.
         explain: asked for what there is instead, when the time is over.
     """
-    end = time.monotonic() + within
+    end = own_seconds() + within
     while not (seen := look()):
-        if time.monotonic() > end:
+        if own_seconds() > end:
             raise AssertionError(f"{what}: not within {within:.0f} s. Instead: {explain()}")
         time.sleep(every)
     return seen
@@ -40,12 +42,12 @@ def throughout(
     explain: Callable[[], object] = lambda: "",
 ) -> None:
     """`holds` at every look until `until` is true, which it has to become."""
-    end = time.monotonic() + within
+    end = own_seconds() + within
     while True:
         assert holds(), f"{what}: not so. Instead: {explain()}"
         if until():
             return
-        assert time.monotonic() < end, f"{what}: the end did not come within {within:.0f} s"
+        assert own_seconds() < end, f"{what}: the end did not come within {within:.0f} s"
         time.sleep(0.25)
 
 

@@ -10,13 +10,13 @@ import secrets
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 from tests.cluster import Cluster
+from tests.machine.own_time import own_seconds
 
 from spark_allocation.kube.api_client import (
     JSON,
@@ -167,12 +167,12 @@ async def operator_world(cluster: Cluster) -> AsyncIterator[OperatorWorld]:
 
 async def eventually(holds: Callable[[], Any], what: str, *, within: float = 20) -> Any:
     """Wait until an asynchronous question has a true answer, and return it."""
-    end = time.monotonic() + within
+    end = own_seconds() + within
     while True:
         answer = await holds()
         if answer:
             return answer
-        assert time.monotonic() < end, f"{what}: not within {within} s"
+        assert own_seconds() < end, f"{what}: not within {within} s"
         await asyncio.sleep(0.1)
 
 

@@ -6,7 +6,6 @@ SparkAllocation that it is, or is for. Beside them a healthy allocation goes on 
 
 import asyncio
 import json
-import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
@@ -25,6 +24,7 @@ from tests.integration.operator_world import (
     eventually,
     operator_world,
 )
+from tests.machine.own_time import own_seconds
 
 from spark_allocation.kube.api_client import ApiAnswer
 from spark_allocation.testing.driver import FakeDriver
@@ -440,7 +440,7 @@ async def serve(world: OperatorWorld, driver: FakeDriver, name: str) -> None:
 
 async def not_told(world: OperatorWorld) -> list[tuple[str, Any]]:
     """The cases whose condition does not say what it should, and what it says instead."""
-    end = time.monotonic() + TOLD_WITHIN_SECONDS
+    end = own_seconds() + TOLD_WITHIN_SECONDS
     while True:
         listed = await world.did("GET", world.allocations_path)
         found = {item["metadata"]["name"]: item.get("status") or {} for item in listed["items"]}
@@ -450,7 +450,7 @@ async def not_told(world: OperatorWorld) -> list[tuple[str, Any]]:
             for name, case in cases.items()
             if not tells(found[name], case)
         ]
-        if not missing or time.monotonic() > end:
+        if not missing or own_seconds() > end:
             return missing
         await asyncio.sleep(0.3)
 

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import signal
-import time
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, suppress
@@ -19,6 +18,7 @@ from tests.integration.operator_world import (
     eventually,
     operator_world,
 )
+from tests.machine.own_time import own_seconds
 
 from spark_allocation.testing.driver import FakeDriver
 
@@ -113,7 +113,7 @@ class Jobs:
 
     async def settle(self, *counts: int) -> float:
         """Wait until so many executors are there; returns after how many seconds."""
-        began = time.monotonic()
+        began = own_seconds()
 
         async def are_there() -> bool:
             return tuple((await self.counts()).values()) == counts
@@ -125,7 +125,7 @@ class Jobs:
                 f"not {counts} but {await self.counts()}: {[await self.profile(n) for n in self.drivers]}"
             )
 
-        return time.monotonic() - began
+        return own_seconds() - began
 
     async def profile(self, name: str) -> Document:
         return dict(((await self.world.status(name)).get("profiles") or [{}])[0])

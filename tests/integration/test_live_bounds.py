@@ -1,10 +1,10 @@
 """maxExecutors goes 2 → 6 → 1 on a busy application: what the operator asks of a real API server follows within two seconds."""
 
-import time
 from pathlib import Path
 
 import pytest
 from tests.integration.operator_world import Document, HostOperator, OperatorWorld, eventually
+from tests.machine.own_time import own_seconds
 
 from spark_allocation.testing.driver import FakeDriver
 
@@ -47,13 +47,13 @@ async def seconds_until(world: OperatorWorld, count: int, most: int) -> float:
     """Change the maximum; returns after how long so many pods are there to stay."""
     path = f"{world.allocations_path}/job"
     await world.did("PATCH", path, {"spec": {"dynamicAllocation": {"maxExecutors": most}}})
-    began = time.monotonic()
+    began = own_seconds()
 
     async def follow() -> bool:
         return len(await staying(world)) == count
 
     await eventually(follow, f"{count} executors", within=30)
-    return time.monotonic() - began
+    return own_seconds() - began
 
 
 async def test_pods_follow_a_changed_maximum(

@@ -4,7 +4,6 @@ import asyncio
 import json
 import subprocess
 import sys
-import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from tests.integration.operator_world import (
     eventually,
     operator_world,
 )
+from tests.machine.own_time import own_seconds
 
 from spark_allocation.testing.driver import FakeDriver
 
@@ -84,7 +84,7 @@ async def salloc(world: OperatorWorld, *arguments: str) -> subprocess.CompletedP
 
 async def settled(world: OperatorWorld, count: int, *, within: float = 20) -> float:
     """Wait until so many executor pods are there that stay; returns after how long."""
-    began = time.monotonic()
+    began = own_seconds()
 
     async def enough() -> bool:
         pods = [pod for pod in await world.pods() if "deletionTimestamp" not in pod["metadata"]]
@@ -94,7 +94,7 @@ async def settled(world: OperatorWorld, count: int, *, within: float = 20) -> fl
         await eventually(enough, f"{count} executor pods", within=within)
     except AssertionError:
         pytest.fail(f"no {count} executor pods; status: {await world.status('job')}")
-    return time.monotonic() - began
+    return own_seconds() - began
 
 
 async def condition(world: OperatorWorld, kind: str, status: str) -> Document:

@@ -16,6 +16,7 @@ from tests.demo.api import Object
 from tests.e2e.waiting import eventually
 from tests.e2e.workspace import Workspace
 from tests.machine.errors import ClusterError
+from tests.machine.own_time import own_seconds
 
 POD = "kafka"
 PORT = 9092
@@ -117,9 +118,9 @@ class LocalBroker:
         self._stack.close()
 
     def _await_listening(self, process: subprocess.Popen[bytes], log: Path) -> None:
-        deadline = time.monotonic() + STARTS_WITHIN_SECONDS
+        deadline = own_seconds() + STARTS_WITHIN_SECONDS
         while not _listens(self._port):
-            if process.poll() is not None or time.monotonic() > deadline:
+            if process.poll() is not None or own_seconds() > deadline:
                 raise ClusterError(f"Kafka does not start; it said:\n{log.read_text()[-3000:]}")
             time.sleep(0.2)
 
