@@ -359,6 +359,18 @@ async def test_a_sidecar_that_restarts_changes_nothing(operator, driver) -> None
     assert operator.pods.made("delete") == []
 
 
+async def test_a_driver_whose_container_has_ended_is_not_said_to_run(operator, driver) -> None:
+    await served(operator, driver, 1)
+    statuses = operator.pods.pods["jobs", "driver"]["status"]["containerStatuses"]
+    statuses[0] |= {"restartCount": 1, "state": {"waiting": {"reason": "CrashLoopBackOff"}}}
+    operator.pods.change("driver", "jobs", containerStatuses=statuses)
+    await operator.until(lambda: operator.state() == "DriverStarting")
+    message = operator.condition("Ready")["message"]
+    assert "the container of driver pod driver has ended" in message
+    assert "about to start again" in message
+    assert len(operator.executors) == 1, "its executors stay"
+
+
 async def test_a_restarted_driver_gets_new_executors_and_loses_the_old_ones(
     operator, driver
 ) -> None:

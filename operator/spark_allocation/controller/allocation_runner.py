@@ -258,9 +258,7 @@ class AllocationRunner:
         self._statements.not_finished()
         if not driver.ip or driver.started_at is None:
             self._statements.not_ready(
-                "DriverStarting",
-                Reason.DRIVER_STARTING,
-                f"driver pod {driver.name} is {driver.phase or 'new'}",
+                "DriverStarting", Reason.DRIVER_STARTING, _not_started(driver)
             )
             return LOOK_AGAIN_SECONDS
         connection = await connect(
@@ -461,3 +459,14 @@ def _no_driver_of(wanted: Driver) -> NoDriver:
         Reason.DRIVER_NOT_FOUND,
         f"the driver pod that owns this SparkAllocation is gone; {wanted.pod_name or 'another pod'} is a later one",
     )
+
+
+def _not_started(driver: DriverPod) -> str:
+    """Why nobody can be asked in a driver pod that has not ended."""
+    if driver.phase == "Running":
+        # the phase follows its containers a moment later, and not at all while they are started again
+        return (
+            f"the container of driver pod {driver.name} has ended while the pod's phase is Running: it is about to start "
+            "again, or the phase follows"
+        )
+    return f"driver pod {driver.name} is {driver.phase or 'new'}"
