@@ -796,6 +796,8 @@ def test_plan_tells_grants_in_a_column_and_in_a_sentence(tmp_path: Path) -> None
         ("items: [1, 2]", 2, "x.yaml: is not made of Kubernetes objects"),
         ("items: {a: 1}", 1, "no SparkAllocation"),
         (yaml.safe_dump({**JOB, "metadata": 7}), 2, "x.yaml: is not made of Kubernetes objects"),
+        (yaml.safe_dump({**JOB, "apiVersion": "sparkallocation.dev/v1beta1"}), 1, "SparkAllocation job: apiVersion is 'sparkallocation.dev/v1beta1'; this release knows sparkallocation.dev/v1alpha1"),
+        (yaml.safe_dump_all([JOB, {**LIMIT, "apiVersion": "example.com/v1"}]), 1, "ClusterSparkAllocationPolicy prod: apiVersion is 'example.com/v1'; this release knows"),
         (yaml.safe_dump({**JOB, "spec": {"driver": {}}}), 1, "spec.driver"),
         (yaml.safe_dump({**JOB, "spec": {"driver": {"podName": "d"}, "dynamicAllocation": {"executorIdleTimeout": "x"}}}), 1, "executorIdleTimeout: must be a whole number with an optional unit: us, ms, s, m or min, h, d (such as 60s) (it is 'x')"),
         (yaml.safe_dump({**JOB, "spec": {"driver": {"podName": "d"}, "dynamicAllocation": {"minExecutors": 9, "maxExecutors": 4}}}), 1, "spec.dynamicAllocation: minExecutors must not be above maxExecutors"),

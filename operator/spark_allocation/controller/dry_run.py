@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from spark_allocation.api.group import KIND
+from spark_allocation.api.group import CLUSTER_POLICY_KIND, GROUP, KIND, POLICY_KIND, VERSION
 from spark_allocation.api.policies import StoredBudget
 from spark_allocation.controller.budget_coordinator import BudgetCoordinator
 from spark_allocation.controller.driver_configuration import parse_java_properties
@@ -69,6 +69,8 @@ def dry_runs(documents: Iterable[Mapping[str, Any]], supposed: Supposed) -> list
     directory = PolicyDirectory()
     bodies = []
     for document in documents:
+        if wrong := _of_another_version(document):
+            return wrong
         if document.get("kind") == KIND:
             bodies.append(document)
         elif is_ours(document):
@@ -122,6 +124,16 @@ def read_properties(text: str) -> dict[str, str]:
 @dataclass(slots=True)
 class _Clock:
     now_ms: int = EPOCH_MS
+
+
+def _of_another_version(document: Mapping[str, Any]) -> str:
+    """Why the API server would not know this object of ours; "" when it would, or when it does not say its version."""
+    kind, version = document.get("kind"), document.get("apiVersion")
+    ours = f"{GROUP}/{VERSION}"
+    if kind not in (KIND, POLICY_KIND, CLUSTER_POLICY_KIND) or version in (None, ours):
+        return ""
+    name = (document.get("metadata") or {}).get("name") or ""
+    return f"{kind} {name}: apiVersion is {version!r}; this release knows {ours}"
 
 
 def _application(
